@@ -1,0 +1,50 @@
+"""Churn models for customer tables: prepare, train, score and serve.
+
+Names are loaded when first used, so ``import churnlib`` costs nothing; see README.md for a first run.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_EXPORTS = {
+    "ChurnDataModule": "churnlib.data.datamodule",
+    "ChurnModule": "churnlib.models.module",
+    "ChurnlibError": "churnlib.errors",
+    "MLP": "churnlib.models.mlp",
+    "Predictor": "churnlib.predictor",
+    "Schema": "churnlib.schema",
+    "TabNet": "churnlib.models.tabnet",
+    "infer_schema": "churnlib.schema",
+    "load": "churnlib.predictor",
+    "simulate": "churnlib.data.simulator",
+}
+
+__all__ = sorted([*_EXPORTS, "__version__"], key=str.casefold)
+
+if TYPE_CHECKING:
+    from churnlib.data.datamodule import ChurnDataModule as ChurnDataModule
+    from churnlib.data.simulator import simulate as simulate
+    from churnlib.errors import ChurnlibError as ChurnlibError
+    from churnlib.models.mlp import MLP as MLP
+    from churnlib.models.module import ChurnModule as ChurnModule
+    from churnlib.models.tabnet import TabNet as TabNet
+    from churnlib.predictor import Predictor as Predictor
+    from churnlib.predictor import load as load
+    from churnlib.schema import Schema as Schema
+    from churnlib.schema import infer_schema as infer_schema
+else:  # hidden from type checkers, which would take any name for one of these
+
+    def __getattr__(name: str) -> Any:
+        if name not in _EXPORTS:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value = getattr(import_module(_EXPORTS[name]), name)
+        globals()[name] = value  # the next access does not come here
+        return value
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,279 @@
+"""The bundle: a folder that holds everything a model needs to answer, and nothing that could run by itself.
+
+    bundle.json        format, model, versions, and size and SHA-256 of each other file
+    schema.json        columns and classes
+    preparation.json   fitted statistics and categories
+    network.json       class and arguments of the network
+    weights.safetensors
+    decision.json      temperature and threshold
+    metrics.json       how the model did
+    profile.json       what the training rows looked like
+    golden.json        made-up customers and their probabilities, replayed before a server is ready
+    background.json    made-up customers that reasons are measured against
+
+Written whole or not at all: into a temporary folder beside the target, then renamed. Read only after every file's size
+and checksum agree; weights are safetensors, so reading runs nothing. A network that is not part of churnlib is built
+only when its package is trusted by name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+from churnlib.data.preparation import Preparation
+from churnlib.errors import BundleError
+from churnlib.schema import Schema
+
+if TYPE_CHECKING:
+    from churnlib.models.network import ChurnNetwork
+
+FORMAT_VERSION = 1
+"""Raised when a bundle of this release cannot be read by the one before."""
+
+JSON_FILES = (
+    "schema.json", "preparation.json", "network.json", "decision.json",
+    "metrics.json", "profile.json", "golden.json", "background.json",
+)  # fmt: skip
+WEIGHTS = "weights.safetensors"
+MODEL_FILES = ("schema.json", "preparation.json", "network.json", "decision.json", WEIGHTS)
+"""Files that decide the answers; their checksums make the model's version."""
+
+LARGEST_JSON = 64 * 2**20
+LARGEST_WEIGHTS = 4 * 2**30
+"""Bytes; a larger file is refused before it is read."""
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A model and all that belongs to it.
+
+    Attributes:
+        schema: Columns and classes.
+        preparation: From typed columns to the network's arrays.
+        network: The network, in evaluation mode, float32, on the CPU.
+        network_spec: ``_target_`` and arguments of its body.
+        input_spec: Arguments of its input layer.
+        temperature: Logits are divided by it.
+        threshold: Probability from which a customer counts as leaving; None for more than two classes.
+        name: Short name of the model.
+        metrics: How it did on validation and test rows.
+        profile: What the training rows looked like (:mod:`churnlib.data.profile`).
+        golden: ``{"row": {...}, "probability": ...}`` each.
+        background: Made-up customers.
+        version: Hash of the files that decide the answers; set when written or read.
+        created: UTC time of writing, ISO 8601.
+    """
+
+    schema: Schema
+    preparation: Preparation
+    network: ChurnNetwork
+    network_spec: Mapping[str, Any]
+    input_spec: Mapping[str, Any]
+    temperature: float = 1.0
+    threshold: float | None = 0.5
+    name: str = "model"
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+    profile: Mapping[str, Any] = field(default_factory=dict)
+    golden: Sequence[Mapping[str, Any]] = ()
+    background: Sequence[Mapping[str, Any]] = ()
+    version: str = ""
+    created: str = ""
+
+
+def write_bundle(bundle: Bundle, path: str | Path) -> Bundle:
+    """Write a bundle to a folder that does not exist yet.
+
+    Returns:
+        The bundle with its version and time of writing.
+
+    Raises:
+        BundleError: If something stands at the path already, or it cannot be written.
+    """
+    target = Path(path)
+    if target.exists():
+        raise BundleError(f"{target} exists already; a bundle is never overwritten, choose another folder or remove it")
+    temporary = target.with_name(f".{target.name}.{uuid4().hex[:8]}")
+    try:
+        temporary.mkdir(parents=True)
+        _write_files(bundle, temporary)
+        manifest = _manifest(bundle, temporary)
+        _write_json(temporary / "bundle.json", manifest)
+        os.replace(temporary, target)
+    except OSError as error:
+        raise BundleError(f"the bundle cannot be written to {target} ({error.strerror or error})") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return replace(bundle, version=manifest["model"]["version"], created=manifest["created"])
+
+
+def read_bundle(path: str | Path, *, trust: Sequence[str] = ()) -> Bundle:
+    """Read a bundle after checking every file of it.
+
+    Args:
+        path: The folder.
+        trust: Packages of your own whose networks the bundle may name.
+
+    Raises:
+        BundleError: If it is missing, damaged, of a version this release cannot read, or names a network that is not
+            trusted.
+    """
+    folder = Path(path)
+    manifest = _read_manifest(folder)
+    files = {name: _read_checked(folder, name, manifest) for name in (*JSON_FILES, WEIGHTS)}
+    parts = {name.removesuffix(".json"): _parse(folder / name, files[name]) for name in JSON_FILES}
+    try:
+        network_spec, input_spec = parts["network"]["network"], parts["network"]["input"]
+        schema = Schema.from_dict(parts["schema"])
+        return Bundle(
+            schema=schema,
+            preparation=Preparation.from_dict(parts["preparation"]),
+            network=_read_network(files[WEIGHTS], network_spec, input_spec, parts["network"]["offset"], schema, trust),
+            network_spec=network_spec,
+            input_spec=input_spec,
+            temperature=float(parts["decision"]["temperature"]),
+            threshold=parts["decision"]["threshold"],
+            name=manifest["model"]["name"],
+            metrics=parts["metrics"],
+            profile=parts["profile"],
+            golden=parts["golden"],
+            background=parts["background"],
+            version=manifest["model"]["version"],
+            created=manifest["created"],
+        )
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise BundleError(f"the bundle {folder} cannot be used: {str(error) or repr(error)}") from error
+
+
+def package_versions() -> dict[str, str]:
+    """Return the versions that a model's answers may depend on."""
+    versions = {"python": platform.python_version()}
+    for package in ("churnlib", "torch", "polars", "numpy"):
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            versions[package] = "not installed"
+    return versions
+
+
+# --- writing --------------------------------------------------------------------------------------------------------
+
+
+def _write_files(bundle: Bundle, folder: Path) -> None:
+    from safetensors.torch import save_file
+
+    offset = bundle.network.offset.tolist()  # type: ignore[operator]
+    network = {"network": dict(bundle.network_spec), "input": dict(bundle.input_spec), "offset": offset}
+    contents = {
+        "schema.json": bundle.schema.to_dict(),
+        "preparation.json": bundle.preparation.to_dict(),
+        "network.json": network,
+        "decision.json": {"temperature": bundle.temperature, "threshold": bundle.threshold},
+        "metrics.json": dict(bundle.metrics),
+        "profile.json": dict(bundle.profile),
+        "golden.json": list(bundle.golden),
+        "background.json": list(bundle.background),
+    }
+    for name, content in contents.items():
+        _write_json(folder / name, content)
+    state = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in bundle.network.state_dict().items()}
+    save_file(state, folder / WEIGHTS)
+
+
+def _manifest(bundle: Bundle, folder: Path) -> dict[str, Any]:
+    files = {name: _fingerprint((folder / name).read_bytes()) for name in (*JSON_FILES, WEIGHTS)}
+    return {
+        "format": "churnlib bundle",
+        "format_version": FORMAT_VERSION,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "model": {"name": bundle.name, "version": _model_version(files)},
+        "versions": package_versions(),
+        "files": files,
+    }
+
+
+def _model_version(files: Mapping[str, Mapping[str, Any]]) -> str:
+    """The same answers have the same version, whenever and wherever they were trained."""
+    joined = "".join(files[name]["sha256"] for name in MODEL_FILES)
+    return hashlib.sha256(joined.encode()).hexdigest()[:12]
+
+
+def _write_json(path: Path, content: Any) -> None:
+    path.write_text(json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def _fingerprint(content: bytes) -> dict[str, Any]:
+    return {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+
+
+# --- reading --------------------------------------------------------------------------------------------------------
+
+
+def _read_manifest(folder: Path) -> dict[str, Any]:
+    path = folder / "bundle.json"
+    if not path.is_file():
+        where = f"{folder} has no bundle.json" if folder.is_dir() else f"there is no folder {folder}"
+        raise BundleError(f"{where}; give the bundle folder of a finished run, such as outputs/latest/bundle")
+    manifest = _parse(path, path.read_bytes())
+    found = manifest.get("format_version") if isinstance(manifest, dict) else None
+    if not isinstance(manifest, dict) or manifest.get("format") != "churnlib bundle" or not isinstance(found, int):
+        raise BundleError(f"{path} is not the manifest of a churnlib bundle; give the bundle folder of a finished run")
+    if found > FORMAT_VERSION:
+        wrote = manifest.get("versions", {}).get("churnlib", "a newer release")
+        raise BundleError(
+            f"the bundle {folder} has format {found} (churnlib {wrote}), this release reads up to {FORMAT_VERSION}; "
+            f"install that release or train again"
+        )
+    return manifest
+
+
+def _read_checked(folder: Path, name: str, manifest: Mapping[str, Any]) -> bytes:
+    expected = manifest.get("files", {}).get(name)
+    path = folder / name
+    if expected is None or not path.is_file():
+        raise BundleError(f"the bundle {folder} lacks {name}; copy it again from where it was written")
+    size, largest = path.stat().st_size, LARGEST_WEIGHTS if name == WEIGHTS else LARGEST_JSON
+    if size > largest:
+        raise BundleError(f"{path} has {size:,} bytes, more than the {largest:,} this release reads")
+    content = path.read_bytes()
+    if _fingerprint(content) != expected:
+        raise BundleError(f"{path} is damaged or was changed after writing (its checksum differs); copy the bundle again")
+    return content
+
+
+def _parse(path: Path, content: bytes) -> Any:
+    try:
+        return json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise BundleError(f"{path} is not valid JSON; copy the bundle again") from error
+
+
+def _read_network(
+    weights: bytes,
+    network_spec: Mapping[str, Any],
+    input_spec: Mapping[str, Any],
+    offset: Sequence[float],
+    schema: Schema,
+    trust: Sequence[str],
+) -> ChurnNetwork:
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
+    from churnlib.models.network import build_network
+
+    network = build_network(network_spec, input_spec, n_classes=len(schema.classes), offset=offset, trust=trust)
+    try:
+        network.load_state_dict(load(weights))
+    except SafetensorError as error:
+        raise BundleError("the weights cannot be read; copy the bundle again") from error
+    return network.eval().requires_grad_(False)

@@ -1,0 +1,180 @@
+"""The typed arguments of the classes that a configuration names: networks, optimizers and schedules.
+
+Types and ranges only; the values are in ``conf/``. What depends on the data (``in_features``, ``groups``, ...) is no
+option. A network of your own needs no schema: its YAML then says which keys there are.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from churnlib.config import check_choice, check_range
+
+# --- networks -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(kw_only=True)
+class MLPConfig:
+    """Arguments of :class:`churnlib.models.mlp.MLP`."""
+
+    _target_: str
+    hidden_sizes: list[int]
+    """Width of each hidden layer."""
+    activation: str
+    """relu, gelu, selu, ..."""
+    dropout: float
+    """Probability of dropping a hidden unit, in [0, 1)."""
+    norm: str | None
+    """batch, layer or null for none."""
+    numeric_embedding: str | None
+    """How a numeric column becomes several inputs; null for itself."""
+
+    def __post_init__(self) -> None:
+        for width in self.hidden_sizes:
+            check_range("model.hidden_sizes", width, low=1)
+        check_range("model.dropout", self.dropout, low=0, high=1, open_high=True)
+
+
+@dataclass(kw_only=True)
+class TabNetConfig:
+    """Arguments of :class:`churnlib.models.tabnet.TabNet`, named as in arXiv 1908.07442."""
+
+    _target_: str
+    n_d: int
+    """Width of the decision."""
+    n_a: int
+    """Width of the attention's state."""
+    n_steps: int
+    """Decision steps."""
+    gamma: float
+    """How freely a column is used again in later steps, at least 1."""
+    n_shared: int
+    """Layers of a feature transformer that all steps share."""
+    n_independent: int
+    """Layers of a feature transformer of each step's own."""
+    virtual_batch_size: int | None
+    """Rows of a ghost batch; null for the whole batch."""
+    momentum: float
+    """Of the batch normalisations."""
+    mask: str
+    """sparsemax or entmax."""
+    epsilon: float
+    """Keeps the logarithm in the mask's entropy finite."""
+    lambda_sparse: float
+    """Weight of the mask's entropy in the loss."""
+    dropout: float
+    """Probability of dropping an output of the decision, in [0, 1)."""
+
+    def __post_init__(self) -> None:
+        for name in ("n_d", "n_a", "n_steps"):
+            check_range(f"model.{name}", getattr(self, name), low=1)
+        for name in ("n_shared", "n_independent", "lambda_sparse"):
+            check_range(f"model.{name}", getattr(self, name), low=0)
+        check_range("model.gamma", self.gamma, low=1)
+        check_range("model.virtual_batch_size", self.virtual_batch_size, low=2)
+        check_range("model.momentum", self.momentum, low=0, high=1, open_low=True)
+        check_choice("model.mask", self.mask, ("sparsemax", "entmax"))
+        check_range("model.dropout", self.dropout, low=0, high=1, open_high=True)
+
+
+# --- optimizers -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(kw_only=True)
+class OptimizerConfig:
+    """What all optimizers take."""
+
+    _target_: str
+    lr: float
+    """Learning rate: the schedule's peak."""
+    weight_decay: float
+    """Pull of the weights towards 0."""
+
+    def __post_init__(self) -> None:
+        check_range("optimizer.lr", self.lr, low=0, open_low=True)
+        check_range("optimizer.weight_decay", self.weight_decay, low=0)
+
+
+@dataclass(kw_only=True)
+class AdamConfig(OptimizerConfig):
+    """Arguments of :class:`torch.optim.Adam` and :class:`torch.optim.AdamW`."""
+
+    betas: list[float]
+    """Decay of the running means of the gradient and of its square."""
+    eps: float
+    amsgrad: bool
+
+
+@dataclass(kw_only=True)
+class SGDConfig(OptimizerConfig):
+    """Arguments of :class:`torch.optim.SGD`."""
+
+    momentum: float
+    dampening: float
+    nesterov: bool
+
+
+@dataclass(kw_only=True)
+class RMSpropConfig(OptimizerConfig):
+    """Arguments of :class:`torch.optim.RMSprop`."""
+
+    alpha: float
+    """Decay of the running mean of the squared gradient."""
+    eps: float
+    momentum: float
+    centered: bool
+
+
+# --- learning rate schedules ----------------------------------------------------------------------------------------
+
+
+@dataclass(kw_only=True)
+class CosineConfig:
+    """Arguments of :func:`churnlib.models.schedules.cosine`."""
+
+    _target_: str
+    warmup: float
+    """Fraction of the steps over which the rate rises, in [0, 1)."""
+    final: float
+    """Rate at the end as a fraction of the peak."""
+
+    def __post_init__(self) -> None:
+        check_range("scheduler.warmup", self.warmup, low=0, high=1, open_high=True)
+        check_range("scheduler.final", self.final, low=0, high=1)
+
+
+@dataclass(kw_only=True)
+class OneCycleConfig:
+    """Arguments of :func:`churnlib.models.schedules.onecycle`."""
+
+    _target_: str
+    warmup: float
+    """Fraction of the steps over which the rate rises, in (0, 1)."""
+    start: float
+    """Rate at the first step as a fraction of the peak."""
+    final: float
+    """Rate at the end as a fraction of that at the first step."""
+
+    def __post_init__(self) -> None:
+        check_range("scheduler.warmup", self.warmup, low=0, high=1, open_low=True, open_high=True)
+        check_range("scheduler.start", self.start, low=0, high=1, open_low=True)
+        check_range("scheduler.final", self.final, low=0, high=1, open_low=True)
+
+
+@dataclass(kw_only=True)
+class PlateauConfig:
+    """Arguments of :func:`churnlib.models.schedules.plateau`."""
+
+    _target_: str
+    monitor: str
+    """Logged value that is better when lower."""
+    factor: float
+    """The rate is multiplied by it, in (0, 1)."""
+    patience: int
+    """Epochs without a better value until then."""
+    min_lr: float
+
+    def __post_init__(self) -> None:
+        check_range("scheduler.factor", self.factor, low=0, high=1, open_low=True, open_high=True)
+        check_range("scheduler.patience", self.patience, low=0)
+        check_range("scheduler.min_lr", self.min_lr, low=0)

@@ -1,0 +1,78 @@
+"""Putting a configuration together from ``conf/`` and ``key=value`` words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from churnlib import component_config, config
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+SCHEMAS: dict[str, dict[str, type]] = {
+    "": {"train": config.TrainConfig, "score": config.ScoreConfig, "simulate": config.SimulateConfig},
+    "data": {"table": config.TableConfig, "reference": config.ReferenceConfig, "simulator": config.SimulatorConfig},
+    "model": {"mlp": component_config.MLPConfig, "tabnet": component_config.TabNetConfig},
+    "optimizer": {
+        "adam": component_config.AdamConfig,
+        "adamw": component_config.AdamConfig,
+        "rmsprop": component_config.RMSpropConfig,
+        "sgd": component_config.SGDConfig,
+    },
+    "scheduler": {
+        "cosine": component_config.CosineConfig,
+        "onecycle": component_config.OneCycleConfig,
+        "plateau": component_config.PlateauConfig,
+    },
+}
+"""Group, name in the group, dataclass: what the YAML files refer to as ``/schema/<group>: <name>``."""
+
+
+def register() -> None:
+    """Make the schemas known to Hydra."""
+    from hydra.core.config_store import ConfigStore
+
+    store = ConfigStore.instance()
+    for group, schemas in SCHEMAS.items():
+        for name, schema in schemas.items():
+            store.store(group=f"schema/{group}".rstrip("/"), name=name, node=schema, provider="churnlib")
+
+
+def from_hydra(composed: DictConfig) -> Any:
+    """Turn what Hydra composed into its dataclass, with every range checked.
+
+    Raises:
+        ConfigError: If a value is out of its range, or options contradict each other.
+    """
+    from omegaconf import OmegaConf
+
+    return OmegaConf.to_object(composed)
+
+
+def compose(words: Sequence[str] = (), *, name: str = "train", config_dir: str | Path | None = None) -> Any:
+    """Compose a configuration in Python, as the command line does.
+
+    Args:
+        words: ``group=option`` and ``key=value``, as on the command line.
+        name: Which command's configuration: train, score or simulate.
+        config_dir: A folder of your own YAML files beside churnlib's.
+
+    Returns:
+        A :class:`~churnlib.config.TrainConfig` (``ScoreConfig``, ``SimulateConfig``).
+
+    Raises:
+        ConfigError: If a value is out of its range.
+        hydra.errors.HydraException: If a word is mistyped; the commands turn it into a ``ConfigError``.
+
+    >>> compose(["model=tabnet", "trainer.max_epochs=3"]).trainer.max_epochs
+    3
+    """
+    from hydra import compose as hydra_compose
+    from hydra import initialize_config_dir
+
+    register()
+    words = [*words] if config_dir is None else [*words, f"hydra.searchpath=['file://{Path(config_dir).absolute()}']"]
+    with initialize_config_dir(str(config.config_dir()), version_base="1.3"):
+        return from_hydra(hydra_compose(name, overrides=words))

@@ -1,0 +1,209 @@
+"""One customer table on its way to a model: read, cleaned, split, prepared. Nothing here knows torch.
+
+The order of the steps is the order of the functions below.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from churnlib.data.coercion import Coerced, coerce
+from churnlib.data.duplicates import deduplicate
+from churnlib.data.preparation import Encoded, Preparation, fit_preparation
+from churnlib.data.splits import SIDES, Split, check_classes, check_shares, split_column, split_random, split_time
+from churnlib.data.target import check_target, encode_target, target_given
+from churnlib.errors import ConfigError
+from churnlib.schema import Schema, infer_schema, unknown_column
+
+
+@dataclass(frozen=True, slots=True)
+class CleaningReport:
+    """What was done to the rows before the split; printed, and kept in the run.
+
+    Attributes:
+        rows: Rows of the table as read.
+        without_target: Rows left out because the target is missing.
+        exact_duplicates: Rows left out because an earlier row is the same.
+        repeated_customers: Rows left out because a later row has the same customer.
+        unreadable: Cells that could not be read and count as missing, by column.
+    """
+
+    rows: int
+    without_target: int = 0
+    exact_duplicates: int = 0
+    repeated_customers: int = 0
+    unreadable: Mapping[str, int] = field(default_factory=dict)
+
+    def lines(self) -> list[str]:
+        """Return one sentence for each thing that was done."""
+        counts = (
+            (self.without_target, "without a target value left out"),
+            (self.exact_duplicates, "equal to an earlier row left out"),
+            (self.repeated_customers, "with a later row of the same customer left out"),
+        )
+        said = [f"{count:,} rows {what}" for count, what in counts if count]
+        said += [f"{count:,} unreadable cells of {name!r} count as missing" for name, count in self.unreadable.items()]
+        return said
+
+
+@dataclass(frozen=True, slots=True)
+class Customers:
+    """A customer table, ready for a model.
+
+    Attributes:
+        frame: The rows that are used, cells as they came.
+        typed: The same rows with the types of the schema.
+        label: ``(n,)`` int64 class of each row; 1 is churn for two classes.
+        schema: What the columns are.
+        split: Which rows are for training, validation, test.
+        preparation: Learned from the training rows.
+        encoded: What a network reads, by side.
+        report: What was left out.
+        truth: ``(n,)`` float64 true churn probability, if the rows were simulated.
+    """
+
+    frame: pl.DataFrame
+    typed: pl.DataFrame
+    label: np.ndarray
+    schema: Schema
+    split: Split
+    preparation: Preparation
+    encoded: Mapping[str, Encoded]
+    report: CleaningReport
+    truth: np.ndarray | None = None
+
+    def rows(self, side: str) -> np.ndarray:
+        """Return the row numbers of a side."""
+        return self.split.sides()[side]
+
+    def labels(self, side: str) -> np.ndarray:
+        """Return the labels of a side, ``(n,)`` int64."""
+        return self.label[self.rows(side)]
+
+    def class_counts(self, side: str) -> np.ndarray:
+        """Return the number of rows of each class on a side, ``(n_classes,)`` int64."""
+        return np.bincount(self.labels(side), minlength=len(self.schema.classes))
+
+    def customer_ids(self, side: str) -> pl.Series:
+        """Return the customers' names as they came, or row numbers where the table has none."""
+        rows = self.rows(side)
+        if self.schema.id is None:
+            return pl.Series("customer_id", rows)
+        return self.frame[self.schema.id][rows].alias("customer_id")
+
+
+def prepare_customers(
+    frame: pl.DataFrame,
+    *,
+    target: str,
+    positive: str | None = None,
+    id: str | None = None,  # noqa: A002 - the field's and the configuration's name
+    time: str | None = None,
+    drop: Sequence[str] = (),
+    columns: Mapping[str, Mapping[str, Any]] | None = None,
+    split: Mapping[str, Any] | None = None,
+    preprocess: Mapping[str, Any] | None = None,
+    seed: int = 42,
+    truth: np.ndarray | None = None,
+) -> Customers:
+    """Take a table from cells to a model's inputs.
+
+    Args:
+        frame: The table; columns may be typed or all text.
+        target: Column that says who left.
+        positive: Its value that means "left"; may be left out for 0/1, yes/no, true/false.
+        id, time, drop, columns: See :func:`churnlib.schema.infer_schema`.
+        split: ``train``, ``validation``, ``test`` (shares), ``by`` (auto, random, time, column), ``column``, ``seed``.
+        preprocess: Keyword arguments of :func:`churnlib.data.preparation.fit_preparation`.
+        seed: Of the split, unless ``split`` has its own.
+        truth: ``(n,)`` true churn probabilities of the rows, kept beside them.
+
+    Raises:
+        DataError: If the table cannot be learned from.
+        ConfigError: If an option is wrong.
+    """
+    options = {"train": 0.7, "validation": 0.15, "test": 0.15, "by": "auto", "column": None, "seed": None, **(split or {})}
+    shares = (options["train"], options["validation"], options["test"])
+    check_shares(shares)
+    _check_split_options(options, frame.columns, time)
+    check_target(frame, target, positive=positive)
+    n_rows = len(frame)
+    row = pl.Series("row", np.arange(n_rows))
+
+    row = row.filter(target_given(frame[target]))
+    without_target = n_rows - len(row)
+    unique = deduplicate(frame[row], id=_named(frame, id), time=_named(frame, time))
+    row = row[unique.kept]
+    frame = frame[row]
+
+    label, classes = encode_target(frame[target], positive)
+    hidden = [*drop, *([options["column"]] if options["column"] else [])]
+    schema = infer_schema(frame, target=target, id=id, time=time, drop=hidden, columns=columns, classes=classes)
+    coerced = coerce(frame, schema)
+    dealt = _split(frame, coerced.typed, label, schema, options, shares, seed)
+    check_classes(label, dealt, classes)
+
+    preparation = fit_preparation(coerced.typed[dealt.train], schema, **(preprocess or {}))
+    encoded = {side: preparation.encode(coerced.typed[rows]) for side, rows in dealt.sides().items()}
+    report = CleaningReport(n_rows, without_target, unique.exact, unique.repeated, coerced.unreadable_counts())
+    kept_truth = None if truth is None else truth[row.to_numpy()]
+    return Customers(
+        blank_unreadable(frame, coerced), coerced.typed, label, schema, dealt, preparation, encoded, report, kept_truth
+    )
+
+
+def blank_unreadable(frame: pl.DataFrame, coerced: Coerced) -> pl.DataFrame:
+    """Return the table with unreadable cells emptied: in training they count as missing."""
+    return frame.with_columns(
+        pl.when(~coerced.unreadable[name]).then(pl.col(name)).alias(name) for name in coerced.unreadable.columns
+    )
+
+
+def _named(frame: pl.DataFrame, name: str | None) -> str | None:
+    """A column that is in the table; a wrong name is reported with the schema."""
+    return name if name in frame.columns else None
+
+
+def _check_split_options(options: Mapping[str, Any], names: Sequence[str], time: str | None) -> None:
+    by, column = options["by"], options["column"]
+    if by not in ("auto", "random", "time", "column"):
+        raise ConfigError(f"split.by must be one of auto, random, time, column, got {by!r}")
+    if by == "time" and time is None:
+        raise ConfigError("split.by=time needs the column with the dates: set data.time=COLUMN")
+    if (by == "column") != (column is not None):
+        raise ConfigError("split.by=column and split.column=COLUMN go together; give both or neither")
+    if column is not None and column not in names:
+        raise ConfigError(unknown_column(column, names, option="split.column"))
+
+
+def _split(
+    frame: pl.DataFrame,
+    typed: pl.DataFrame,
+    label: np.ndarray,
+    schema: Schema,
+    options: Mapping[str, Any],
+    shares: Sequence[float],
+    seed: int,
+) -> Split:
+    if options["by"] == "column":
+        return split_column(frame[options["column"]].cast(pl.String).to_list(), column=options["column"])
+    seed = seed if options["seed"] is None else options["seed"]
+    groups = None
+    if schema.id is not None and schema.time is not None:
+        # Without dates every customer has one row by now. Rows without a name are customers of their own.
+        name = pl.col(schema.id).cast(pl.String)
+        groups = frame.select(pl.coalesce(name, pl.format("\0{}", pl.int_range(pl.len())))).to_series().to_numpy()
+    dated = schema.time is not None and typed[schema.time].drop_nulls().n_unique() > 1
+    if options["by"] == "time" or (options["by"] == "auto" and dated):
+        assert schema.time is not None
+        moments = typed[schema.time].to_physical().fill_null(strategy="min").to_numpy()
+        return split_time(moments, shares, seed=seed, groups=groups)
+    return split_random(label, shares, seed=seed, groups=groups)
+
+
+__all__ = ["SIDES", "CleaningReport", "Customers", "blank_unreadable", "prepare_customers"]

@@ -1,0 +1,121 @@
+"""The LightningDataModule: a customer table in, batches for any network out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import lightning as L
+import numpy as np
+import torch
+
+from churnlib.data.batches import IndexBatches
+from churnlib.data.customers import Customers, prepare_customers
+from churnlib.data.sources import read_table, table_from
+
+EVALUATION_ROWS = 8_192
+"""Rows in a batch without gradients."""
+
+
+class ChurnDataModule(L.LightningDataModule):
+    """Reads, cleans, splits and prepares a customer table, and serves it as batches.
+
+    A batch is ``(numeric, codes, label)``: ``(batch, n_numeric)`` float32 with NaN for missing, ``(batch,
+    n_categorical)`` int64, ``(batch,)`` int64. Rows lie on the trainer's device; there are no workers.
+
+    Example:
+        >>> import polars as pl
+        >>> rows = {"tenure": list(range(40)), "plan": ["a", "b"] * 20, "churn": ["no", "no", "yes", "no"] * 10}
+        >>> data = ChurnDataModule(pl.DataFrame(rows), target="churn", batch_size=14)
+        >>> data.setup()
+        >>> [len(label) for numeric, codes, label in data.train_dataloader()]
+        [14, 14]
+
+    Args:
+        table: A path or glob of CSV or Parquet files, a polars or pandas frame, a list of dicts, or what
+            :func:`~churnlib.data.customers.prepare_customers` returned.
+        target: Column that says who left.
+        positive, id, time, drop, columns, split, preprocess, seed: See
+            :func:`~churnlib.data.customers.prepare_customers`; ``seed`` also fixes the order of the batches.
+        separator: Delimiter of a CSV file; detected when left out.
+        batch_size: Largest number of rows in a training batch.
+    """
+
+    def __init__(
+        self,
+        table: Any,
+        *,
+        target: str | None = None,
+        positive: str | None = None,
+        id: str | None = None,  # noqa: A002
+        time: str | None = None,
+        drop: Sequence[str] = (),
+        columns: Mapping[str, Mapping[str, Any]] | None = None,
+        split: Mapping[str, Any] | None = None,
+        preprocess: Mapping[str, Any] | None = None,
+        separator: str | None = None,
+        batch_size: int = 256,
+        seed: int = 42,
+    ) -> None:
+        super().__init__()
+        self.batch_size = batch_size
+        self.seed = seed
+        self._customers: Customers | None = table if isinstance(table, Customers) else None
+        if self._customers is None and target is None:
+            raise ValueError("target is missing: name the column that says who left")
+        self._table = table
+        self._separator = separator
+        self._options = {
+            "target": target, "positive": positive, "id": id, "time": time, "drop": drop, "columns": columns,
+            "split": split, "preprocess": preprocess, "seed": seed,
+        }  # fmt: skip
+        self._batches: dict[str, IndexBatches] = {}
+
+    @property
+    def customers(self) -> Customers:
+        """The prepared table; read on first use."""
+        if self._customers is None:
+            is_path = isinstance(self._table, str) or hasattr(self._table, "__fspath__")
+            frame = read_table(str(self._table), separator=self._separator) if is_path else table_from(self._table)
+            self._customers = prepare_customers(frame, **self._options)
+        return self._customers
+
+    def setup(self, stage: str | None = None) -> None:
+        """Read and prepare the table (once)."""
+        _ = self.customers
+
+    def input_spec(self) -> dict[str, Any]:
+        """Return the arguments of the networks' input layer."""
+        return self.customers.preparation.input_spec()
+
+    @property
+    def n_classes(self) -> int:
+        """Number of classes of the target."""
+        return len(self.customers.schema.classes)
+
+    def class_counts(self) -> np.ndarray:
+        """Return the number of training rows per class, ``(n_classes,)`` int64."""
+        return self.customers.class_counts("train")
+
+    def train_dataloader(self) -> IndexBatches:  # noqa: D102
+        batches = self._on_device("train", batch_size=self.batch_size, shuffle=True)
+        if self.trainer is not None:
+            # Asked for again at each epoch by the hook below; a resumed run starts in the middle.
+            batches.set_epoch(self.trainer.current_epoch)
+        return batches
+
+    def val_dataloader(self) -> IndexBatches:  # noqa: D102
+        return self._on_device("validation")
+
+    def test_dataloader(self) -> IndexBatches:  # noqa: D102
+        return self._on_device("test")
+
+    def _on_device(self, side: str, *, batch_size: int = EVALUATION_ROWS, shuffle: bool = False) -> IndexBatches:
+        if side not in self._batches:
+            encoded = self.customers.encoded[side]
+            arrays = (encoded.numeric, encoded.codes, self.customers.labels(side))
+            tensors = [torch.from_numpy(np.ascontiguousarray(array)) for array in arrays]
+            self._batches[side] = IndexBatches(tensors, batch_size=batch_size, shuffle=shuffle, seed=self.seed)
+        if self.trainer is not None:
+            self._batches[side].to(self.trainer.strategy.root_device)
+        return self._batches[side]

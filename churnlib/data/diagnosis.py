@@ -1,0 +1,144 @@
+"""Why a table could not be read: polars' errors turned into one sentence with file, line and remedy.
+
+polars does not say in which file, on which line or why; the local files are looked at again here, once it has failed.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, cast
+
+import polars as pl
+
+from churnlib.data.delimited import MAGIC, is_remote, read_header
+
+BINARY_BYTES = 4096
+"""Bytes at the start of a file in which a NUL means that it is no text."""
+
+
+def explain(error: Exception, files: Sequence[str], *, separator: str | None = None) -> str:
+    """Return the sentence about a table that could not be read.
+
+    Args:
+        error: What polars or the operating system raised.
+        files: The files of the table, or one address.
+        separator: The delimiter that the user gave.
+    """
+    reason = _first_sentence(error)
+    if is_remote(files[0]):
+        return f"cannot read {_without_query(files[0])}: {reason}; check the address, the network and the credentials"
+    for file in files:
+        found = _unreadable(file, error) or _broken_text(file, separator)
+        if found:
+            return found
+    where = files[0] if len(files) == 1 else f"one of {files[0]} ... {files[-1]}"
+    return f"cannot read {where}: {reason}; export it again"
+
+
+def _first_sentence(error: Exception) -> str:
+    """Return the first line of an error and its deepest cause; the rest is polars' advice about its own options."""
+    first, *below = str(error).strip().splitlines() or [type(error).__name__]
+    # The path that polars puts at the end may be that of an earlier request to the same store.
+    sentence = re.sub(r" \(path: .*\)$", "", _without_query(first)[:300]).rstrip(" .;:")
+    caused = [re.sub(r"^\s*\d+: ", "", line) for line in below[-1:] if "Caused by:" in below]
+    return ", ".join([sentence, *caused])
+
+
+def _without_query(text: str) -> str:
+    """Return the text without the query part of addresses, which may hold signatures and keys."""
+    return re.sub(r"\?[^\s)]+", "", text)
+
+
+@contextmanager
+def _open(file: str) -> Iterator[IO[bytes]]:
+    """Open a file for its bytes, unpacked; like polars, by its first bytes and not by its name."""
+    with Path(file).open("rb") as opened:
+        packed = opened.read(2) == b"\x1f\x8b"
+        opened.seek(0)
+        if packed:
+            with gzip.GzipFile(fileobj=opened) as unpacked:
+                yield cast("IO[bytes]", unpacked)
+        else:
+            yield opened
+
+
+def _unreadable(file: str, error: Exception) -> str | None:
+    """Return what keeps a file from being read at all: rights, a cut-off archive, no table inside."""
+    try:
+        with _open(file) as opened:
+            head = opened.read(BINARY_BYTES)
+            while opened.read(1 << 20):  # a damaged archive fails here
+                pass
+    except PermissionError:
+        return f"{file} may not be read by this user; change its permissions"
+    except (EOFError, OSError, ValueError) as broken:
+        return f"{file} is cut off or damaged ({_first_sentence(broken)}); copy it again"
+    if file.lower().endswith((".parquet", ".pq")):
+        return _no_parquet(file, head, error)
+    if not head.strip():
+        return f"{file} is empty; it must have a header line with the column names"
+    for start, meaning in MAGIC.items():
+        if head.startswith(start.encode()):
+            return f"{file} is not a CSV file but {meaning}"
+    if head.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return f"{file} is UTF-16 text, not UTF-8; save it as UTF-8 (iconv -f utf-16 -t utf-8)"
+    return None
+
+
+def _no_parquet(file: str, head: bytes, error: Exception) -> str:
+    if not head:
+        return f"{file} is empty; copy or export it again"
+    if head.startswith(b"PAR1"):
+        return f"{file} is a damaged or unfinished Parquet file ({_first_sentence(error)}); copy or export it again"
+    return f"{file} is not a Parquet file, whatever its name; name it .csv if it is text"
+
+
+def _broken_text(file: str, separator: str | None) -> str | None:
+    """Return the first line of a CSV file that cannot be read, and why."""
+    number = _line_not_utf8(file)
+    if number is not None:
+        with _open(file) as opened:
+            binary = b"\0" in opened.read(BINARY_BYTES)
+        if binary:
+            return f"{file} is not a text file; export the table as CSV in UTF-8"
+        return f"line {number} of {file} is not UTF-8 text; save the file as UTF-8 (such as iconv -f latin1 -t utf-8)"
+    try:
+        header = read_header(file, separator=separator)
+    except pl.exceptions.PolarsError:  # the error to explain is in the header itself, and none of the usual ones
+        return None
+    place = 0
+    try:
+        for place, cells in _records(file, header.separator):
+            if len(cells) > len(header.names):
+                blank = not any(cells[len(header.names) :])
+                remedy = "end the line sooner" if blank else f"put values that hold {header.separator!r} in quotes"
+                return f"line {place} of {file} has {len(cells)} cells, its header has {len(header.names)}; {remedy}"
+    except csv.Error as error:
+        return f"{file} cannot be read below line {place} ({error}); are all quotes closed?"
+    return None
+
+
+def _line_not_utf8(file: str) -> int | None:
+    """Return the number of the first line, from 1, that is not UTF-8."""
+    with _open(file) as opened:
+        for number, line in enumerate(opened, start=1):
+            try:
+                line.decode()
+            except UnicodeDecodeError:
+                return number
+    return None
+
+
+def _records(file: str, separator: str) -> Iterator[tuple[int, list[str]]]:
+    """Yield the number of the line on which each record ends, from 1, and its cells."""
+    with _open(file) as opened:
+        lines = io.TextIOWrapper(opened, encoding="utf-8-sig", newline="")
+        reader = csv.reader(lines, delimiter=separator, strict=True)
+        for cells in reader:
+            yield reader.line_num, cells

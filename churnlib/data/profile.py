@@ -1,0 +1,116 @@
+"""What the training rows looked like: the reference that later rows are compared with, and made-up rows drawn from it.
+
+A profile holds counts and quantiles, never a row. Rows drawn from it take each column on its own, so that no drawn row is
+a customer; they carry no id.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from churnlib.schema import Column, Kind, Schema
+
+N_QUANTILES = 21
+"""0 %, 5 %, ..., 100 %."""
+
+FEWEST = 5
+"""Training rows that a category needs to be named in a profile; rarer ones could point at a person."""
+
+
+def build_profile(typed: pl.DataFrame, schema: Schema) -> dict[str, Any]:
+    """Describe training rows.
+
+    Args:
+        typed: Training rows, as :func:`churnlib.data.coercion.coerce` returns them.
+        schema: Their schema.
+
+    Returns:
+        JSON-ready: ``n``, and by column ``missing`` (count) with either ``quantiles`` (numbers; dates as ISO text),
+        ``mean``, ``std`` and ``whole`` (only whole numbers), or ``counts`` by value, most frequent first, with ``other``
+        for all rarer ones together.
+    """
+    columns = {name: _profile_column(typed[name], schema[name]) for name in typed.columns}
+    return {"n": len(typed), "columns": columns}
+
+
+def _profile_column(values: pl.Series, column: Column) -> dict[str, Any]:
+    missing = int(values.null_count())
+    filled = values.drop_nulls()
+    if column.kind is Kind.datetime:
+        seconds = filled.dt.epoch("s").to_numpy()
+        quantiles = np.quantile(seconds, np.linspace(0, 1, N_QUANTILES)) if len(seconds) else np.zeros(0)
+        return {"missing": missing, "quantiles": [_iso(q) for q in quantiles.tolist()]}
+    if column.kind is Kind.numeric:
+        numbers = filled.to_numpy()
+        return {
+            "missing": missing,
+            "quantiles": np.quantile(numbers, np.linspace(0, 1, N_QUANTILES)).tolist() if len(numbers) else [],
+            "mean": float(numbers.mean()) if len(numbers) else None,
+            "std": float(numbers.std()) if len(numbers) else None,
+            "whole": bool((numbers == np.floor(numbers)).all()),
+        }
+    counts = filled.value_counts().sort(["count", values.name], descending=[True, False])
+    named = counts.filter(pl.col("count") >= FEWEST)
+    return {
+        "missing": missing,
+        "counts": dict(zip(named[values.name].to_list(), named["count"].to_list(), strict=True)),
+        "other": int(counts["count"].sum() - named["count"].sum()),
+    }
+
+
+def _iso(seconds: float) -> str:
+    return (dt.datetime(1970, 1, 1) + dt.timedelta(seconds=round(seconds))).isoformat()
+
+
+def draw_rows(profile: dict[str, Any], schema: Schema, n: int, *, seed: int = 0) -> list[dict[str, Any]]:
+    """Draw made-up customers, each column on its own, with values as a source system would send them.
+
+    Args:
+        profile: What :func:`build_profile` returned.
+        schema: The schema of its rows.
+        n: Number of rows.
+        seed: Of the draw.
+
+    Returns:
+        ``n`` rows of JSON values; a column that may be missing is missing as often as in training.
+    """
+    rng = np.random.default_rng(seed)
+    columns = {name: _draw(p, schema[name], profile["n"], n, rng) for name, p in profile["columns"].items()}
+    return [{name: values[i] for name, values in columns.items()} for i in range(n)]
+
+
+def _draw(profile: dict[str, Any], column: Column, n_profile: int, n: int, rng: np.random.Generator) -> list[Any]:
+    position = rng.random(n)
+    absent = rng.random(n) < profile["missing"] / max(n_profile, 1)
+    if column.kind in (Kind.numeric, Kind.datetime):
+        drawn = _draw_between(profile, column.kind, position)
+    else:
+        values, counts = list(profile["counts"]), np.array(list(profile["counts"].values()), dtype=float)
+        if not values:
+            return [None] * n
+        edges = np.cumsum(counts) / counts.sum()
+        drawn = [_json_value(values[min(i, len(values) - 1)], column.kind) for i in np.searchsorted(edges, position)]
+    return [None if gone and column.nullable else value for value, gone in zip(drawn, absent, strict=True)]
+
+
+def _draw_between(profile: dict[str, Any], kind: Kind, position: np.ndarray) -> list[Any]:
+    if not profile["quantiles"]:
+        return [None] * len(position)
+    at = np.linspace(0, 1, N_QUANTILES)
+    if kind is Kind.datetime:
+        seconds = [(dt.datetime.fromisoformat(q) - dt.datetime(1970, 1, 1)).total_seconds() for q in profile["quantiles"]]
+        days = np.interp(position, at, seconds) // 86_400
+        return [(dt.date(1970, 1, 1) + dt.timedelta(days=int(day))).isoformat() for day in days]
+    numbers = np.interp(position, at, profile["quantiles"])
+    if profile["whole"]:
+        return [int(number) if abs(number) < 2**53 else float(number) for number in np.rint(numbers)]
+    return [float(f"{number:.6g}") for number in numbers]
+
+
+def _json_value(text: str, kind: Kind) -> str | bool:
+    """A truth value travels as JSON's own."""
+    return text == "true" if kind is Kind.boolean and text in ("true", "false") else text

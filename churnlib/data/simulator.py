@@ -1,0 +1,204 @@
+"""Simulated telecom customers, the embedded default data: any number, from a model whose best result is known.
+
+``simulator_model`` says who the customers are and how likely each is to leave; ``simulator_errors`` adds what real
+source systems get wrong; this module deals both out as tables, in memory or straight into a Parquet file.
+
+Customers are drawn in blocks of ``BLOCK_SIZE``, each with generators of its own from (seed, number of the block).
+Hence a customer is the same in a table of any size: the distinct customers of ``simulate(1_000, seed=s)`` are the
+first 1,000 of ``simulate(1_000_000, seed=s)``, errors included, and a file holds the very rows of the table in memory.
+(Only the places of the repeated rows within the last, unfinished block depend on the size.)
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from polars.io.plugins import register_io_source
+
+from churnlib.data import simulator_model as model
+from churnlib.data.simulator_errors import with_duplicates, with_missing, with_outliers
+from churnlib.errors import ConfigError, DataError
+
+BLOCK_SIZE = 10_000
+"""Customers that are drawn at once; changing it changes every table."""
+MAX_CUSTOMERS = 1_000_000_000
+"""Identifiers have nine digits."""
+ROW_GROUP_ROWS = 100_000
+TRUTH = "true_churn_probability"
+"""Column of the true probabilities in a Parquet file; never a feature."""
+
+SNAPSHOT_DATE = date(2025, 6, 30)
+MISSING_SHARE = 0.02
+OUTLIER_SHARE = 0.003
+DUPLICATE_SHARE = 0.005
+
+
+@dataclass(frozen=True)
+class SimulatedCustomers:
+    """A simulated table and what no real table has: the truth behind its labels.
+
+    Attributes:
+        table: One row per customer and repeated row, in no telling order.
+        churn_probability: ``(rows,)`` float64, the true probability of ``churn == "yes"`` of each row of ``table``.
+    """
+
+    table: pl.DataFrame
+    churn_probability: np.ndarray
+
+
+@dataclass(frozen=True)
+class _Options:
+    """What a draw depends on besides its size, checked once."""
+
+    seed: int
+    n_snapshots: int
+    snapshot_date: date
+    missing_share: float
+    outlier_share: float
+    duplicate_share: float
+
+    def __post_init__(self) -> None:
+        _check_whole("seed", self.seed, low=0, high=2**63 - 1)
+        _check_whole("n_snapshots", self.n_snapshots, low=1, high=120)
+        _check_share("missing_share", self.missing_share, high=0.2)
+        _check_share("outlier_share", self.outlier_share, high=0.2)
+        _check_share("duplicate_share", self.duplicate_share, high=0.2)
+        if not isinstance(self.snapshot_date, date) or not 1990 <= self.snapshot_date.year <= 2200:
+            raise ConfigError(f"snapshot_date must be a date from 1990 to 2200, got {self.snapshot_date!r}")
+
+
+def _check_whole(name: str, value: object, *, low: int, high: int) -> None:
+    if not isinstance(value, int | np.integer) or isinstance(value, bool) or not low <= value <= high:
+        raise ConfigError(f"{name} must be a whole number from {low:,} to {high:,}, got {value!r}")
+
+
+def _check_share(name: str, value: object, *, high: float) -> None:
+    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value <= high:
+        raise ConfigError(f"{name} must be a fraction from 0 to {high:g}, got {value!r}")
+
+
+def snapshot_dates(last: date, count: int) -> list[date]:
+    """Return ``count`` snapshot dates from old to new: ``last`` and the ends of the months before it.
+
+    >>> [day.isoformat() for day in snapshot_dates(date(2024, 3, 31), 3)]
+    ['2024-01-31', '2024-02-29', '2024-03-31']
+    """
+    dates = [last]
+    while len(dates) < count:
+        dates.append(dates[-1].replace(day=1) - timedelta(days=1))
+    return dates[::-1]
+
+
+def _text(codes: np.ndarray, labels: Sequence[str]) -> pl.Series:
+    """Return the label of each code (integer or bool) as text."""
+    return pl.Series(labels, dtype=pl.String).gather(pl.Series(codes.astype(np.uint32)))
+
+
+def _yes_no(flags: np.ndarray) -> pl.Series:
+    return _text(flags, ("no", "yes"))
+
+
+def _clean_table(customers: model.Customers, first_number: int, snapshot: np.ndarray) -> pl.DataFrame:
+    """Lay the customers out as a company stores them; ``snapshot`` is ``(n,)`` datetime64[D]."""
+    numbers = pl.Series(np.arange(first_number, first_number + len(snapshot)))
+    return pl.DataFrame(
+        {
+            "customer_id": "C" + numbers.cast(pl.String).str.zfill(9),
+            "snapshot_date": pl.Series(snapshot),
+            "age": customers.age,
+            "gender": _text(customers.gender, model.GENDERS),
+            "region": _text(customers.region, model.REGIONS),
+            "partner": _yes_no(customers.partner),
+            "dependents": _yes_no(customers.dependents),
+            "tenure_months": customers.tenure_months,
+            "contract": _text(customers.contract, model.CONTRACTS),
+            "payment_method": _text(customers.payment_method, model.PAYMENT_METHODS),
+            "phone_service": _yes_no(customers.phone_service),
+            "multiple_lines": _yes_no(customers.multiple_lines),
+            "internet_service": _text(customers.internet_service, model.INTERNET),
+            **{name: _yes_no(booked) for name, booked in customers.additions.items()},
+            "number_of_services": customers.number_of_services,
+            "monthly_data_usage_gb": customers.monthly_data_usage_gb,
+            "call_duration_avg_minutes": customers.call_duration_avg_minutes,
+            "monthly_charges": customers.monthly_charges,
+            "total_charges": customers.total_charges,
+            "support_tickets": customers.support_tickets,
+            "last_interaction_date": snapshot - customers.days_since_interaction.astype("timedelta64[D]"),
+        }
+    )
+
+
+def _outcome(probability: np.ndarray, snapshot: np.ndarray, rng: np.random.Generator) -> dict[str, pl.Series]:
+    """Draw who leaves and on which day of the horizon; the date of those who stay is null."""
+    churn = rng.random(len(probability)) < probability
+    day = snapshot + rng.integers(1, model.HORIZON_DAYS + 1, len(probability)).astype("timedelta64[D]")
+    return {
+        "churn": _yes_no(churn),
+        "churn_date": pl.Series(np.where(churn, day, np.datetime64("NaT"))),
+        TRUTH: pl.Series(probability),
+    }
+
+
+def _block(number: int, options: _Options, keep: int) -> pl.DataFrame:
+    """Draw block ``number`` and return its first ``keep`` customers, repeated rows on top, with the truth.
+
+    The whole block is drawn whatever ``keep`` is: that is what makes small tables the beginnings of large ones. Three
+    generators keep who the customers are, what happens to them and the errors independent of each other's options.
+    """
+    people, fate, errors = (
+        np.random.default_rng(np.random.SeedSequence(int(options.seed), spawn_key=(number, stream)))
+        for stream in range(3)
+    )
+    customers = model.draw_customers(people, BLOCK_SIZE)
+    dates = np.array(snapshot_dates(options.snapshot_date, options.n_snapshots), dtype="datetime64[D]")
+    snapshot = dates[(fate.random(BLOCK_SIZE) * len(dates)).astype(np.int64)]
+    table = _clean_table(customers, number * BLOCK_SIZE + 1, snapshot)
+    table = table.with_columns(**_outcome(model.churn_probability(customers), snapshot, fate))
+    table = with_outliers(table, errors, options.outlier_share)
+    table = with_missing(table, customers, errors, options.missing_share)
+    return with_duplicates(table, errors, options.duplicate_share, keep=keep)
+
+
+def _blocks(n_customers: int, options: _Options) -> Iterator[pl.DataFrame]:
+    """Yield the blocks of ``n_customers`` one after another, the last one cut off."""
+    for number in range(-(-n_customers // BLOCK_SIZE)):
+        yield _block(number, options, min(BLOCK_SIZE, n_customers - number * BLOCK_SIZE))
+
+
+def simulate(
+    n_customers: int,
+    *,
+    seed: int = 0,
+    n_snapshots: int = 1,
+    snapshot_date: date = SNAPSHOT_DATE,
+    missing_share: float = MISSING_SHARE,
+    outlier_share: float = OUTLIER_SHARE,
+    duplicate_share: float = DUPLICATE_SHARE,
+) -> SimulatedCustomers:
+    """Simulate a telecom company's customers, with the labels and the true probabilities behind them.
+
+    Args:
+        n_customers: Distinct customers, at least 1; repeated rows come on top.
+        seed: Whole number from 0; the same seed gives the same customers in tables of every size.
+        n_snapshots: Month-end dates over which the customers are spread evenly; each customer has one row all the same,
+            and nothing drifts.
+        snapshot_date: The last (or only) date at which customers are looked at.
+        missing_share: Fraction in [0, 0.2] of missing cells in a typical column with missing cells; see
+            ``simulator_errors.MISSING_WEIGHTS``.
+        outlier_share: Fraction in [0, 0.2] of impossible values in each of three columns; see ``simulator_errors``.
+        duplicate_share: Fraction in [0, 0.2] of the rows that are repeated exactly, under the same ``customer_id``.
+
+    Raises:
+        ConfigError: An argument is outside its range.
+    """
+    _check_whole("n_customers", n_customers, low=1, high=MAX_CUSTOMERS)
+    options = _Options(seed, n_snapshots, snapshot_date, missing_share, outlier_share, duplicate_share)
+    table = pl.concat(_blocks(n_customers, options), rechunk=True)
+    return SimulatedCustomers(table.drop(TRUTH), table[TRUTH].to_numpy())

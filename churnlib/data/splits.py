@@ -1,0 +1,186 @@
+"""Who is trained on, who decides when to stop, and who is only ever looked at once.
+
+Shares are exact to the row. A customer is never on two sides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from churnlib.errors import ConfigError, DataError
+
+SIDES = ("train", "validation", "test")
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """Row numbers of each side, in table order.
+
+    Attributes:
+        train, validation, test: ``(n,)`` int64 row numbers, ascending.
+        by: How rows were dealt: ``random``, ``time`` or ``column``.
+        left_out: Rows on no side: other dates of customers who stand on another side.
+    """
+
+    train: np.ndarray
+    validation: np.ndarray
+    test: np.ndarray
+    by: str
+    left_out: int = 0
+
+    def sides(self) -> dict[str, np.ndarray]:
+        """Return the row numbers by side."""
+        return {"train": self.train, "validation": self.validation, "test": self.test}
+
+
+def check_shares(shares: Sequence[float]) -> None:
+    """Refuse shares that do not sum to one, or leave nothing to train or to validate on.
+
+    Raises:
+        ConfigError: With the shares as given.
+    """
+    train, validation, test = shares
+    if abs(sum(shares) - 1) > 1e-6:
+        raise ConfigError(
+            f"split.train, split.validation and split.test must sum to 1, got {train:g} + {validation:g} + {test:g} = {sum(shares):g}"
+        )
+    if train <= 0 or validation <= 0:
+        raise ConfigError(
+            f"split.train and split.validation must be above 0 (validation rows stop the training and set the threshold), "
+            f"got {train:g} and {validation:g}"
+        )
+
+
+def split_random(label: np.ndarray, shares: Sequence[float], *, seed: int, groups: np.ndarray | None = None) -> Split:
+    """Deal rows at random, each class in the same shares.
+
+    Args:
+        label: ``(n,)`` int, the class of each row.
+        shares: Of train, validation and test; they sum to 1.
+        seed: Of the draw.
+        groups: ``(n,)`` customer of each row; rows of one customer stay together. Shares are then exact in customers,
+            and in rows as far as the customers' row counts allow.
+
+    Raises:
+        ConfigError: If the shares are impossible.
+        DataError: If a class has too few rows to stand on each side.
+    """
+    check_shares(shares)
+    rng = np.random.default_rng(seed)
+    if groups is None:
+        return _split(_deal(label, shares, rng), by="random")
+    _, first, customer = np.unique(groups, return_index=True, return_inverse=True)
+    # A customer counts as a churner if any of the rows does, so that churners are dealt in equal shares.
+    customer_label = np.zeros(len(first), dtype=label.dtype)
+    np.maximum.at(customer_label, customer, label)
+    return _split(_deal(customer_label, shares, rng)[customer], by="random")
+
+
+def split_time(time: np.ndarray, shares: Sequence[float], *, seed: int, groups: np.ndarray | None = None) -> Split:
+    """Train on the oldest rows, validate on newer ones, test on the newest.
+
+    Rows of the same moment are ordered at random. A customer with rows on several sides keeps those of one side, drawn
+    evenly and without looking at the label (keeping, say, only the newest would leave training with churners alone);
+    the other rows are left out.
+
+    Args:
+        time: ``(n,)`` int or datetime64, the moment of each row.
+        shares: Of train, validation and test; they sum to 1.
+        seed: Of the order of equal moments.
+        groups: ``(n,)`` customer of each row.
+    """
+    check_shares(shares)
+    rng = np.random.default_rng(seed)
+    order = np.lexsort((rng.permutation(len(time)), time))
+    side = np.empty(len(time), dtype=np.int8)
+    side[order] = np.repeat(np.arange(3), _counts(len(time), shares))
+    if groups is None:
+        return _split(side, by="time")
+    return _split(_one_side_each(side, groups, rng), by="time")
+
+
+def split_column(assigned: Sequence[str | None], *, column: str) -> Split:
+    """Take the sides from a column that says train, validation or test; empty cells are on no side.
+
+    Raises:
+        DataError: If the column says anything else, or leaves train or validation empty.
+    """
+    words = np.array(["" if word is None else word.strip().lower() for word in assigned])
+    unknown = sorted(set(words.tolist()) - {*SIDES, ""})
+    if unknown:
+        raise DataError(f"split.column {column!r} must say train, validation or test in each row, got {unknown[0]!r}")
+    side = np.full(len(words), -1, dtype=np.int8)
+    for number, name in enumerate(SIDES):
+        side[words == name] = number
+    for name, number in (("train", 0), ("validation", 1)):
+        if not (side == number).any():
+            raise DataError(f"split.column {column!r} marks no row as {name}; training needs train and validation rows")
+    return _split(side, by="column")
+
+
+def check_classes(label: np.ndarray, split: Split, classes: Sequence[str]) -> None:
+    """Refuse a split in which a side lacks a class.
+
+    Raises:
+        DataError: With the side, the class and its count.
+    """
+    for name, rows in split.sides().items():
+        if name == "test" and not len(rows):
+            continue
+        counts = np.bincount(label[rows], minlength=len(classes))
+        for number, count in enumerate(counts):
+            if not count:
+                total = int((label == number).sum())
+                raise DataError(
+                    f"the {name} rows have no {classes[number]!r} ({total:,} of {len(label):,} rows are): too few rows to "
+                    f"split; give more rows or larger shares"
+                )
+
+
+def _split(side: np.ndarray, *, by: str) -> Split:
+    train, validation, test = (np.flatnonzero(side == number) for number in range(3))
+    return Split(train, validation, test, by=by, left_out=int((side < 0).sum()))
+
+
+def _counts(n: int, shares: Sequence[float]) -> list[int]:
+    """Rows per side: test and validation rounded, train gets the rest."""
+    validation, test = round(n * shares[1]), round(n * shares[2])
+    return [n - validation - test, validation, test]
+
+
+def _deal(label: np.ndarray, shares: Sequence[float], rng: np.random.Generator) -> np.ndarray:
+    """Return the side of each row: totals exact, classes in proportion to within one row."""
+    totals = _counts(len(label), shares)
+    classes, counts = np.unique(label, return_counts=True)
+    quota = _proportional(counts, totals)
+    side = np.empty(len(label), dtype=np.int8)
+    for value, row in zip(classes, quota, strict=True):
+        members = rng.permutation(np.flatnonzero(label == value))
+        side[members] = np.repeat(np.arange(3), row)
+    return side
+
+
+def _proportional(counts: np.ndarray, totals: Sequence[int]) -> np.ndarray:
+    """Integer table ``(classes, 3)`` with these row and column sums, each entry within one of its proportional share.
+
+    Filled class by class from running totals: the first k classes together hold their proportional share of each
+    side, rounded, so that rounding never adds up.
+    """
+    n = int(counts.sum())
+    running = np.cumsum(counts)
+    late = np.rint(np.outer(running, totals[1:]) / n).astype(np.int64)  # validation and test of the first k classes
+    sides = np.diff(late, axis=0, prepend=np.zeros((1, 2), dtype=np.int64))
+    train = counts - sides.sum(axis=1)
+    return np.column_stack([train, sides])
+
+
+def _one_side_each(side: np.ndarray, groups: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Leave out (-1) the rows of a customer that are not on the customer's one side."""
+    _, customer = np.unique(groups, return_inverse=True)
+    present = np.zeros((int(customer.max()) + 1, 3), dtype=bool)
+    present[customer, side] = True
+    chosen = np.where(present, rng.random(present.shape), -1.0).argmax(axis=1)
+    return np.where(side == chosen[customer], side, -1).astype(np.int8)

@@ -1,0 +1,191 @@
+"""From what a Python program holds (data frames, dicts, lists of dicts) to one polars table."""
+
+from __future__ import annotations
+
+import datetime as dt
+import decimal
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TypeVar
+
+import numpy as np
+import polars as pl
+import polars.selectors as cs
+
+from churnlib.data.names import is_unicode, normalize_names
+from churnlib.errors import CellError, DataError, RowErrors
+
+NUMPY_KINDS = "biufmM"
+"""Kinds of numpy arrays that polars takes as they are: truth values, numbers, times."""
+
+INT64 = range(-(2**63), 2**63)
+
+Frame = TypeVar("Frame", pl.DataFrame, pl.LazyFrame)
+
+NESTED = (Mapping, list, tuple, set, frozenset, bytes, bytearray, memoryview, np.ndarray, pl.Series, pl.DataFrame)
+"""Types of which a cell cannot be."""
+
+
+def table_from(data: Any) -> pl.DataFrame:
+    """Return the customers that a Python program holds as a polars table.
+
+    Column names are normalised (:func:`~churnlib.data.names.normalize_name`), NaN is missing. A column of Python values
+    keeps its type where all its values agree (whole and other numbers agree on float64); where they do not, it becomes
+    text, for the schema to read: ``[1, "1", None, 2.5]`` is ``["1", "1", None, "2.5"]``.
+
+    Args:
+        data: A polars ``DataFrame`` or ``LazyFrame``; a pandas ``DataFrame`` (its index is left out); a list of dicts,
+            one per customer, in which a missing key is a missing value; or a dict of equally long columns.
+
+    Returns:
+        The table, rows in the order given, columns in the order of first appearance.
+
+    Raises:
+        DataError: If two columns have one name, or columns differ in length.
+        RowErrors: If cells hold lists, dicts or bytes; one error for each such cell.
+        TypeError: If ``data`` is none of these.
+
+    >>> table_from([{"tenure": 1, "plan": "a"}, {"tenure": 2.5}]).rows()
+    [(1.0, 'a'), (2.5, None)]
+    """
+    if isinstance(data, pl.LazyFrame):
+        data = data.collect()
+    if isinstance(data, pl.DataFrame):
+        return nan_is_missing(renamed(data))
+    if _is_pandas(data, "DataFrame"):
+        names = normalize_names(data.columns)
+        return _from_columns(names, [data.iloc[:, place] for place in range(len(names))])
+    if isinstance(data, Mapping):
+        return _from_columns(normalize_names(data), list(data.values()))
+    if isinstance(data, Sequence) and not isinstance(data, str | bytes):
+        return _from_rows(data)
+    raise TypeError(
+        f"expected a polars or pandas DataFrame, a list of dicts or a dict of columns, got {type(data).__name__}"
+        f"{'; read a file with churnlib.data.sources.read_table' if isinstance(data, str) else ''}"
+    )
+
+
+def renamed(frame: pl.DataFrame, *, table: str = "the table") -> pl.DataFrame:
+    """Return the frame with normalised column names."""
+    return frame.rename(dict(zip(frame.columns, normalize_names(frame.columns, table=table), strict=True)))
+
+
+def nan_is_missing(frame: Frame) -> Frame:
+    """Return the frame with null in place of NaN, the one mark of a missing number from here on."""
+    return frame.with_columns(cs.float().fill_nan(None))
+
+
+def _is_pandas(value: Any, kind: str) -> bool:
+    """Whether the value is of this pandas class; pandas is never imported for the question."""
+    pandas = sys.modules.get("pandas")
+    return pandas is not None and isinstance(value, getattr(pandas, kind))
+
+
+def _from_rows(rows: Sequence[Any]) -> pl.DataFrame:
+    """Build the table of a list of dicts: columns are the keys of all rows."""
+    columns: dict[str, list[Any]] = {}
+    for number, row in enumerate(rows):
+        if not isinstance(row, Mapping):
+            raise DataError(f"row {number} is of type {type(row).__name__}; give each customer as a dict")
+        for name, value in zip(normalize_names(row, table=f"row {number}"), row.values(), strict=True):
+            columns.setdefault(name, [None] * len(rows))[number] = value
+    if rows and not columns:
+        raise DataError("none of the rows holds a value; give each customer as a dict of its columns")
+    return _from_columns(list(columns), list(columns.values()))
+
+
+def _from_columns(names: Sequence[str], columns: Iterable[Any]) -> pl.DataFrame:
+    errors: list[CellError] = []
+    series = [_column(name, values, errors) for name, values in zip(names, columns, strict=True)]
+    if errors:
+        raise RowErrors(sorted(errors, key=lambda error: error.row))
+    lengths = {column.name: len(column) for column in series}
+    if len(set(lengths.values())) > 1:
+        shortest, longest = min(lengths, key=lengths.__getitem__), max(lengths, key=lengths.__getitem__)
+        raise DataError(
+            f"the columns differ in length ({shortest!r} has {lengths[shortest]:,} values, {longest!r} has "
+            f"{lengths[longest]:,}); give every column one value per customer"
+        )
+    return nan_is_missing(pl.DataFrame(series))
+
+
+def _column(name: str, values: Any, errors: list[CellError]) -> pl.Series:
+    """Return one column; what is wrong with its cells is appended to ``errors``."""
+    if isinstance(values, pl.Series):
+        return values.alias(name)
+    if _is_pandas(values, "Series"):
+        # Only numpy's own types convert without pyarrow; the others go through Python values.
+        if isinstance(values.dtype, np.dtype) and values.dtype.kind in NUMPY_KINDS:
+            return pl.Series(name, values.to_numpy())
+        values = values.astype(object).where(values.notna(), None).tolist()
+    elif isinstance(values, np.ndarray) and values.ndim == 1:
+        if values.dtype.kind in NUMPY_KINDS:
+            return pl.Series(name, values)
+        values = values.tolist()
+    elif isinstance(values, str | bytes | Mapping) or not isinstance(values, Iterable):
+        raise DataError(
+            f"the column {name!r} is of type {type(values).__name__}; give a list with one value per customer "
+            "(one customer alone is a list of one dict)"
+        )
+    cells = list(values)
+    if not set(map(type, cells)) <= {str, type(None)}:
+        cells = [_cell(value) for value in cells]
+        nested = [row for row, value in enumerate(cells) if isinstance(value, NESTED)]
+        errors += [CellError(row, name, f"must be one value, not a {type(cells[row]).__name__}") for row in nested]
+        for row in nested:
+            cells[row] = None
+    return _series(name, cells, errors)
+
+
+def _series(name: str, cells: list[Any], errors: list[CellError]) -> pl.Series:
+    """Return plain Python values as a column; text that is no Unicode (a lone surrogate) is an error."""
+    try:
+        return _typed(name, cells)
+    except UnicodeEncodeError:
+        broken = {row for row, cell in enumerate(cells) if isinstance(cell, str) and not is_unicode(cell)}
+        errors += [CellError(row, name, "must be valid Unicode text") for row in broken]
+        return _typed(name, [None if row in broken else cell for row, cell in enumerate(cells)])
+
+
+def _cell(value: Any) -> Any:
+    """Return the cell as a plain Python value; NaN and the marks of pandas (NA, NaT) are None."""
+    if isinstance(value, str):
+        return str(value)  # the member of a text enumeration, or numpy's text
+    if isinstance(value, np.generic):
+        value = value.item()
+    if (isinstance(value, float) and value != value) or type(value).__name__ in ("NAType", "NaTType"):
+        return None
+    if isinstance(value, dt.datetime) and type(value) is not dt.datetime:
+        return dt.datetime.combine(value.date(), value.time(), value.tzinfo)  # a Timestamp of pandas
+    return value
+
+
+def _typed(name: str, cells: list[Any]) -> pl.Series:
+    """Return the cells as a column of one type, or as text where they do not agree on one."""
+    kinds = {_kind(value) for value in cells if value is not None}
+    if kinds and kinds <= {"int", "float"}:
+        return pl.Series(name, cells, dtype=pl.Int64 if kinds == {"int"} else pl.Float64, strict=False)
+    if len(kinds) == 1 and "text" not in kinds:
+        return pl.Series(name, cells)
+    return pl.Series(name, [None if value is None else _text(value) for value in cells], dtype=pl.String)
+
+
+def _kind(value: Any) -> str:
+    """Name the type in which the cell can stand in a column of its like; ``"text"`` for all others."""
+    if isinstance(value, bool):
+        return "bool"
+    if isinstance(value, int):
+        return "int" if value in INT64 else "text"
+    if isinstance(value, float):
+        return "float"
+    if isinstance(value, dt.datetime):
+        return "datetime" if value.tzinfo is None else "datetime in UTC"
+    for kind in (dt.date, dt.time, dt.timedelta, decimal.Decimal):
+        if isinstance(value, kind):
+            return kind.__name__
+    return "text"
+
+
+def _text(value: Any) -> str:
+    """Return the cell as a CSV file would hold it."""
+    return str(value).lower() if isinstance(value, bool) else str(value)

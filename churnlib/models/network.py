@@ -1,0 +1,125 @@
+"""A whole network from raw numbers and codes to logits, built from plain values.
+
+The plain values (``_target_`` and arguments of the body, arguments of the input layer) are what checkpoints and bundles
+hold; weights are loaded into what they describe.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from churnlib.models.input_layer import InputLayer
+
+NETWORKS = {"mlp": "churnlib.models.mlp.MLP", "tabnet": "churnlib.models.tabnet.TabNet"}
+"""Short names of the networks that come with churnlib."""
+
+OWN = "churnlib.models."
+"""Networks under this name are always trusted."""
+
+
+class ChurnNetwork(nn.Module):
+    """Input layer and body: ``(batch, n_numeric)`` float32 and ``(batch, n_categorical)`` int64 to logits.
+
+    Args:
+        inputs: The input layer.
+        body: A module from ``(batch, in_features)`` float32 to ``(batch, out_features)``.
+        offset: ``(out_features,)`` subtracted from the logits outside training: undoes what class weights in the loss do
+            to the probabilities (log of the weight).
+
+    Shape:
+        Logits are ``(batch,)`` for two classes, ``(batch, n_classes)`` for more, always float32.
+    """
+
+    def __init__(self, inputs: InputLayer, body: nn.Module, *, offset: Sequence[float]) -> None:
+        super().__init__()
+        self.inputs = inputs
+        self.body = body
+        self.register_buffer("offset", torch.tensor(list(offset), dtype=torch.float32))
+
+    def forward(self, numeric: Tensor, codes: Tensor) -> Tensor:
+        """Return the logits."""
+        logits = self.body(self.inputs(numeric, codes)).float()
+        return _squeeze(logits if self.training else logits - self.offset)
+
+    def forward_with_penalty(self, numeric: Tensor, codes: Tensor) -> tuple[Tensor, Tensor | float]:
+        """Return the logits and what the body adds to the loss (TabNet's sparsity), 0 for most."""
+        x = self.inputs(numeric, codes)
+        if not hasattr(self.body, "forward_with_penalty"):
+            return _squeeze(self.body(x).float()), 0.0
+        logits, penalty = self.body.forward_with_penalty(x)  # type: ignore[operator]
+        return _squeeze(logits.float()), penalty
+
+
+def _squeeze(logits: Tensor) -> Tensor:
+    return logits.squeeze(1) if logits.shape[1] == 1 else logits
+
+
+def network_spec(network: str | Mapping[str, Any]) -> dict[str, Any]:
+    """Return ``_target_`` and arguments of a network given by its short name or already so.
+
+    Raises:
+        ValueError: If the name is not known.
+    """
+    if isinstance(network, str):
+        if network not in NETWORKS:
+            raise ValueError(f"network must be one of {', '.join(NETWORKS)}, or a mapping with _target_, got {network!r}")
+        return {"_target_": NETWORKS[network]}
+    if "_target_" not in network:
+        raise ValueError(f"a network's mapping needs _target_ (the class), got the keys {sorted(network)}")
+    return dict(network)
+
+
+def build_network(
+    spec: Mapping[str, Any],
+    input_spec: Mapping[str, Any],
+    *,
+    n_classes: int = 2,
+    offset: Sequence[float] | None = None,
+    trust: Sequence[str] | None = None,
+) -> ChurnNetwork:
+    """Build a network with fresh weights.
+
+    The body gets, of ``in_features``, ``out_features``, ``n_numeric`` (the first columns, scaled numbers) and ``groups``
+    (raw column of each input), those that its constructor asks for.
+
+    Args:
+        spec: ``_target_`` and the body's own arguments.
+        input_spec: Arguments of :class:`~churnlib.models.input_layer.InputLayer`.
+        n_classes: Two classes have one logit.
+        offset: See :class:`ChurnNetwork`; zeros when None.
+        trust: Packages outside churnlib whose classes may be built; None trusts any (the user's own configuration).
+
+    Raises:
+        ValueError: If the class is not trusted, cannot be imported, or refuses its arguments.
+    """
+    inputs = InputLayer(**input_spec)
+    out_features = 1 if n_classes == 2 else n_classes
+    sizes = {
+        "in_features": inputs.out_features, "out_features": out_features, "n_numeric": inputs.n_numeric, "groups": inputs.groups,
+    }  # fmt: skip
+    cls = _locate(spec["_target_"], trust)
+    accepted = inspect.signature(cls).parameters
+    arguments = {key: value for key, value in spec.items() if key != "_target_"}
+    body = cls(**{key: value for key, value in sizes.items() if key in accepted}, **arguments)
+    return ChurnNetwork(inputs, body, offset=[0.0] * out_features if offset is None else offset)
+
+
+def _locate(target: str, trust: Sequence[str] | None) -> type[nn.Module]:
+    """Import a network's class; a name that is not trusted is never imported."""
+    package = target.split(".", 1)[0]
+    if trust is not None and not target.startswith(OWN) and package not in trust:
+        raise ValueError(f"the network {target} is not part of churnlib; if you trust that package, say trust=[{package}]")
+    module_name, _, name = target.rpartition(".")
+    try:
+        cls = getattr(importlib.import_module(module_name), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ValueError(f"the network {target} cannot be imported ({error}); is its package installed?") from error
+    if not (isinstance(cls, type) and issubclass(cls, nn.Module)):
+        raise ValueError(f"{target} is no network: expected a subclass of torch.nn.Module, got {cls!r}")
+    return cls

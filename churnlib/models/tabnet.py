@@ -1,0 +1,318 @@
+"""TabNet: a network that decides in steps, each of which looks at a few columns (Arik & Pfister, arXiv 1908.07442).
+
+Inputs and outputs are row-major, ``(batch, features)``. Inside, everything is feature-major, ``(features, batch)``, because
+then ghost batch normalisation is one native call (see `churnlib.models.ghost_norm`), a gated unit splits contiguous halves
+and a linear layer is ``weight @ x``. Sizes in the comments:
+
+    B, D, K     rows, input features, attention groups (raw columns)
+    H           width of the feature transformers, n_d + n_a
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from churnlib.models.ghost_norm import GhostBatchNorm, momentum_from_tensorflow
+from churnlib.models.sparsemax import entmax15, sparsemax
+
+SQRT_HALF = 0.5**0.5  # keeps the variance of a residual sum; a Python number, so the device is never asked for it
+
+MASKS: Mapping[str, Callable[[Tensor, int], Tensor]] = MappingProxyType({"sparsemax": sparsemax, "entmax": entmax15})
+
+
+def _preset(width: int, sparsity: float, virtual: int, tf_momentum: float, steps: int, gamma: float) -> Mapping[str, Any]:
+    return MappingProxyType(
+        {
+            "n_d": width,
+            "n_a": width,
+            "n_steps": steps,
+            "gamma": gamma,
+            "lambda_sparse": sparsity,
+            "virtual_batch_size": virtual,
+            "momentum": momentum_from_tensorflow(tf_momentum),
+        }
+    )
+
+
+#: The paper's networks by the name of their data set (its appendix), as keywords of `TabNet`. The momentum is converted
+#: to PyTorch's convention. Batches there are large: 16,384 rows for Covertype, 4,096 for Poker, Adult, Sarcos and
+#: Rossmann, 8,192 for KDD and Census; Adam, learning rate 0.02 (Poker, KDD 0.01, Rossmann 0.002) with decay.
+TABNET_PRESETS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
+    {
+        #                         N   lambda  B_v   m_TF steps gamma
+        "covertype": _preset(64, 1e-4, 512, 0.7, 5, 1.5),
+        "poker": _preset(16, 1e-6, 1024, 0.95, 4, 1.5),
+        "sarcos_small": _preset(8, 1e-4, 256, 0.9, 3, 1.2),
+        "sarcos_medium": _preset(64, 1e-4, 128, 0.8, 7, 1.5),
+        "sarcos_large": _preset(128, 1e-4, 128, 0.8, 5, 1.5),
+        "rossmann": _preset(32, 1e-3, 512, 0.8, 5, 1.2),
+        "kdd_churn": _preset(32, 1e-3, 256, 0.9, 7, 1.2),
+        "census": _preset(48, 1e-3, 256, 0.9, 5, 1.5),
+        "adult": _preset(16, 1e-4, 128, 0.98, 5, 1.5),
+    }
+)
+
+
+class FeatureTransformer(nn.Module):
+    """A stack of gated layers, linear -> ghost batch norm -> GLU, of which the first use weights shared by all steps.
+
+    The shared weights come with the call, not with the module: each tensor has one owner and one name in a checkpoint.
+    Normalisations are never shared (the steps' statistics differ).
+
+    Args:
+        in_features: ``D``; read by the first layer.
+        width: ``H``; output of every layer.
+        n_shared: Layers with shared weights, first.
+        n_independent: Layers with weights of their own, after them.
+        norm: Makes the normalisation of so many channels.
+    """
+
+    def __init__(
+        self, in_features: int, width: int, *, n_shared: int, n_independent: int, norm: Callable[[int], nn.Module]
+    ) -> None:
+        super().__init__()
+        self.weights = _glu_weights(in_features, width, range(n_shared, n_shared + n_independent))
+        self.norms = nn.ModuleList(norm(2 * width) for _ in range(n_shared + n_independent))
+
+    def forward(self, x: Tensor, shared: Sequence[Tensor]) -> Tensor:
+        """Maps (D, B) to (H, B); ``shared`` are the weights of the first layers."""
+        for layer, (weight, norm) in enumerate(zip([*shared, *self.weights], self.norms, strict=True)):
+            y = F.glu(norm(weight @ x), dim=0)  # (2H, B) -> (H, B)
+            x = y if layer == 0 else (x + y) * SQRT_HALF  # the first layer changes the width: no residual
+        return x
+
+
+class AttentiveTransformer(nn.Module):
+    """Chooses the columns of a step: linear -> ghost batch norm -> times the prior -> sparsemax.
+
+    Args:
+        n_a: Features of the state it reads.
+        n_groups: ``K``; entries of the mask.
+        mask: ``"sparsemax"`` or ``"entmax"``.
+        norm: Makes the normalisation of so many channels.
+    """
+
+    def __init__(self, n_a: int, n_groups: int, *, mask: str, norm: Callable[[int], nn.Module]) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(n_groups, n_a))
+        self.norm = norm(n_groups)
+        self.mask = mask
+
+    def forward(self, state: Tensor, prior: Tensor | None) -> Tensor:
+        """Maps the state (n_a, B) and the prior scales (K, B), ``None`` for all ones, to a mask (K, B) float32."""
+        scores = self.norm(self.weight @ state)
+        if prior is not None:
+            scores = scores * prior
+        return MASKS[self.mask](scores, 0)
+
+
+class TabNet(nn.Module):
+    """Attentive, interpretable network for tables, after the paper.
+
+    An initial transformer reads all features; then each step's attention picks columns by a sparse mask, a feature
+    transformer reads the masked features, and ReLU of its first ``n_d`` outputs adds to the decision while the other
+    ``n_a`` steer the next attention. A column used with weight ``M`` is scaled by ``gamma - M`` in later attentions.
+
+    Weights start normal with standard deviation ``fan_in ** -0.25`` (times ``sqrt(2)`` before a gate), the gains of the
+    reference port: a normalisation follows, so the scale sets only how fast the weight's direction turns under Adam.
+    The last layer, which no normalisation follows, starts at ``(n_d * n_steps) ** -0.5``.
+
+    Args:
+        in_features: ``D``; columns of the input.
+        out_features: Logits per row.
+        n_d: Width of the decision.
+        n_a: Width of the attention's state.
+        n_steps: Decision steps, at least 1.
+        gamma: Relaxation, at least 1; at 1 a column may be used fully in one step only.
+        n_shared: Layers of each feature transformer whose weights all steps share.
+        n_independent: Layers with weights of their own.
+        virtual_batch_size: Rows of a ghost batch; ``None`` normalises over the whole batch.
+        momentum: Of all batch normalisations, in PyTorch's convention (1 minus TensorFlow's).
+        mask: ``"sparsemax"`` (the paper) or ``"entmax"`` (1.5-entmax, less abrupt).
+        epsilon: Keeps the logarithm of the mask entropy finite.
+        lambda_sparse: Weight of the mask entropy in the penalty.
+        groups: For each input feature the number of the raw column it belongs to, ``0 .. K-1``, each used. All features
+            of a column (one-hot values, coordinates of an embedding) then get the same attention. ``None``: one each.
+        dropout: Probability of dropping an output of the decision before the last layer (not in the paper).
+        generator: Source of the initial weights; ``None`` uses PyTorch's global one.
+
+    Example:
+        >>> network = TabNet(4, groups=[0, 1, 2, 2], generator=torch.Generator().manual_seed(0)).eval()
+        >>> rows = torch.randn(5, 4)
+        >>> network(rows).shape
+        torch.Size([5, 1])
+        >>> masks, importance = network.explain(rows)
+        >>> masks.shape, importance.shape
+        (torch.Size([3, 5, 3]), torch.Size([5, 3]))
+    """
+
+    groups: Tensor | None
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int = 1,
+        *,
+        n_d: int = 8,
+        n_a: int = 8,
+        n_steps: int = 3,
+        gamma: float = 1.3,
+        n_shared: int = 2,
+        n_independent: int = 2,
+        virtual_batch_size: int | None = 128,
+        momentum: float = 0.02,
+        mask: Literal["sparsemax", "entmax"] = "sparsemax",
+        epsilon: float = 1e-15,
+        lambda_sparse: float = 1e-3,
+        groups: Sequence[int] | None = None,
+        dropout: float = 0.0,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__()
+        sizes = {"in_features": in_features, "out_features": out_features, "n_d": n_d, "n_a": n_a, "n_steps": n_steps}
+        _check_arguments(sizes, gamma=gamma, layers=n_shared + n_independent, mask=mask)
+        self.in_features, self.out_features = in_features, out_features
+        self.n_d, self.n_a, self.n_steps = n_d, n_a, n_steps
+        self.gamma, self.epsilon, self.lambda_sparse = gamma, epsilon, lambda_sparse
+        self.n_groups = in_features if groups is None else _count_groups(groups, in_features)
+        # Derived from the arguments, so not part of the state; moves with the module.
+        self.register_buffer("groups", None if groups is None else torch.tensor(groups), persistent=False)
+
+        def norm(channels: int) -> GhostBatchNorm:
+            return GhostBatchNorm(channels, virtual_batch_size=virtual_batch_size, momentum=momentum)
+
+        def transformer() -> FeatureTransformer:
+            return FeatureTransformer(
+                in_features, n_d + n_a, n_shared=n_shared, n_independent=n_independent, norm=norm
+            )
+
+        self.input_norm = GhostBatchNorm(in_features, virtual_batch_size=None, momentum=momentum)
+        self.shared = _glu_weights(in_features, n_d + n_a, range(n_shared))
+        self.initial = transformer()
+        self.attentions = nn.ModuleList(
+            AttentiveTransformer(n_a, self.n_groups, mask=mask, norm=norm) for _ in range(n_steps)
+        )
+        self.steps = nn.ModuleList(transformer() for _ in range(n_steps))
+        self.dropout = nn.Dropout(dropout)
+        self.head = nn.Parameter(torch.empty(out_features, n_d))  # no bias, as in the paper
+        self.reset_parameters(generator)
+
+    @torch.no_grad()
+    def reset_parameters(self, generator: torch.Generator | None = None) -> None:
+        """Draws the weights anew, in the order of `named_parameters`."""
+        for name, parameter in self.named_parameters():
+            if parameter.ndim != 2:
+                continue  # scales and shifts of the normalisations start at one and zero
+            if parameter is self.head:
+                std = (self.n_d * self.n_steps) ** -0.5
+            else:
+                gated = not name.startswith("attentions")
+                std = (2.0 if gated else 1.0) ** 0.5 * parameter.shape[1] ** -0.25
+            parameter.normal_(0.0, std, generator=generator)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Maps rows (B, in_features) float32 to logits (B, out_features) float32."""
+        _, decisions = self._decide(x)
+        return self._logits(decisions)
+
+    def forward_with_penalty(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """As `forward`, with the sparsity penalty to be added to the loss, a float32 scalar.
+
+        ``lambda_sparse`` times the mean over steps and rows of the mask's entropy, ``-sum(M log(M + epsilon))``: zero
+        when each step looks at one column, ``log(K)`` at most (paper, section 3.3).
+        """
+        masks, decisions = self._decide(x)
+        mask = torch.cat(masks, dim=1)  # (K, n_steps * B)
+        entropy = -(mask * (mask + self.epsilon).log()).sum() / mask.shape[1]
+        return self._logits(decisions), self.lambda_sparse * entropy
+
+    @torch.no_grad()
+    def explain(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Says where the network looked, step by step and on the whole; always in evaluation mode.
+
+        A mask is where a step looked, not what moved the answer: measured against Shapley values, masks are a poor
+        attribution. Use them as a diagnosis of the network.
+
+        Args:
+            x: Rows (B, in_features).
+
+        Returns:
+            The masks (n_steps, B, K), each row of each step summing to one, and their aggregate (B, K), rows summing to
+            one, in which a step counts by its part in the decision, the sum of its ReLU outputs (paper, section 3.4). A
+            row to whose decision no step adds anything gets the plain mean of its masks.
+        """
+        training = [module for module in self.modules() if module.training]
+        self.eval()
+        try:
+            masks, decisions = self._decide(x)
+        finally:
+            for module in training:
+                module.training = True
+        mask = torch.stack(masks)  # (n_steps, K, B)
+        weight = torch.stack(decisions).float().sum(dim=1, keepdim=True)  # (n_steps, 1, B)
+        weight = torch.where(weight.sum(dim=0) > 0, weight, 1.0)
+        aggregate = (weight * mask).sum(dim=0) / weight.sum(dim=0)
+        return mask.transpose(1, 2), aggregate.T
+
+    def _decide(self, x: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        """Runs the steps; returns their masks (K, B) and their parts of the decision (n_d, B)."""
+        if not torch.jit.is_tracing() and (x.ndim != 2 or x.shape[1] != self.in_features):
+            raise ValueError(f"expected rows of shape (batch, {self.in_features}), got {tuple(x.shape)}")
+        shared = list(self.shared)
+        features = self.input_norm(x.T.contiguous())  # (D, B)
+        widths = [self.n_d, self.n_a]
+        _, state = self.initial(features, shared).split(widths)  # (n_a, B)
+        prior: Tensor | None = None
+        masks: list[Tensor] = []
+        decisions: list[Tensor] = []
+        for step, (attention, transformer) in enumerate(zip(self.attentions, self.steps, strict=True)):
+            if step > 0:
+                used = self.gamma - masks[-1]
+                prior = used if prior is None else prior * used
+            mask = attention(state, prior)
+            per_feature = mask if self.groups is None else mask.index_select(0, self.groups)
+            decision, state = transformer(features * per_feature, shared).split(widths)
+            masks.append(mask)
+            decisions.append(F.relu(decision))
+        return masks, decisions
+
+    def _logits(self, decisions: list[Tensor]) -> Tensor:
+        """Adds the steps' parts and applies the last layer in float32: half-precision logits would tie customers."""
+        total = sum(decisions[1:], start=decisions[0])
+        with torch.autocast(total.device.type, enabled=False):
+            return self.dropout(total).to(self.head.dtype).T @ self.head.T
+
+
+def _glu_weights(in_features: int, width: int, layers: range) -> nn.ParameterList:
+    """Weights (2H, D) for the first layer of a transformer and (2H, H) for the others, still to be drawn."""
+    return nn.ParameterList(
+        nn.Parameter(torch.empty(2 * width, in_features if layer == 0 else width)) for layer in layers
+    )
+
+
+def _count_groups(groups: Sequence[int], in_features: int) -> int:
+    n_groups = max(groups, default=-1) + 1
+    if len(groups) != in_features or set(groups) != set(range(n_groups)):
+        raise ValueError(
+            f"groups must name for each of the {in_features} input features a column from 0 on without gaps, "
+            f"got {len(groups)} entries with the values {sorted(set(groups))[:20]}"
+        )
+    return n_groups
+
+
+def _check_arguments(sizes: Mapping[str, int], *, gamma: float, layers: int, mask: str) -> None:
+    for name, size in sizes.items():
+        if size < 1:
+            raise ValueError(f"{name} must be at least 1, got {size}")
+    if gamma < 1.0:
+        raise ValueError(f"gamma must be at least 1, got {gamma}; below, a prior scale turns negative")
+    if layers < 1:
+        raise ValueError("n_shared + n_independent must be at least 1, got 0 layers in each feature transformer")
+    if mask not in MASKS:
+        raise ValueError(f"mask must be one of {sorted(MASKS)}, got {mask!r}")

@@ -1,0 +1,297 @@
+"""Bundle in, table in, probabilities out: the one way a customer is scored.
+
+Scoring files, the server, evaluation and monitoring all call this class, so that a customer has one probability.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import torch
+
+from churnlib.bundle import Bundle, read_bundle
+from churnlib.data.coercion import PROBLEMS, coerce, read_columns
+from churnlib.data.tables import table_from
+from churnlib.decision import decide, probability_from_logits
+from churnlib.errors import BundleError, CellError, DataError, RowErrors
+from churnlib.schema import Schema, near_misses
+
+BATCH_ROWS = 8_192
+"""Rows given to the network at a time."""
+
+GOLDEN_TOLERANCE = 1e-5
+"""Largest difference between a golden row's stored and replayed probability (other processors round differently)."""
+
+
+@dataclass(frozen=True, slots=True)
+class CellWarning:
+    """Something about a cell that the model had to make do with.
+
+    Attributes:
+        row: Number of the row, counted from 0; None if it concerns all rows.
+        column: Name of the column.
+        problem: What it is, without the value.
+    """
+
+    row: int | None
+    column: str
+    problem: str
+
+    def __str__(self) -> str:
+        return f"{self.column!r} {self.problem}"
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A table as the model reads it, with all that is wrong or unusual about it.
+
+    Attributes:
+        frame: The table as it came.
+        typed: Its columns with the types of the schema.
+        bad: ``(n,)`` bool, rows that cannot be scored.
+        warnings: Unseen categories, absent optional columns, unknown columns.
+    """
+
+    frame: pl.DataFrame
+    typed: pl.DataFrame
+    bad: np.ndarray
+    warnings: list[CellWarning]
+    _unreadable: pl.DataFrame = field(repr=False)
+    _missing: pl.DataFrame = field(repr=False)
+    _schema: Schema = field(repr=False)
+
+    def __len__(self) -> int:
+        return len(self.frame)
+
+    @property
+    def errors(self) -> list[CellError]:
+        """Every cell that keeps its row from being scored, in row order."""
+        return list(self.iter_errors())
+
+    def iter_errors(self) -> Iterator[CellError]:
+        """Yield every cell that keeps its row from being scored, in row order."""
+        for row in np.flatnonzero(self.bad).tolist():
+            for column in read_columns(self._schema):
+                name = column.name
+                if name in self._unreadable.columns and self._unreadable[name][row]:
+                    yield CellError(row, name, PROBLEMS[column.kind], self.frame[name][row])
+                elif name in self._missing.columns and self._missing[name][row]:
+                    yield CellError(row, name, "is required and missing")
+
+
+class Predictor:
+    """Scores customers with a model.
+
+    Example::
+
+        predictor = churnlib.load("outputs/latest/bundle")
+        predictor.predict([{"customer_id": "7590-VHVEG", "tenure": 1, ...}])
+
+    Args:
+        bundle: The model and all that belongs to it.
+    """
+
+    def __init__(self, bundle: Bundle) -> None:
+        self.bundle = bundle
+        self.schema = bundle.schema
+        self._network = bundle.network.eval()
+
+    @property
+    def model_name(self) -> str:
+        """Short name of the model."""
+        return self.bundle.name
+
+    @property
+    def version(self) -> str:
+        """Version of the model: the same answers have the same version."""
+        return self.bundle.version
+
+    @property
+    def threshold(self) -> float | None:
+        """Probability from which a customer counts as leaving; None for more than two classes."""
+        return self.bundle.threshold
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the target's classes, ``(stayed, left)`` for two."""
+        return self.schema.classes
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """How the model did on validation and test rows."""
+        return dict(self.bundle.metrics)
+
+    def input_schema(self) -> list[dict[str, Any]]:
+        """Return what a row may hold: name, kind, whether it is required, known values or the order of values."""
+        values = {v.name: list(v.values) for v in self.bundle.preparation.categorical}
+        required = set(self.schema.required())
+        described = []
+        for column in read_columns(self.schema):
+            entry: dict[str, Any] = {"name": column.name, "kind": str(column.kind), "required": column.name in required}
+            if column.name in values or column.order:
+                entry["values"] = list(column.order) or values[column.name]
+            described.append(entry)
+        return described
+
+    # --- from a table to probabilities ------------------------------------------------------------------------------
+
+    def read(self, table: Any) -> Reading:
+        """Read a table and find what is wrong with it; nothing is scored.
+
+        Args:
+            table: A polars or pandas frame, a list of dicts (one per customer), or a dict of columns.
+
+        Raises:
+            DataError: If it is no table.
+        """
+        frame = table_from(table)
+        coerced = coerce(frame, self.schema)
+        required = set(self.schema.required())
+        missing = coerced.typed.select(
+            pl.col(c.name).is_null() for c in read_columns(self.schema) if c.name in required
+        )
+        unreadable = coerced.unreadable
+        bad = np.zeros(len(frame), dtype=bool)
+        for mask in (*missing, *unreadable):
+            bad |= mask.to_numpy()
+        warnings = [CellWarning(None, name, "is absent") for name in coerced.absent if name not in required]
+        warnings += [CellWarning(None, name, "is not a column of this model") for name in frame.columns if name not in self.schema]
+        for name, rows in self.bundle.preparation.unseen(coerced.typed).items():
+            warnings += [CellWarning(int(row), name, "has a value that training did not see") for row in rows]
+        return Reading(frame, coerced.typed, bad, warnings, unreadable, missing, self.schema)
+
+    def logits(self, typed: pl.DataFrame) -> np.ndarray:
+        """Return uncalibrated logits, ``(n,)`` or ``(n, n_classes)`` float32.
+
+        Args:
+            typed: Columns as :func:`churnlib.data.coercion.coerce` returns them.
+        """
+        encoded = self.bundle.preparation.encode(typed)
+        parts = []
+        with torch.inference_mode():
+            for start in range(0, len(encoded), BATCH_ROWS):
+                numeric, codes = (part[start : start + BATCH_ROWS] for part in (encoded.numeric, encoded.codes))
+                parts.append(self._network(torch.from_numpy(numeric), torch.from_numpy(codes)).numpy())
+        empty = np.zeros((0,) if len(self.classes) == 2 else (0, len(self.classes)), dtype=np.float32)
+        return np.concatenate(parts) if parts else empty
+
+    def probabilities(self, table: Any) -> np.ndarray:
+        """Return calibrated probabilities: ``(n,)`` of leaving for two classes, ``(n, n_classes)`` for more, float64.
+
+        Args:
+            table: A table or a :class:`Reading`. Rows that cannot be scored are NaN.
+        """
+        reading = table if isinstance(table, Reading) else self.read(table)
+        probability = probability_from_logits(self.logits(reading.typed), self.bundle.temperature)
+        probability[reading.bad] = np.nan
+        return probability
+
+    def predict(self, table: Any, *, on_error: str = "raise") -> pl.DataFrame:
+        """Score customers.
+
+        Args:
+            table: A polars or pandas frame, a list of dicts, a dict of columns, or a :class:`Reading`.
+            on_error: ``raise``, or ``null``: rows that cannot be scored get empty results.
+
+        Returns:
+            One row per row given, in the same order: ``customer_id`` (as it came; the row's number from 0 where the
+            model knows no id column or the table lacks it), and ``churn_probability`` (float64) with
+            ``churn_prediction`` (0 or 1), or for more classes ``probability_<class>`` columns with ``prediction``.
+
+        Raises:
+            RowErrors: If rows cannot be scored and ``on_error`` is ``raise``.
+            DataError: If a required column is absent.
+        """
+        reading = table if isinstance(table, Reading) else self.read(table)
+        if on_error == "raise":
+            self.check(reading)
+        return self.answers(reading)
+
+    def check(self, reading: Reading) -> None:
+        """Raise what keeps a table from being scored.
+
+        Raises:
+            DataError: If a required column is absent from the whole table.
+            RowErrors: If cells cannot be read, or lack a required value.
+        """
+        self.check_columns(reading.frame.columns)
+        if reading.bad.any():
+            raise RowErrors(reading.errors)
+
+    def check_columns(self, names: Sequence[str]) -> None:
+        """Raise if a table with these columns lacks a required one.
+
+        Raises:
+            DataError: With the first such column and the near misses.
+        """
+        absent = [name for name in self.schema.required() if name not in names]
+        if absent:
+            near = near_misses(absent[0], [name for name in names if name not in self.schema])
+            hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(map(repr, names[:8]))}"
+            more = f" and {len(absent) - 1} more" if len(absent) > 1 else ""
+            raise DataError(f"the table lacks the column {absent[0]!r}{more}, which the model reads; {hint}")
+
+    def answers(self, reading: Reading) -> pl.DataFrame:
+        """Return the answer for each row of a reading; rows that cannot be scored have empty results."""
+        probability = self.probabilities(reading)
+        ids = self._customer_ids(reading.frame)
+        good = ~reading.bad
+        chosen = np.zeros(len(good), dtype=np.int64)
+        chosen[good] = decide(probability[good], self.threshold)
+        if len(self.classes) == 2:
+            answers = pl.DataFrame([ids, pl.Series("churn_probability", probability), pl.Series("churn_prediction", chosen)])
+            decided = ["churn_prediction"]
+        else:
+            columns = [pl.Series(f"probability_{name}", probability[:, i]) for i, name in enumerate(self.classes)]
+            names = pl.Series("prediction", [self.classes[i] for i in chosen.tolist()], dtype=pl.String)
+            answers = pl.DataFrame([ids, *columns, names])
+            decided = ["prediction"]
+        if good.all():
+            return answers
+        empty = pl.lit(pl.Series(reading.bad))
+        return answers.with_columns(
+            pl.when(~empty).then(pl.col(name)).alias(name) for name in answers.columns[1:]
+        ).select(ids.name, *answers.columns[1 : -len(decided)], *decided)
+
+    def _customer_ids(self, frame: pl.DataFrame) -> pl.Series:
+        if self.schema.id is not None and self.schema.id in frame.columns:
+            return frame[self.schema.id].alias("customer_id")
+        return pl.Series("customer_id", np.arange(len(frame)))
+
+    # --- trust ------------------------------------------------------------------------------------------------------
+
+    def replay_golden(self) -> float:
+        """Score the bundle's golden rows again and return the largest difference to the stored probabilities.
+
+        Raises:
+            BundleError: If it is above :data:`GOLDEN_TOLERANCE`: this machine does not give the model's answers.
+        """
+        if not self.bundle.golden:
+            return 0.0
+        probability = self.probabilities([dict(golden["row"]) for golden in self.bundle.golden])
+        stored = np.array([golden["probability"] for golden in self.bundle.golden], dtype=np.float64)
+        difference = float(np.abs(probability - stored).max())
+        if not difference <= GOLDEN_TOLERANCE:
+            raise BundleError(
+                f"the model {self.version} answers its golden rows differently here (by {difference:.2g}, allowed are "
+                f"{GOLDEN_TOLERANCE:.0e}); compare the versions in bundle.json with those installed"
+            )
+        return difference
+
+
+def load(path: str | Path, *, trust: Sequence[str] = ()) -> Predictor:
+    """Load a model.
+
+    Args:
+        path: A bundle's folder.
+        trust: Packages of your own whose networks the bundle may name.
+
+    Raises:
+        BundleError: If the bundle is missing, damaged or of a version that cannot be read.
+    """
+    return Predictor(read_bundle(path, trust=trust))

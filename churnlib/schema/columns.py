@@ -1,0 +1,174 @@
+"""A table's schema: what each column holds and what it is for."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from churnlib.errors import BundleError
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+
+class Kind(StrEnum):
+    """What the cells of a column are."""
+
+    numeric = "numeric"
+    categorical = "categorical"
+    ordinal = "ordinal"
+    boolean = "boolean"
+    datetime = "datetime"
+    text = "text"
+    identifier = "identifier"
+
+
+class Role(StrEnum):
+    """What a column is for."""
+
+    feature = "feature"
+    target = "target"
+    id = "id"
+    time = "time"
+    ignored = "ignored"
+
+
+FEATURE_KINDS = (Kind.numeric, Kind.categorical, Kind.ordinal, Kind.boolean, Kind.datetime)
+"""Kinds a model can read; free text and identifiers are carried along, never learned from."""
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column of a customer table.
+
+    Attributes:
+        name: Header, with blanks at the ends removed and inner runs of blanks collapsed.
+        kind: What the cells are.
+        role: What the column is for.
+        nullable: Whether the training table had missing values here; a column without them is required.
+        sensitive: Declared by the user (gender, age, ...), never inferred.
+        order: Values of an ordinal column from lowest to highest.
+        formats: Date formats of a datetime column that comes as text, besides ISO 8601.
+        note: Why the column was read this way, in a few words.
+    """
+
+    name: str
+    kind: Kind
+    role: Role = Role.feature
+    nullable: bool = False
+    sensitive: bool = False
+    order: tuple[str, ...] = ()
+    formats: tuple[str, ...] = ()
+    note: str = ""
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Column:
+        """Build a column from what :meth:`Schema.to_dict` wrote."""
+        return cls(
+            **{
+                **values,
+                "kind": Kind(values["kind"]),
+                "role": Role(values["role"]),
+                "order": tuple(values["order"]),
+                "formats": tuple(values["formats"]),
+            }
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Schema:
+    """The columns of a customer table, in table order, and the classes of its target.
+
+    Attributes:
+        columns: One entry per column of the training table.
+        classes: Class names by label: ``(stayed, churned)`` for two classes, sorted names for more.
+    """
+
+    columns: tuple[Column, ...]
+    classes: tuple[str, ...] = ()
+    _by_name: dict[str, Column] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_by_name", {column.name: column for column in self.columns})
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._by_name
+
+    def __getitem__(self, name: str) -> Column:
+        return self._by_name[name]
+
+    @property
+    def features(self) -> tuple[Column, ...]:
+        """Columns a model reads, in table order."""
+        return tuple(column for column in self.columns if column.role is Role.feature)
+
+    @property
+    def target(self) -> str | None:
+        """Name of the target column."""
+        return self._name_of(Role.target)
+
+    @property
+    def id(self) -> str | None:
+        """Name of the column that names the customer, if there is one."""
+        return self._name_of(Role.id)
+
+    @property
+    def time(self) -> str | None:
+        """Name of the column with the date at which a row was taken, if there is one."""
+        return self._name_of(Role.time)
+
+    def _name_of(self, role: Role) -> str | None:
+        return next((column.name for column in self.columns if column.role is role), None)
+
+    def required(self) -> tuple[str, ...]:
+        """Names of the columns a row must have and hold a value in."""
+        read = (Role.feature, Role.time)
+        return tuple(column.name for column in self.columns if column.role in read and not column.nullable)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the schema as JSON-ready values."""
+        columns = [asdict(column) for column in self.columns]
+        return {"classes": list(self.classes), "columns": columns}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Schema:
+        """Build a schema from what :meth:`to_dict` returned.
+
+        Raises:
+            BundleError: If the values are no schema.
+        """
+        try:
+            columns = tuple(Column.from_dict(column) for column in values["columns"])
+            return cls(columns, classes=tuple(values["classes"]))
+        except (KeyError, TypeError, ValueError) as error:
+            raise BundleError(f"the schema cannot be read ({error!r}); write it again with this release") from error
+
+    def save(self, path: str | Path) -> None:
+        """Write the schema as JSON."""
+        Path(path).write_text(json.dumps(self.to_dict(), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, path: str | Path) -> Schema:
+        """Read a schema written by :meth:`save`."""
+        return cls.from_dict(json.loads(Path(path).read_text(encoding="utf-8")))
+
+    def render(self, *, most: int = 60) -> Table:
+        """Return the schema as a rich table of at most ``most`` rows."""
+        from rich.markup import escape
+        from rich.table import Table
+
+        table = Table(title=f"Schema: {len(self.features)} of {len(self.columns)} columns are features")
+        for header in ("column", "kind", "role", "missing", "note"):
+            table.add_column(header, overflow="fold")
+        for column in self.columns[:most]:
+            style = "dim" if column.role is Role.ignored else ""
+            flags = f"{column.role} (sensitive)" if column.sensitive else str(column.role)
+            missing = "allowed" if column.nullable else "no"
+            table.add_row(escape(column.name), column.kind, flags, missing, escape(column.note), style=style)
+        if len(self.columns) > most:
+            table.caption = f"... and {len(self.columns) - most:,} more columns"
+        return table

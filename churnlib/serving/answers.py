@@ -1,0 +1,76 @@
+"""One customer's answer: what reading said about each row, turned into a refusal or into the warnings beside a result."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from churnlib.errors import CellError
+CellWarning = object
+from churnlib.serving.problems import Problem, shown
+
+MOST_NAMED = 20
+"""Fields named in one answer; the rest is counted, so that a wide wrong row is not answered by a book."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What one request gets back.
+
+    Attributes:
+        status: HTTP status code.
+        body: JSON-ready values.
+    """
+
+    status: int
+    body: dict[str, Any]
+
+    @classmethod
+    def refusal(cls, problem: Problem) -> Answer:
+        """Return the answer that tells this problem; who holds the request id writes it in."""
+        return cls(problem.status, problem.envelope())
+
+    def encode(self) -> bytes:
+        """Return the body as JSON in UTF-8.
+
+        Raises:
+            ValueError: If a number is not finite or a text is not encodable; neither may reach a client.
+        """
+        return json.dumps(self.body, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+
+
+def problems_by_row(errors: Sequence[CellError]) -> dict[int, Problem]:
+    """Return one refusal per bad row, naming its first wrong field and counting the others."""
+    wrong: dict[int, list[CellError]] = {}
+    for error in errors:
+        wrong.setdefault(error.row, []).append(error)
+    return {row: _problem(cells) for row, cells in wrong.items()}
+
+
+def warnings_by_row(warnings: Sequence[CellWarning]) -> dict[int, list[dict[str, Any]]]:
+    """Return the ``warnings`` of each row that has some, at most :data:`MOST_NAMED` and one that counts the rest."""
+    noticed: dict[int, list[CellWarning]] = {}
+    for warning in warnings:
+        noticed.setdefault(warning.row, []).append(warning)
+    return {row: _named(cells) for row, cells in noticed.items()}
+
+
+def _problem(cells: Sequence[CellError]) -> Problem:
+    first = cells[0]
+    message = f"{shown(first.column)} {first.problem}"
+    others = [shown(cell.column) for cell in cells[1:MOST_NAMED]]
+    if others:
+        more = "" if len(cells) <= MOST_NAMED else f" and {len(cells) - MOST_NAMED} more"
+        message += f"; also wrong: {', '.join(others)}{more}"
+    return Problem(422, "invalid_field", message, shown(first.column))
+
+
+def _named(cells: Sequence[CellWarning]) -> list[dict[str, Any]]:
+    named: list[dict[str, Any]] = [
+        {"field": shown(cell.column), "message": cell.problem} for cell in cells[:MOST_NAMED]
+    ]
+    if len(cells) > MOST_NAMED:
+        named.append({"field": None, "message": f"{len(cells) - MOST_NAMED} more warnings"})
+    return named

@@ -1,0 +1,53 @@
+"""What validation rows decide after training: the temperature of the probabilities and the threshold of the decision."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from churnlib.config import ThresholdConfig
+from churnlib.decision import probability_from_logits
+from churnlib.errors import ConfigError
+from churnlib.evaluation.calibration import fit_temperature
+from churnlib.evaluation.thresholds import choose_threshold
+
+CALIBRATIONS = ("temperature", "none")
+
+
+def check_decision_options(threshold: ThresholdConfig, calibration: str) -> None:
+    """Refuse impossible options before the training, not after it.
+
+    Raises:
+        ConfigError: With the option and the allowed values.
+    """
+    if calibration not in CALIBRATIONS:
+        raise ConfigError(f"calibration must be one of {', '.join(CALIBRATIONS)}, got {calibration!r}")
+    # Two rows are enough to hear what the chooser says about its options.
+    _choose(np.array([0, 1]), np.array([0.25, 0.75]), threshold)
+
+
+def calibrate(
+    logits: np.ndarray, label: np.ndarray, threshold: ThresholdConfig, calibration: str
+) -> tuple[float, float | None]:
+    """Return the temperature and the decision threshold that validation rows suggest.
+
+    Args:
+        logits: ``(n,)`` or ``(n, n_classes)`` of the validation rows.
+        label: ``(n,)`` int64.
+        threshold: How to choose the threshold.
+        calibration: ``temperature`` or ``none``.
+    """
+    temperature = fit_temperature(logits, label) if calibration == "temperature" else 1.0
+    if logits.ndim == 2:
+        return temperature, None
+    return temperature, _choose(label, probability_from_logits(logits, temperature), threshold)
+
+
+def _choose(label: np.ndarray, probability: np.ndarray, threshold: ThresholdConfig) -> float:
+    return choose_threshold(
+        label,
+        probability,
+        rule=str(threshold.rule.value),
+        value=threshold.value,
+        cost_false_positive=threshold.cost_false_positive,
+        cost_false_negative=threshold.cost_false_negative,
+    )

@@ -1,0 +1,61 @@
+"""What a run says on the terminal: the columns, the split, the result, and what to do next."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from churnlib.data.customers import Customers
+from churnlib.evaluation.tables import confusion_table, metrics_table
+
+
+def show_customers(console: Console, customers: Customers, *, name: str) -> None:
+    """Print the schema, what was left out, and the split."""
+    console.print(customers.schema.render())
+    for line in customers.report.lines():
+        console.print(f"[yellow]•[/] {escape(line)}")
+    if customers.split.left_out:
+        console.print(f"[yellow]•[/] {customers.split.left_out:,} rows left out: their customers stand on another side")
+    console.print(split_table(customers, name=name))
+
+
+def split_table(customers: Customers, *, name: str) -> Table:
+    """Return a table of rows, share and class counts of each side."""
+    how = {"random": "stratified at random", "time": "oldest rows first", "column": "as the column says"}
+    table = Table(title=f"Split of {escape(name)} ({how[customers.split.by]})")
+    table.add_column("side")
+    table.add_column("rows", justify="right")
+    table.add_column("share", justify="right")
+    for label in customers.schema.classes:
+        table.add_column(escape(label), justify="right")
+    total = sum(len(rows) for rows in customers.split.sides().values())
+    for side, rows in customers.split.sides().items():
+        counts = customers.class_counts(side)
+        shares = [f"{count:,} ({count / max(len(rows), 1):.1%})" for count in counts]
+        table.add_row(side, f"{len(rows):,}", f"{len(rows) / total:.1%}", *shares)
+    return table
+
+
+def show_result(console: Console, metrics: Mapping[str, Any], folder: Path, *, classes: Sequence[str]) -> None:
+    """Print the metrics beside the baseline and the limit, the confusion matrix, and where everything is."""
+    columns = {
+        "validation": metrics["validation"],
+        "test": metrics["test"],
+        "logistic regression (test)": metrics["baseline"]["logistic_regression"],
+        "limit (test)": metrics.get("limit"),
+    }
+    console.print(metrics_table({header: column for header, column in columns.items() if column is not None}))
+    if metrics["test"] is not None:
+        console.print(confusion_table(metrics["test"]))
+    console.print(
+        f"{metrics['model']}: {metrics['epochs']} epochs in {metrics['fit_seconds']:.1f} s "
+        f"({metrics['rows_per_second']:,.0f} rows/s), {metrics['total_seconds']:.1f} s in all"
+    )
+    console.print(f"Run folder  [bold]{escape(str(folder))}[/]", soft_wrap=True)
+    console.print(f"Score a file  python scripts/score.py bundle={escape(str(folder))}/bundle input=FILE output=FILE", soft_wrap=True)
+    console.print(f"Serve it      python scripts/serve.py bundle={escape(str(folder))}/bundle port=8000", soft_wrap=True)

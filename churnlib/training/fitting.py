@@ -1,0 +1,96 @@
+"""Training one network with Lightning, and bringing back its best weights."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from churnlib.build import build_callbacks, build_logger, build_optimizer, build_scheduler
+from churnlib.config import TrainConfig
+from churnlib.training.precision import resolve_precision
+
+if TYPE_CHECKING:
+    from churnlib.data.datamodule import ChurnDataModule
+    from churnlib.models.module import ChurnModule
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """A trained network.
+
+    Attributes:
+        module: With the weights of the epoch with the lowest validation log loss, on the CPU, in evaluation mode.
+        epochs: Epochs run.
+        seconds: Of the training loop alone.
+        rows_per_second: Training rows times epochs, by seconds.
+    """
+
+    module: ChurnModule
+    epochs: int
+    seconds: float
+    rows_per_second: float
+
+
+def fit(config: TrainConfig, data: ChurnDataModule, folder: Path) -> Fit:
+    """Train the configured network.
+
+    Args:
+        config: The run's options.
+        data: The customers.
+        folder: The run's folder; checkpoints and logs are written there.
+    """
+    import lightning as L
+
+    from churnlib.models.module import ChurnModule
+
+    # The application's seed: initial weights and dropout. The split and the batches have their own generators.
+    L.seed_everything(config.seed, verbose=False)
+    module = ChurnModule(
+        config.model,
+        pos_weight=config.loss.pos_weight,
+        optimizer=build_optimizer(config.optimizer),
+        scheduler=build_scheduler(config.scheduler),
+    )
+    logger = build_logger(config.logger, folder)
+    trainer = L.Trainer(
+        max_epochs=config.trainer.max_epochs,
+        accelerator=config.trainer.accelerator,
+        devices=1,
+        precision=resolve_precision(config.trainer.precision, config.trainer.accelerator, config.model),  # type: ignore[arg-type]
+        gradient_clip_val=config.trainer.gradient_clip_val,
+        callbacks=build_callbacks(config.callbacks, folder, progress=config.trainer.progress),
+        logger=logger,
+        default_root_dir=folder,
+        log_every_n_steps=10**9,  # metrics are logged once per epoch; a step never waits for the device
+        enable_model_summary=False,
+        enable_progress_bar=config.trainer.progress,
+        num_sanity_val_steps=0,
+    )
+    started_at = _epochs_done(config.ckpt_path)
+    start = time.perf_counter()
+    trainer.fit(module, data, ckpt_path=config.ckpt_path, weights_only=True)
+    seconds = time.perf_counter() - start
+    if trainer.interrupted:
+        raise KeyboardInterrupt
+    epochs = trainer.current_epoch
+    restore_best(module, trainer)
+    rows = len(data.customers.rows("train")) * (epochs - started_at)
+    return Fit(module.cpu().eval(), epochs, seconds, rows / max(seconds, 1e-9))
+
+
+def restore_best(module: ChurnModule, trainer: Any) -> None:
+    """Load the weights of the best epoch, if a checkpoint callback kept them."""
+    callback = trainer.checkpoint_callback
+    best = callback.best_model_path if callback is not None else ""
+    if best:
+        state = torch.load(best, map_location="cpu", weights_only=True)
+        module.load_state_dict(state["state_dict"])
+
+
+def _epochs_done(ckpt_path: str | None) -> int:
+    if ckpt_path is None:
+        return 0
+    return int(torch.load(ckpt_path, map_location="cpu", weights_only=True)["epoch"]) + 1

@@ -1,0 +1,31 @@
+"""Which arithmetic the training loop uses; predictions and metrics are float32 whatever it is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from churnlib.errors import ConfigError
+
+PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed")
+
+WIDE = 1_000_000
+"""Parameters from which mixed precision pays on a GPU; below, steps are bound by their overhead."""
+
+
+def resolve_precision(precision: str, accelerator: str, model: Mapping[str, Any]) -> str:
+    """Return the trainer's precision: ``auto`` is mixed on a GPU for wide networks, else float32.
+
+    Raises:
+        ConfigError: If the precision is not one of those named.
+    """
+    if precision not in PRECISIONS:
+        raise ConfigError(f"trainer.precision must be one of {', '.join(PRECISIONS)}, got {precision!r}")
+    if precision != "auto":
+        return precision
+    import torch
+
+    on_gpu = accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
+    widths = [width for width in (model.get("hidden_sizes") or []) if isinstance(width, int)]
+    n_weights = sum(a * b for a, b in zip(widths, widths[1:], strict=False))
+    return "bf16-mixed" if on_gpu and n_weights >= WIDE else "32-true"

@@ -1,0 +1,118 @@
+"""One training run, from a table to a bundle: the recipe that reads straight down."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from churnlib.config import TrainConfig
+from churnlib.data.customers import Customers, prepare_customers
+from churnlib.errors import ConfigError
+from churnlib.models.weights import class_weights
+from churnlib.training import display
+from churnlib.training.calibrating import check_decision_options
+from churnlib.training.precision import resolve_precision
+from churnlib.training.results import baseline_metrics, limit_metrics, side_metrics, write_predictions
+from churnlib.training.run_folder import RunFolder
+from churnlib.training.tables import load_table
+
+
+@dataclass(frozen=True, slots=True)
+class TrainResult:
+    """What a run leaves behind.
+
+    Attributes:
+        metrics: The contents of ``metrics.json``.
+        folder: The run's folder.
+    """
+
+    metrics: dict[str, Any]
+    folder: Path
+
+
+def train(config: TrainConfig, *, folder: RunFolder, console: Console | None = None) -> TrainResult:
+    """Train, calibrate, evaluate and pack one model.
+
+    Args:
+        config: Every option of the run.
+        folder: Where to write; created only after the table was read and found fit to train on.
+        console: Where to print; nothing is printed when None.
+
+    Raises:
+        ChurnlibError: If an option or the table is wrong; the folder is then not created.
+    """
+    console = console or Console(quiet=True)
+    started = time.perf_counter()
+    customers = read_customers(config)
+    check_options(config, customers)
+    display.show_customers(console, customers, name=config.data.name)
+    path = folder.create(config)
+
+    # Imported here, so that a wrong table is refused without waiting for Lightning.
+    from churnlib.data.datamodule import ChurnDataModule
+    from churnlib.training.fitting import fit
+    from churnlib.training.packing import model_name, pack
+
+    data = ChurnDataModule(customers, batch_size=config.trainer.batch_size, seed=config.seed)
+    fitted = fit(config, data, path)
+    predictor = pack(config, customers, fitted.module, path / "bundle")
+
+    metrics: dict[str, Any] = {side: side_metrics(customers, side, predictor) for side in ("test", "validation")}
+    metrics["baseline"] = {"logistic_regression": baseline_metrics(customers, config.threshold, config.calibration)}
+    if customers.truth is not None:
+        metrics["limit"] = limit_metrics(customers)
+    metrics |= {
+        "fit_seconds": fitted.seconds,
+        "total_seconds": time.perf_counter() - started,
+        "epochs": fitted.epochs,
+        "rows_per_second": fitted.rows_per_second,
+        "model": model_name(config.model),
+        "seed": config.seed,
+    }
+    write_predictions(customers, predictor, path / "predictions.parquet")
+    folder.finish(metrics)
+    display.show_result(console, metrics, path, classes=customers.schema.classes)
+    return TrainResult(metrics, path)
+
+
+def read_customers(config: TrainConfig) -> Customers:
+    """Read and prepare the configured table.
+
+    Raises:
+        ChurnlibError: If the table cannot be learned from, or an option about it is wrong.
+    """
+    data = config.data
+    if not data.target:
+        raise ConfigError("data.target is missing; name the column that says who left, such as data.target=churn")
+    frame, truth = load_table(data, seed=config.seed)
+    return prepare_customers(
+        frame,
+        target=data.target,
+        positive=data.positive,
+        id=data.id,
+        time=data.time,
+        drop=data.drop,
+        columns={name: asdict(column) for name, column in data.columns.items()},
+        split=asdict(config.split),
+        preprocess=asdict(config.preprocess),
+        seed=config.seed,
+        truth=truth,
+    )
+
+
+def check_options(config: TrainConfig, customers: Customers) -> None:
+    """Refuse options that only the table shows to be impossible, before anything is written.
+
+    Raises:
+        ConfigError: With the option and the remedy.
+    """
+    resolve_precision(config.trainer.precision, config.trainer.accelerator, config.model)
+    check_decision_options(config.threshold, config.calibration)
+    try:
+        class_weights(config.loss.pos_weight, customers.class_counts("train"))
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"loss.pos_weight: {error}") from error
