@@ -170,7 +170,7 @@ def package_versions() -> dict[str, str]:
 
 
 def _write_files(bundle: Bundle, folder: Path) -> None:
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     offset = bundle.network.offset.tolist()  # type: ignore[operator]
     network = {"network": dict(bundle.network_spec), "input": dict(bundle.input_spec), "offset": offset}
@@ -187,7 +187,7 @@ def _write_files(bundle: Bundle, folder: Path) -> None:
     for name, content in contents.items():
         _write_json(folder / name, content)
     state = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in bundle.network.state_dict().items()}
-    save_file(state, folder / WEIGHTS)
+    (folder / WEIGHTS).write_bytes(save(state))
 
 
 def _manifest(bundle: Bundle, folder: Path) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """The typed shape of every option: what ``conf/`` may say and the command line may override.
 
-Values live in ``conf/*.yaml`` and nowhere else; the dataclasses here give each its type, its range and its meaning, so
-that a mistyped key or a wrong type is refused before anything runs. A default of None is an option that may be absent.
+The values of a training run live in ``conf/*.yaml`` and nowhere else; the dataclasses here give each its type, its range
+and its meaning, so that a mistyped key or a wrong type is refused before anything runs. A default of None is an option
+that may be absent. The commands that have no groups to choose from (score, simulate) have their values here.
 The arguments of the classes that a configuration names (networks, optimizers, ...) are in ``component_config``; ``compose``
 puts a whole configuration together. Nothing here imports torch, Lightning or polars.
 """
@@ -336,17 +337,17 @@ class TrainConfig:
 class ScoreConfig:
     """``scripts/score.py``: a table in, probabilities out."""
 
-    bundle: str
+    bundle: str = "outputs/latest/bundle"
     """Folder of the bundle."""
     input: str | None = None
     """CSV or Parquet: a path, a glob, or an s3://, gs://, az:// address."""
     output: str | None = None
     """File to write; its ending says CSV or Parquet."""
-    on_error: str | None
+    on_error: str | None = "raise"
     """raise (stop at bad rows, write nothing) or null (bad rows get empty results)."""
     separator: str | None = None
     """Delimiter of a CSV file; detected from the header when left out."""
-    batch_rows: int
+    batch_rows: int = 65_536
     """Rows scored at a time."""
     trust: list[str] = field(default_factory=list)
     """Packages of your own whose networks a bundle may name."""
@@ -366,11 +367,11 @@ class SimulateConfig:
 
     output: str | None = None
     """Parquet file to write."""
-    n_customers: int
+    n_customers: int = 10_000
     """Distinct customers; a few rows come twice on top, as in real exports."""
-    n_snapshots: int
+    n_snapshots: int = 1
     """Month-end snapshot dates over which the customers are spread."""
-    seed: int
+    seed: int = 42
 
     def __post_init__(self) -> None:
         if not self.output:

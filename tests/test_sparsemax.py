@@ -63,8 +63,8 @@ def test_equals_the_sorted_definition(function: Callable[..., Tensor], width: in
 @BOTH
 def test_equals_the_sorted_definition_on_scores_of_many_magnitudes(function: Callable[..., Tensor]) -> None:
     generator = torch.Generator().manual_seed(0)
-    power = torch.rand(300, 1, generator=generator) * 20
-    x = -(torch.rand(300, 200, generator=generator) ** power)  # crowded at the top, thin below: slow for Newton
+    power = torch.rand(80, 1, generator=generator) * 20
+    x = -(torch.rand(80, 200, generator=generator) ** power)  # crowded at the top, thin below: slow for Newton
     torch.testing.assert_close(function(x), REFERENCE[function](x).float(), atol=2e-6, rtol=0)
 
 
@@ -133,6 +133,7 @@ def test_without_gradients_the_values_are_the_same(function: Callable[..., Tenso
 
 
 @BOTH
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
 def test_exports_without_a_custom_operator(function: Callable[..., Tensor]) -> None:
     class Wrapped(torch.nn.Module):
         def forward(self, x: Tensor) -> Tensor:

@@ -9,7 +9,10 @@ What a file may be like, and what comes of it:
     more cells than names       an error that names the line
     column names                blanks around them go, runs of blanks become one; a column without a name is called
                                 after its place (``column_3``); a name that occurs twice is an error
-    BOM, CRLF, CR, quotes       read; line breaks, emoji and NUL bytes inside a cell stay
+    BOM, CRLF, CR               read
+    cells in quotes             read; line breaks, emoji and NUL bytes inside a cell stay
+    quotes inside a cell        text, if no cell of the file is in quotes (``24" screen``); else they are written twice,
+                                or an error names the line
     not UTF-8                   an error that names the line and the remedy
     .gz                         read
     several parts               one table: a glob, or a folder of CSV or of Parquet files, in the order of their names;
@@ -33,6 +36,7 @@ from churnlib.data.delimited import Header, delimiter, is_remote, read_header
 from churnlib.data.diagnosis import explain
 from churnlib.data.names import normalize_name, normalize_names
 from churnlib.data.parts import find_parts, table_format
+from churnlib.data.quotes import quote_mark
 from churnlib.data.tables import nan_is_missing, table_from
 from churnlib.errors import DataError
 
@@ -148,6 +152,7 @@ def _scan_csv(part: str, header: Header, options: dict[str, Any] | None) -> pl.L
         "separator": header.separator,
         "eol_char": header.end_of_line,
         "skip_lines": header.lines_above,
+        "quote_char": '"' if is_remote(part) else quote_mark(part, header.separator),
         "null_values": "",  # quoted empty cells are missing too
         "storage_options": options,
         "glob": is_remote(part),

@@ -18,7 +18,8 @@ from churnlib.errors import CellError, DataError, RowErrors
 NUMPY_KINDS = "biufmM"
 """Kinds of numpy arrays that polars takes as they are: truth values, numbers, times."""
 
-INT64 = range(-(2**63), 2**63)
+PLAIN = {str, int, float, bool, type(None)}
+"""Types of cells that need no look at each one."""
 
 Frame = TypeVar("Frame", pl.DataFrame, pl.LazyFrame)
 
@@ -84,11 +85,16 @@ def _is_pandas(value: Any, kind: str) -> bool:
 def _from_rows(rows: Sequence[Any]) -> pl.DataFrame:
     """Build the table of a list of dicts: columns are the keys of all rows."""
     columns: dict[str, list[Any]] = {}
+    named: dict[tuple[Any, ...], list[str]] = {}  # most rows have the same keys
     for number, row in enumerate(rows):
         if not isinstance(row, Mapping):
             raise DataError(f"row {number} is of type {type(row).__name__}; give each customer as a dict")
-        for name, value in zip(normalize_names(row, table=f"row {number}"), row.values(), strict=True):
-            columns.setdefault(name, [None] * len(rows))[number] = value
+        keys = tuple(row)
+        if keys not in named:
+            named[keys] = normalize_names(keys, table=f"row {number}")
+            columns.update({name: [None] * len(rows) for name in named[keys] if name not in columns})
+        for name, value in zip(named[keys], row.values(), strict=True):
+            columns[name][number] = value
     if rows and not columns:
         raise DataError("none of the rows holds a value; give each customer as a dict of its columns")
     return _from_columns(list(columns), list(columns.values()))
@@ -128,7 +134,7 @@ def _column(name: str, values: Any, errors: list[CellError]) -> pl.Series:
             "(one customer alone is a list of one dict)"
         )
     cells = list(values)
-    if not set(map(type, cells)) <= {str, type(None)}:
+    if not set(map(type, cells)) <= PLAIN:
         cells = [_cell(value) for value in cells]
         nested = [row for row, value in enumerate(cells) if isinstance(value, NESTED)]
         errors += [CellError(row, name, f"must be one value, not a {type(cells[row]).__name__}") for row in nested]
@@ -153,7 +159,7 @@ def _cell(value: Any) -> Any:
         return str(value)  # the member of a text enumeration, or numpy's text
     if isinstance(value, np.generic):
         value = value.item()
-    if (isinstance(value, float) and value != value) or type(value).__name__ in ("NAType", "NaTType"):
+    if _is_missing(value) or type(value).__name__ in ("NAType", "NaTType"):
         return None
     if isinstance(value, dt.datetime) and type(value) is not dt.datetime:
         return dt.datetime.combine(value.date(), value.time(), value.tzinfo)  # a Timestamp of pandas
@@ -162,28 +168,37 @@ def _cell(value: Any) -> Any:
 
 def _typed(name: str, cells: list[Any]) -> pl.Series:
     """Return the cells as a column of one type, or as text where they do not agree on one."""
-    kinds = {_kind(value) for value in cells if value is not None}
-    if kinds and kinds <= {"int", "float"}:
-        return pl.Series(name, cells, dtype=pl.Int64 if kinds == {"int"} else pl.Float64, strict=False)
-    if len(kinds) == 1 and "text" not in kinds:
+    kinds = set(map(type, cells)) - {type(None)}
+    if not kinds <= PLAIN or (int in kinds and not _fits_int64(cells)):
+        kinds = {_kind(value) for value in cells if value is not None}
+    if kinds and kinds <= {int, float}:
+        return pl.Series(name, cells, dtype=pl.Int64 if kinds == {int} else pl.Float64, strict=False)
+    if len(kinds) == 1 and str not in kinds:
         return pl.Series(name, cells)
-    return pl.Series(name, [None if value is None else _text(value) for value in cells], dtype=pl.String)
+    return pl.Series(name, [None if _is_missing(value) else _text(value) for value in cells], dtype=pl.String)
 
 
-def _kind(value: Any) -> str:
-    """Name the type in which the cell can stand in a column of its like; ``"text"`` for all others."""
+def _fits_int64(cells: list[Any]) -> bool:
+    numbers = [value for value in cells if type(value) is int]
+    return -(2**63) <= min(numbers) and max(numbers) < 2**63
+
+
+def _is_missing(value: Any) -> bool:
+    return value is None or (isinstance(value, float) and value != value)
+
+
+def _kind(value: Any) -> object:
+    """Return what a cell has in common with those it can share a typed column with; ``str`` if only text is left."""
     if isinstance(value, bool):
-        return "bool"
+        return bool
     if isinstance(value, int):
-        return "int" if value in INT64 else "text"
-    if isinstance(value, float):
-        return "float"
+        return int if _fits_int64([value]) else str
     if isinstance(value, dt.datetime):
-        return "datetime" if value.tzinfo is None else "datetime in UTC"
-    for kind in (dt.date, dt.time, dt.timedelta, decimal.Decimal):
+        return dt.datetime if value.tzinfo is None else "datetime of a time zone"
+    for kind in (float, dt.date, dt.time, dt.timedelta, decimal.Decimal):
         if isinstance(value, kind):
-            return kind.__name__
-    return "text"
+            return kind
+    return str
 
 
 def _text(value: Any) -> str:

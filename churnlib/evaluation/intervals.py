@@ -61,7 +61,7 @@ def roc_auc_interval(label: ArrayLike, probability: ArrayLike, *, confidence: fl
     if min(len(positive), len(negative)) < 2:
         return None
     ranks = _midranks(score)
-    # for each positive row the share of negatives it beats, and for each negative row the share of positives that beat it
+    # the share of negatives that each positive row beats, and the share of positives that beat each negative row
     beaten = (ranks[truth == 1] - _midranks(positive)) / len(negative)
     beating = 1.0 - (ranks[truth == 0] - _midranks(negative)) / len(positive)
     area = float(beaten.mean())

@@ -176,7 +176,7 @@ def _check_multiclass(
             f"with {k} classes probability must be (n, {k}) and label (n,), n >= 1, got {score.shape} and {truth.shape}"
         )
     indices = truth.astype(np.int64)
-    if not (np.array_equal(indices, truth) and 0 <= indices.min() and indices.max() < k):
+    if not (np.array_equal(indices, truth) and indices.min() >= 0 and indices.max() < k):
         raise ValueError(f"label must hold class indices from 0 to {k - 1}")
     _check_probability(score)
     if not np.allclose(score.sum(axis=1), 1.0, rtol=0.0, atol=1e-3):

@@ -1,12 +1,19 @@
 """Choosing the decision threshold on validation rows.
 
 Every rule looks at all cuts between two neighbouring probabilities and takes the best one. Validation sets are small,
-and the best of many noisy cuts is a poor guess of the best cut for new customers. So the counts of churners above each
-cut are partly replaced by those a smooth curve expects (logistic in the log-odds of the probability), as if the curve
-were worth ``SMOOTHING`` churners of evidence: much with 80 churners, nothing with 10,000.
+and the best of many noisy cuts is a poor guess of the best cut for new customers. So the count of churners above each
+cut is drawn towards what a smooth curve expects (logistic in the log-odds of the probability), as if that curve were
+worth ``SMOOTHING`` observed churners: it decides with 80 churners and hardly matters with 10,000.
 
-Measured against the raw optimum (paired difference of the score on test rows, mean over data sets and models +- its
-standard error over seeds; 5 models on 3 public tables, 40 stratified splits 68/12/20): see ``docs`` of the project.
+F1 on test rows against the raw optimum, as paired differences over 20 stratified splits 68/12/20 after temperature
+scaling (mean +- standard error):
+
+    logistic regression             telco +0.0009 +- 0.0009    mlc +0.0034 +- 0.0021
+    gradient boosting               telco +0.0032 +- 0.0015    mlc +0.0030 +- 0.0016
+    histogram gradient boosting     telco +0.0004 +- 0.0004    mlc +0.0028 +- 0.0018    all six +0.0023 +- 0.0006
+
+In simulations with 600 rows it gains 0.003 with 24 % churners and 0.011 with 6 %; where the true curve is a wave that
+no logistic curve follows, it loses 0.006 with 600 rows and nothing from 3,000 on.
 """
 
 from __future__ import annotations
@@ -69,6 +76,8 @@ def choose_threshold(
         return _fixed(value)
     if rule not in ("f1", "youden", "cost"):
         raise ConfigError(f"threshold rule must be f1, youden, cost or fixed, got {str(rule)!r}")
+    if not smoothing >= 0.0:
+        raise ValueError(f"smoothing must be a number of churners >= 0, got {smoothing!r}")
     bayes_cut = _bayes_cut(cost_false_positive, cost_false_negative)
     score, tp, fp = threshold_counts(*check_binary(label, probability))
     if tp[-1] == 0 or fp[-1] == 0:

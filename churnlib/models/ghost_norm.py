@@ -108,7 +108,7 @@ class GhostBatchNorm(nn.Module):
         """Normalises ``groups`` groups of equal size and moves the running statistics."""
         channels, size = self.num_features * groups, x.shape[1] // groups
         y, mean, inverse_std = torch.native_group_norm(
-            x.reshape(1, channels, size),
+            x.contiguous().view(1, channels, size),
             self.weight.repeat_interleave(groups),
             self.bias.repeat_interleave(groups),
             1,

@@ -1,14 +1,13 @@
-"""One customer's answer: what reading said about each row, turned into a refusal or into the warnings beside a result."""
+"""One customer's answer: a result with its warnings, or a refusal that names the wrong field."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from churnlib.errors import CellError
-CellWarning = object
 from churnlib.serving.problems import Problem, shown
 
 MOST_NAMED = 20
@@ -41,20 +40,12 @@ class Answer:
         return json.dumps(self.body, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
 
 
-def problems_by_row(errors: Sequence[CellError]) -> dict[int, Problem]:
-    """Return one refusal per bad row, naming its first wrong field and counting the others."""
+def problems_by_row(errors: Iterable[CellError]) -> dict[int, Problem]:
+    """Return one refusal per bad row, naming its first wrong field with the reason, and the other wrong ones."""
     wrong: dict[int, list[CellError]] = {}
     for error in errors:
         wrong.setdefault(error.row, []).append(error)
     return {row: _problem(cells) for row, cells in wrong.items()}
-
-
-def warnings_by_row(warnings: Sequence[CellWarning]) -> dict[int, list[dict[str, Any]]]:
-    """Return the ``warnings`` of each row that has some, at most :data:`MOST_NAMED` and one that counts the rest."""
-    noticed: dict[int, list[CellWarning]] = {}
-    for warning in warnings:
-        noticed.setdefault(warning.row, []).append(warning)
-    return {row: _named(cells) for row, cells in noticed.items()}
 
 
 def _problem(cells: Sequence[CellError]) -> Problem:
@@ -67,10 +58,13 @@ def _problem(cells: Sequence[CellError]) -> Problem:
     return Problem(422, "invalid_field", message, shown(first.column))
 
 
-def _named(cells: Sequence[CellWarning]) -> list[dict[str, Any]]:
-    named: list[dict[str, Any]] = [
-        {"field": shown(cell.column), "message": cell.problem} for cell in cells[:MOST_NAMED]
-    ]
-    if len(cells) > MOST_NAMED:
-        named.append({"field": None, "message": f"{len(cells) - MOST_NAMED} more warnings"})
+def named_warnings(warnings: Sequence[tuple[str, str]]) -> list[dict[str, Any]]:
+    """Return the ``warnings`` of an answer, at most :data:`MOST_NAMED` and one that counts the rest.
+
+    >>> named_warnings([("plan", "is absent")])
+    [{'field': 'plan', 'message': 'is absent'}]
+    """
+    named: list[dict[str, Any]] = [{"field": name, "message": text} for name, text in warnings[:MOST_NAMED]]
+    if len(warnings) > MOST_NAMED:
+        named.append({"field": None, "message": f"{len(warnings) - MOST_NAMED} more warnings"})
     return named

@@ -10,36 +10,21 @@ from __future__ import annotations
 import logging
 import traceback
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import litserve
 from starlette.responses import Response
 
-from churnlib.serving.answers import Answer, problems_by_row, warnings_by_row
+from churnlib.errors import RowErrors
+from churnlib.serving.answers import Answer, named_warnings, problems_by_row
 from churnlib.serving.batching import GatherLoop
-from churnlib.serving.problems import INTERNAL, Problem, shown
+from churnlib.serving.problems import INTERNAL, Problem, RequestError, shown
 
 if TYPE_CHECKING:
     from churnlib.predictor import Predictor
-
-CUSTOMER_ID = "customer_id"
-"""Key of the customer's name in requests and answers, whatever the table called it."""
+    from churnlib.serving.rows import Customer, RowReader
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Customer:
-    """One decoded request.
-
-    Attributes:
-        id: What the client calls the customer, echoed as sent; ``None`` if it sent nothing.
-        row: The columns by name, without the id.
-    """
-
-    id: str | int | float | bool | None
-    row: dict[str, Any]
 
 
 class ChurnLitAPI(litserve.LitAPI):
@@ -67,35 +52,57 @@ class ChurnLitAPI(litserve.LitAPI):
         )
         self.bundle = bundle
         self.trust = tuple(trust)
-        self.predictor: Predictor | None = None
+        self._predictor: Predictor | None = None
+        self._reader: RowReader | None = None
 
     def setup(self, device: Any) -> None:
-        """Load the bundle; runs once in each worker process, so torch is imported here and not before."""
-        from churnlib.predictor import load
+        """Load the bundle and replay its golden rows; runs once in each worker process.
 
-        self.predictor = load(self.bundle, trust=self.trust)
+        torch and polars are imported here and not before, so that the worker can limit their threads first.
+
+        Raises:
+            BundleError: If the bundle is bad, or this machine does not give its answers.
+        """
+        from churnlib.predictor import load
+        from churnlib.serving.rows import RowReader
+
+        self._predictor = load(self.bundle, trust=self.trust)
+        self._predictor.replay_golden()
+        self._reader = RowReader(self._predictor.schema)
+
+    @property
+    def predictor(self) -> Predictor:
+        """The model; there once ``setup`` has run."""
+        if self._predictor is None:
+            raise RuntimeError("setup() was not called; LitServe calls it in each worker before the first request")
+        return self._predictor
 
     async def authorize(self) -> None:
         """Let every request pass; being asynchronous, it spares LitServe's default check its thread per request."""
 
-    # `request` and the result stay without annotations: LitServe hands them to FastAPI as body and response types.
-    def decode_request(self, request, **kwargs):  # noqa: ANN001, ANN003, ANN201
-        """Turn a parsed JSON body into a :class:`Customer`, or into the answer that is already certain.
+    # Neither the request nor the response is annotated: LitServe would hand the annotations to FastAPI as body types.
+    def decode_request(self, request, **kwargs: Any):  # noqa: ANN001, ANN201
+        """Turn a parsed JSON body into a ``Customer``, or into the answer that is already certain.
 
-        ``null`` is the server's own question whether the model answers; clients' bodies are objects.
+        ``null`` is the server's own question whether the model answers; the bodies of clients are objects.
         """
         if request is None:
-            return Answer(200, self.status())
+            return Answer(200, {"status": "ready", "model_version": self.predictor.version})
         if not isinstance(request, dict):
-            return Answer.refusal(Problem(422, "not_an_object", "expected a JSON object with the customer's columns"))
-        return self._customer(request)
+            problem = Problem(422, "not_an_object", "expected a JSON object with the customer's columns")
+            return Answer.refusal(problem)
+        assert self._reader is not None
+        try:
+            return self._reader.customer(request)
+        except RequestError as error:
+            return Answer.refusal(error.problem)
 
-    def predict(self, x, **kwargs):  # noqa: ANN001, ANN003, ANN201
-        """Answer a list of decoded requests, each on its own."""
-        answers = iter(self._score([item for item in x if isinstance(item, Customer)]))
-        return [next(answers) if isinstance(item, Customer) else item for item in x]
+    def predict(self, x: list, **kwargs: Any) -> list[Answer]:
+        """Answer a list of decoded requests, each on its own, in the same order."""
+        answers = iter(self._score([item for item in x if not isinstance(item, Answer)]))
+        return [item if isinstance(item, Answer) else next(answers) for item in x]
 
-    def encode_response(self, output, **kwargs):  # noqa: ANN001, ANN003, ANN201
+    def encode_response(self, output, **kwargs: Any):  # noqa: ANN001, ANN201
         """Turn an answer into an HTTP response."""
         try:
             return _response(output)
@@ -103,68 +110,37 @@ class ChurnLitAPI(litserve.LitAPI):
             _log_failure(error)
             return _response(Answer.refusal(INTERNAL))
 
-    def status(self) -> dict[str, Any]:
-        """Return the body of ``/health`` when all is well."""
-        predictor = self._loaded()
-        return {"status": "ready", "model": predictor.model_name, "model_version": predictor.version}
-
-    def _loaded(self) -> Predictor:
-        if self.predictor is None:
-            raise RuntimeError("setup() was not called; LitServe calls it in each worker before the first request")
-        return self.predictor
-
-    def _customer(self, request: dict[str, Any]) -> Customer | Answer:
-        """Take the id out of the row and see to nested values, which no column holds."""
-        schema = self._loaded().schema
-        keys = dict.fromkeys((CUSTOMER_ID, schema.id))
-        sent = [key for key in keys if key in request]
-        read = {column.name for column in schema.features} | {schema.time}
-        row = {name: value for name, value in request.items() if name not in keys or name in read}
-        for name, value in row.items():
-            if isinstance(value, dict | list):
-                if name in read:
-                    return _nested(name)
-                row[name] = None  # not read, only named in a warning
-        identity = request[sent[0]] if sent else None
-        return _nested(sent[0]) if isinstance(identity, dict | list) else Customer(identity, row)
-
     def _score(self, customers: list[Customer]) -> list[Answer]:
         """Score together, and one by one if that fails, so that a failure stays with the one that caused it."""
         if not customers:
             return []
         try:
             return self._score_together(customers)
-        except Exception as error:  # noqa: BLE001 - whatever it is, only its customer may feel it
-            if len(customers) == 1:
-                _log_failure(error)
-                return [Answer.refusal(INTERNAL)]
-            return [self._score([customer])[0] for customer in customers]
+        except Exception as error:
+            if len(customers) > 1:
+                return [self._score([customer])[0] for customer in customers]
+            if isinstance(error, RowErrors):
+                return [Answer.refusal(problem) for problem in problems_by_row(error.errors).values()]
+            _log_failure(error)
+            return [Answer.refusal(INTERNAL)]
 
     def _score_together(self, customers: list[Customer]) -> list[Answer]:
-        reading = self._loaded().read([customer.row for customer in customers])
-        problems = problems_by_row(reading.errors)
-        if problems:
-            good = [customer for row, customer in enumerate(customers) if row not in problems]
-            answers = iter(self._score(good))
-            return [
-                Answer.refusal(problems[row]) if row in problems else next(answers) for row in range(len(customers))
-            ]
-        warnings = warnings_by_row(reading.warnings)
-        answers = []
-        for row, (customer, result) in enumerate(zip(customers, self._results(reading), strict=True)):
-            body = {CUSTOMER_ID: customer.id, **result, "model_version": self._loaded().version}
-            answers.append(Answer(200, body | {"warnings": warnings[row]} if row in warnings else body))
-        return answers
+        reading = self.predictor.read([customer.row for customer in customers])
+        problems = problems_by_row(reading.iter_errors())
+        unusual: dict[int | None, list[tuple[str, str]]] = {}
+        for warning in reading.warnings:
+            unusual.setdefault(warning.row, []).append((shown(warning.column), warning.problem))
+        results = self.predictor.answers(reading).drop("customer_id").to_dicts()
+        return [
+            Answer.refusal(problems[row])
+            if row in problems
+            else self._answer(customer, results[row], [*customer.warnings, *unusual.get(row, [])])
+            for row, customer in enumerate(customers)
+        ]
 
-    def _results(self, reading: Any) -> list[dict[str, Any]]:
-        """Return what is said of each row: the columns of a score file, without the id."""
-        frame = self._loaded().answer(reading)
-        return frame.drop(CUSTOMER_ID, strict=False).to_dicts()
-
-
-def _nested(name: str) -> Answer:
-    message = f"{shown(name)} must be text, a number, true, false or null, not an object or array"
-    return Answer.refusal(Problem(422, "invalid_field", message, shown(name)))
+    def _answer(self, customer: Customer, result: dict[str, Any], warnings: list[tuple[str, str]]) -> Answer:
+        body = {"customer_id": customer.id, **result, "model_version": self.predictor.version}
+        return Answer(200, {**body, "warnings": named_warnings(warnings)} if warnings else body)
 
 
 def _response(answer: Answer) -> Response:

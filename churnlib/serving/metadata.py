@@ -1,13 +1,74 @@
-"""What the server tells about its model: the body of ``GET /metadata`` and a customer to try."""
+"""What the server tells about its model: the body of ``GET /metadata``, and a customer to try."""
 
 from __future__ import annotations
 
-from typing import Any
+import math
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+from churnlib.bundle import package_versions
+
+if TYPE_CHECKING:
+    from churnlib.predictor import Predictor
 
 
-def describe(predictor: Any) -> dict[str, Any]:
-    return {"model": predictor.model_name, "model_version": predictor.version, "metrics": predictor.metrics}
+def describe(predictor: Predictor) -> dict[str, Any]:
+    """Return the body of ``GET /metadata``.
+
+    Returns:
+        JSON-ready values: ``model``, ``model_version``, ``created``, ``classes``, ``threshold``, ``input_schema``,
+        ``output_schema``, ``metrics`` (of training, on validation and test rows), ``versions`` (of what runs here).
+    """
+    return {
+        "model": predictor.model_name,
+        "model_version": predictor.version,
+        "created": predictor.bundle.created,
+        "classes": list(predictor.classes),
+        "threshold": predictor.threshold,
+        "input_schema": predictor.input_schema(),
+        "output_schema": output_schema(predictor.classes),
+        "metrics": _finite(predictor.metrics),
+        "versions": {**package_versions(), "litserve": version("litserve")},
+    }
 
 
-def example_row(predictor: Any) -> dict[str, Any]:
-    return {"customer_id": "C-1", "tenure": 3, "charges": 12.5, "contract": "a"}
+def output_schema(classes: tuple[str, ...]) -> list[dict[str, Any]]:
+    """Return the fields of an answer, in their order.
+
+    >>> [field["name"] for field in output_schema(("stayed", "left"))][:3]
+    ['customer_id', 'churn_probability', 'churn_prediction']
+    """
+    if len(classes) == 2:
+        results = [
+            _field("churn_probability", "number", f"calibrated probability of {classes[1]!r}, unrounded"),
+            _field("churn_prediction", "integer", "1 if the probability is at least the threshold, else 0"),
+        ]
+    else:
+        results = [_field(f"probability_{name}", "number", f"calibrated probability of {name!r}") for name in classes]
+        results.append(_field("prediction", "string", "the most probable class"))
+    return [
+        _field("customer_id", "any", "as sent, null if it was not"),
+        *results,
+        _field("model_version", "string", "version of the model that answered"),
+        _field("warnings", "array", "what was unusual about the row, as field and message", required=False),
+    ]
+
+
+def example_row(predictor: Predictor) -> dict[str, Any]:
+    """Return a made-up customer as a client would send it: the bundle's first golden row without its gaps."""
+    golden = predictor.bundle.golden
+    row = golden[0]["row"] if golden else {}
+    return {"customer_id": "C-1", **{name: value for name, value in row.items() if value is not None}}
+
+
+def _field(name: str, kind: str, text: str, *, required: bool = True) -> dict[str, Any]:
+    return {"name": name, "type": kind, "required": required, "description": text}
+
+
+def _finite(value: Any) -> Any:
+    """Replace what JSON cannot hold (a metric of a side with one class may be NaN) by null."""
+    if isinstance(value, dict):
+        return {name: _finite(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import litserve
+from litserve.utils import WorkerSetupStatus
 
 from churnlib.errors import ChurnlibError, ConfigError
 from churnlib.serving.api import ChurnLitAPI
@@ -24,13 +25,14 @@ from churnlib.serving.front import Front
 from churnlib.serving.lifecycle import (
     WorkerProcess,
     children_follow,
+    deaf_children,
     end_children,
     interrupt_on_signal,
     log_to_stderr,
 )
-from churnlib.serving.metadata import describe, example_row
 from churnlib.serving.options import ServeOptions, parse_options, usage
 
+_BACKLOG = 2048
 _SETUP_SECONDS = 300.0
 """Time the workers have to load the bundle; one that is killed meanwhile ends the wait at once."""
 
@@ -40,7 +42,7 @@ class ServerError(ChurnlibError):
 
 
 class ChurnServer(litserve.LitServer):
-    """LitServe with a start that cannot hang and a socket that closes when it should.
+    """LitServe with a start that cannot hang and an end that loses nothing.
 
     Args:
         api: The model's hooks.
@@ -51,6 +53,27 @@ class ChurnServer(litserve.LitServer):
     def __init__(self, api: ChurnLitAPI, *, on_listening: Callable[[], None] = lambda: None, **kwargs: Any) -> None:
         super().__init__(api, **kwargs)
         self._on_listening = on_listening
+        self._manager: Any = None
+
+    def start_manager(self) -> None:
+        """Start the process of LitServe's queues, to be called before ``run``.
+
+        ``run`` would start it after binding the port, and a manager that holds the listening socket keeps new clients
+        waiting for an answer that never comes while the server drains.
+        """
+        with deaf_children():
+            self._manager = super()._init_manager(self.workers_per_device)
+
+    def _init_manager(self, num_api_servers: int) -> Any:
+        """Hand out the manager that ``start_manager`` started."""
+        return self._manager or super()._init_manager(num_api_servers)
+
+    def launch_inference_worker(self, lit_api: litserve.LitAPI) -> list:
+        """Start the workers, which do not hear SIGTERM: LitServe ends them last, when nobody waits for them."""
+        workers = super().launch_inference_worker(lit_api)
+        for worker in workers:
+            worker.terminate = worker.kill
+        return workers
 
     def verify_worker_status(self) -> None:
         """Wait until every worker holds the model; LitServe waits for one, and for ever if it is killed meanwhile.
@@ -59,21 +82,20 @@ class ChurnServer(litserve.LitServer):
             ServerError: If a worker ended, failed to load the bundle, or took too long.
         """
         deadline = time.monotonic() + _SETUP_SECONDS
-        while not all(state == "ready" for state in self.workers_setup_status.values()):
-            failed = "error" in self.workers_setup_status.values()
+        while not all(state == WorkerSetupStatus.READY for state in self.workers_setup_status.values()):
+            failed = WorkerSetupStatus.ERROR in self.workers_setup_status.values()
             if failed or any(worker.exitcode is not None for worker in self.inference_workers):
-                raise ServerError("a worker could not load the bundle; its reason is printed above")
+                raise ServerError("a worker could not load the bundle; the reason is printed above")
             if time.monotonic() > deadline:
                 raise ServerError(f"the workers did not load the bundle within {_SETUP_SECONDS:g} s")
             time.sleep(0.02)
 
-    def _start_server(self, port: int, num_uvicorn_servers: int, log_level: str, sockets: Any, *rest: Any, **kwargs: Any):
-        """Start the HTTP processes and leave the listening socket to them.
-
-        Were it kept open here, clients that connect while the HTTP processes end would wait for an answer for ever.
-        """
+    def _start_server(
+        self, port: int, num_uvicorn_servers: int, log_level: str, sockets: Any, *rest: Any, **kwargs: Any
+    ) -> dict:
+        """Start the HTTP processes and leave the listening socket to them, so that it closes when they drain."""
         for each in sockets:
-            each.listen(2048)  # from here on the kernel keeps early clients waiting instead of refusing them
+            each.listen(_BACKLOG)  # from here on the kernel lets early clients wait instead of refusing them
         processes = super()._start_server(port, num_uvicorn_servers, log_level, sockets, *rest, **kwargs)
         for each in sockets:
             each.close()
@@ -110,9 +132,10 @@ def serve(options: ServeOptions) -> int:
     """
     _check_environment(options)
     log_to_stderr()
+    server = build_server(options)
     with interrupt_on_signal(), children_follow():
         try:
-            server = build_server(options)
+            server.start_manager()
             server.run(
                 host=options.host,
                 port=options.port,
@@ -123,7 +146,9 @@ def serve(options: ServeOptions) -> int:
             )
         except KeyboardInterrupt:  # before LitServe listens for it
             pass
-        except (EOFError, ConnectionError, SystemExit) as error:
+        except SystemExit:  # uvicorn's way of saying so, if the port was taken while the bundle was read
+            raise ServerError(f"cannot listen on {options.host}:{options.port}; choose another with port=...") from None
+        except (EOFError, ConnectionError) as error:
             raise ServerError("a process of the server died, so the others were ended; start it again") from error
         finally:
             end_children()
@@ -137,6 +162,7 @@ def build_server(options: ServeOptions) -> ChurnServer:
         BundleError: If the bundle is missing, damaged or of another version.
     """
     from churnlib.predictor import load
+    from churnlib.serving.metadata import describe, example_row
 
     predictor = load(options.bundle, trust=options.trust)
     metadata = describe(predictor)

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from churnlib.build import build_callbacks, build_logger, build_optimizer, build_scheduler
+from churnlib.build import build_callbacks, build_logger, build_optimizer, build_scheduler, close_logger
 from churnlib.config import TrainConfig
 from churnlib.training.precision import resolve_precision
 
 if TYPE_CHECKING:
+    import lightning as L
+
     from churnlib.data.datamodule import ChurnDataModule
     from churnlib.models.module import ChurnModule
 
@@ -54,31 +56,43 @@ def fit(config: TrainConfig, data: ChurnDataModule, folder: Path) -> Fit:
         optimizer=build_optimizer(config.optimizer),
         scheduler=build_scheduler(config.scheduler),
     )
+    started_at = _epochs_done(config.ckpt_path)
     logger = build_logger(config.logger, folder)
-    trainer = L.Trainer(
-        max_epochs=config.trainer.max_epochs,
-        accelerator=config.trainer.accelerator,
+    finished = False
+    try:
+        trainer = _trainer(config, logger, folder)
+        start = time.perf_counter()
+        trainer.fit(module, data, ckpt_path=config.ckpt_path, weights_only=True)
+        seconds = time.perf_counter() - start
+        finished = not trainer.interrupted
+    finally:
+        close_logger(logger, failed=not finished)
+    if not finished:
+        raise KeyboardInterrupt  # Lightning ends the loop quietly; the run must not go on to evaluate half a model
+    restore_best(module, trainer)
+    epochs = trainer.current_epoch
+    rows = len(data.customers.rows("train")) * (epochs - started_at)
+    return Fit(module.cpu().eval(), epochs, seconds, rows / max(seconds, 1e-9))
+
+
+def _trainer(config: TrainConfig, logger: Any, folder: Path) -> L.Trainer:
+    import lightning as L
+
+    options = config.trainer
+    return L.Trainer(
+        max_epochs=options.max_epochs,
+        accelerator=options.accelerator,
         devices=1,
-        precision=resolve_precision(config.trainer.precision, config.trainer.accelerator, config.model),  # type: ignore[arg-type]
-        gradient_clip_val=config.trainer.gradient_clip_val,
-        callbacks=build_callbacks(config.callbacks, folder, progress=config.trainer.progress),
+        precision=resolve_precision(options.precision, options.accelerator, config.model),  # type: ignore[arg-type]
+        gradient_clip_val=options.gradient_clip_val,
+        callbacks=build_callbacks(config.callbacks, folder, progress=options.progress),
         logger=logger,
         default_root_dir=folder,
         log_every_n_steps=10**9,  # metrics are logged once per epoch; a step never waits for the device
         enable_model_summary=False,
-        enable_progress_bar=config.trainer.progress,
+        enable_progress_bar=options.progress,
         num_sanity_val_steps=0,
     )
-    started_at = _epochs_done(config.ckpt_path)
-    start = time.perf_counter()
-    trainer.fit(module, data, ckpt_path=config.ckpt_path, weights_only=True)
-    seconds = time.perf_counter() - start
-    if trainer.interrupted:
-        raise KeyboardInterrupt
-    epochs = trainer.current_epoch
-    restore_best(module, trainer)
-    rows = len(data.customers.rows("train")) * (epochs - started_at)
-    return Fit(module.cpu().eval(), epochs, seconds, rows / max(seconds, 1e-9))
 
 
 def restore_best(module: ChurnModule, trainer: Any) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from rich.console import Console
 
+from churnlib.build import check_components
 from churnlib.config import TrainConfig
 from churnlib.data.customers import Customers, prepare_customers
 from churnlib.errors import ConfigError
@@ -46,6 +47,7 @@ def train(config: TrainConfig, *, folder: RunFolder, console: Console | None = N
         ChurnlibError: If an option or the table is wrong; the folder is then not created.
     """
     console = console or Console(quiet=True)
+    check_components(config)
     started = time.perf_counter()
     customers = read_customers(config)
     check_options(config, customers)

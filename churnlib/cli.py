@@ -1,0 +1,54 @@
+"""``churnlib COMMAND key=value ...``: the commands of an installed churnlib."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+from churnlib import __version__
+from churnlib.config import nearest
+
+COMMANDS = {
+    "train": ("churnlib.commands.train", "train a model on a customer table (the same as python train.py)"),
+    "score": ("churnlib.commands.score", "score a CSV or Parquet file with a trained model"),
+    "serve": ("churnlib.serving.server", "serve a trained model over HTTP"),
+    "simulate": ("churnlib.commands.simulate", "write a file of simulated customers"),
+}
+"""Command, the module whose ``main(words)`` runs it, and what it does."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command.
+
+    Args:
+        arguments: The command and its words; those of the process when None.
+
+    Returns:
+        The exit status.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if not words or words[0] in ("-h", "--help", "help"):
+        sys.stdout.write(usage())
+        return 0
+    if words[0] in ("-V", "--version"):
+        sys.stdout.write(f"churnlib {__version__}\n")
+        return 0
+    if words[0] not in COMMANDS:
+        hint = nearest(words[0], list(COMMANDS)) or f"; the commands are {', '.join(COMMANDS)}"
+        sys.stderr.write(f"Error: there is no command {words[0]!r}{hint}\n")
+        return 1
+    module, _ = COMMANDS[words[0]]
+    return import_module(module).main(words[1:])
+
+
+def usage() -> str:
+    """Return what ``churnlib --help`` prints."""
+    commands = "\n".join(f"  {name:<10}{what}" for name, (_, what) in COMMANDS.items())
+    return (
+        "Churn models for customer tables.\n\n"
+        f"Usage: churnlib COMMAND key=value ...\n\n{commands}\n\n"
+        "churnlib COMMAND --help says what a command takes. A first model and its server:\n\n"
+        "  churnlib train\n"
+        "  churnlib serve bundle=outputs/latest/bundle\n"
+    )

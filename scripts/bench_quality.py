@@ -1,0 +1,117 @@
+"""How good the models are: several seeds on the public tables and on simulated customers, beside a logistic regression.
+
+    python scripts/bench_quality.py                          every table, MLP and TabNet, seeds 0 to 4 (about 20 minutes)
+    python scripts/bench_quality.py tables=telco,mlc models=mlp seeds=0,1
+
+The public tables are found in CHURNLIB_DATA_DIR. Each line is the mean over seeds; a seed draws the split, the weights
+and the order of the batches. Bars are those that the project set itself.
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+SHARES = ["split.train=0.68", "split.validation=0.12", "split.test=0.2"]
+TABLES: dict[str, list[str]] = {
+    "telco": ["data=telco", *SHARES],
+    "mlc": ["data=mlc", *SHARES],
+    "simulator": ["data=simulator", "data.n_customers=50000"],
+}
+BARS: dict[tuple[str, str], dict[str, tuple[str, float]]] = {
+    ("telco", "mlp"): {"roc_auc": (">=", 0.845), "log_loss": ("<=", 0.425)},
+    ("telco", "tabnet"): {"roc_auc": (">=", 0.840)},
+    ("mlc", "mlp"): {"roc_auc": (">=", 0.90), "f1": (">=", 0.75)},
+    ("mlc", "tabnet"): {"roc_auc": (">=", 0.87)},
+    ("simulator", "mlp"): {"below_limit": ("<=", 0.01), "logistic_below_limit": (">=", 0.02), "limit": (">=", 0.80)},
+}
+
+
+def main(words: list[str]) -> int:
+    """Run what the words choose and print one table; return 1 if a bar is missed."""
+    options = {"tables": ",".join(TABLES), "models": "mlp,tabnet", "seeds": "0,1,2,3,4"}
+    for word in words:
+        key, _, value = word.partition("=")
+        if key not in options:
+            print(f"unknown option {word!r}; choose from {', '.join(options)}")
+            return 1
+        options[key] = value
+    console = Console(width=130)
+    table = Table(title="Quality, mean over seeds (standard deviation)")
+    for header in ("table", "model", "seeds", "ROC AUC", "log loss", "F1", "logistic AUC", "logistic F1", "limit AUC", "fit s", "bars"):
+        table.add_column(header, justify="left" if header in ("table", "model", "bars") else "right")
+    missed = 0
+    for name in options["tables"].split(","):
+        for model in options["models"].split(","):
+            seeds = [int(seed) for seed in options["seeds"].split(",")]
+            # Three seeds of 50,000 rows say what five of 5,000 do.
+            runs = [run(name, model, seed, console) for seed in (seeds[:3] if name == "simulator" else seeds)]
+            verdicts, n_missed = judge(name, model, runs)
+            missed += n_missed
+            table.add_row(name, model, str(len(runs)), *figures(runs), "\n".join(verdicts))
+    console.print(table)
+    return int(missed > 0)
+
+
+def run(name: str, model: str, seed: int, console: Console) -> dict[str, Any]:
+    """Train one model and return its metrics."""
+    from churnlib.compose import compose
+    from churnlib.training.run_folder import RunFolder
+    from churnlib.training.train import train
+
+    words = [*TABLES[name], f"model={model}", f"seed={seed}", "trainer.progress=false", "logger=none"]
+    with tempfile.TemporaryDirectory() as folder:
+        metrics = train(compose(words), folder=RunFolder(Path(folder) / "run", latest=None)).metrics
+    test, logistic = metrics["test"], metrics["baseline"]["logistic_regression"]
+    console.print(
+        f"{name} {model} seed {seed}: ROC AUC {test['roc_auc']:.4f} (logistic {logistic['roc_auc']:.4f}), log loss "
+        f"{test['log_loss']:.4f}, F1 {test['f1']:.3f}, {metrics['epochs']} epochs in {metrics['fit_seconds']:.1f} s"
+    )
+    return metrics
+
+
+def figures(runs: list[dict[str, Any]]) -> list[str]:
+    """Return the table's numbers."""
+
+    def spread(values: list[float]) -> str:
+        deviation = f" ({statistics.stdev(values):.4f})" if len(values) > 1 else ""
+        return f"{statistics.mean(values):.4f}{deviation}"
+
+    test = [spread([m["test"][key] for m in runs]) for key in ("roc_auc", "log_loss", "f1")]
+    logistic = [spread([m["baseline"]["logistic_regression"][key] for m in runs]) for key in ("roc_auc", "f1")]
+    limit = spread([m["limit"]["roc_auc"] for m in runs]) if "limit" in runs[0] else "-"
+    return [*test, *logistic, limit, f"{statistics.mean(m['fit_seconds'] for m in runs):.1f}"]
+
+
+def judge(name: str, model: str, runs: list[dict[str, Any]]) -> tuple[list[str], int]:
+    """Return a line for each bar, and the number of bars missed."""
+    lines, missed = [], 0
+    for key, (sign, bar) in BARS.get((name, model), {}).items():
+        value = statistics.mean(figure(m, key) for m in runs)
+        met = value >= bar if sign == ">=" else value <= bar
+        missed += not met
+        lines.append(f"{'met' if met else 'MISSED'}: {key} {value:.4f} {sign} {bar:g}")
+    return lines, missed
+
+
+def figure(metrics: dict[str, Any], key: str) -> float:
+    """Return one figure of a run: a test metric, or a distance from the limit."""
+    if key == "limit":
+        return metrics["limit"]["roc_auc"]
+    if key == "below_limit":
+        return metrics["limit"]["roc_auc"] - metrics["test"]["roc_auc"]
+    if key == "logistic_below_limit":
+        return metrics["limit"]["roc_auc"] - metrics["baseline"]["logistic_regression"]["roc_auc"]
+    return metrics["test"][key]
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
