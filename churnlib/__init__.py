@@ -23,7 +23,7 @@ _EXPORTS = {
     "simulate": "churnlib.data.simulator",
 }
 
-__all__ = sorted([*_EXPORTS, "__version__"], key=str.casefold)
+__all__ = sorted([*_EXPORTS, "__version__"], key=str.casefold)  # pyright: ignore[reportUnsupportedDunderAll]
 
 if TYPE_CHECKING:
     from churnlib.data.datamodule import ChurnDataModule as ChurnDataModule

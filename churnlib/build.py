@@ -54,7 +54,7 @@ def build_optimizer(spec: Mapping[str, Any]) -> Callable[[Any], Optimizer]:
 
 
 def build_scheduler(spec: Mapping[str, Any] | None) -> Callable[[Optimizer, int], dict[str, Any]] | None:
-    """Return a function from optimizer and number of steps to Lightning's ``lr_scheduler`` dictionary, if one is configured."""
+    """Return a function from optimizer and number of steps to Lightning's ``lr_scheduler`` dictionary, or None."""
     return None if spec is None else instantiate("scheduler", spec, _partial_=True)
 
 
@@ -69,7 +69,7 @@ def build_callbacks(specs: Mapping[str, Any], folder: Path, *, progress: bool = 
     wanted = {f"callbacks.{name}": spec for name, spec in specs.items() if spec is not None}
     callbacks = [instantiate(option, _within(folder, spec, "dirpath")) for option, spec in wanted.items()]
     if progress:
-        from churnlib.training.progress import EpochProgress
+        from churnlib.progress import EpochProgress
 
         callbacks.append(EpochProgress())
     return callbacks
@@ -102,12 +102,12 @@ def close_logger(logger: Logger | bool, *, failed: bool = False) -> None:
 
 
 def check_components(config: TrainConfig) -> None:
-    """Refuse a class of the user's own that cannot be imported or lacks an argument, before anything is read or written.
+    """Refuse a class of the user's own that cannot be imported or lacks an argument, before anything is read.
 
     Raises:
         ConfigError: With the option, the class, and what is wrong.
     """
-    parts = {"model": config.model, "optimizer": config.optimizer, "scheduler": config.scheduler, "logger": config.logger}
+    parts = {option: getattr(config, option) for option in ("model", "optimizer", "scheduler", "logger")}
     parts |= {f"callbacks.{name}": spec for name, spec in config.callbacks.items()}
     for option, spec in parts.items():
         if spec is not None and not _target(option, spec).startswith(OURS):
@@ -118,7 +118,7 @@ def check_components(config: TrainConfig) -> None:
 
 def _target(option: str, spec: Any) -> str:
     if not isinstance(spec, Mapping) or not isinstance(spec.get("_target_"), str):
-        raise ConfigError(f"{option} needs a mapping with _target_, the class to build, and its arguments, got {spec!r}")
+        raise ConfigError(f"{option} needs a mapping with _target_ (a class) and its arguments, got {spec!r}")
     return spec["_target_"]
 
 
@@ -133,7 +133,8 @@ def _check_arguments(option: str, spec: Mapping[str, Any]) -> None:
         while root.__cause__ is not None:
             root = root.__cause__
         raise ConfigError(
-            f"{option}._target_={target} cannot be imported ({root}); install its package or add its folder to PYTHONPATH"
+            f"{option}._target_={target} cannot be imported ({root}); "
+            "install its package or add its folder to PYTHONPATH"
         ) from error
     if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
         return
@@ -155,7 +156,8 @@ def _wandb(spec: Mapping[str, Any], folder: Path) -> Logger:
     online = not spec.get("offline", False) and os.environ.get("WANDB_MODE", "online") == "online"
     if online and not wandb.login(prompt=False, verify=False):
         raise ConfigError(
-            "logger.offline=false needs a Weights & Biases key: run `wandb login` or set WANDB_API_KEY, or leave the option out"
+            "logger.offline=false needs a Weights & Biases key: "
+            "run `wandb login`, set WANDB_API_KEY, or leave the option out"
         )
     name = spec.get("name") or "/".join(folder.absolute().parts[-2:])
     logger = instantiate("logger", {**spec, "name": name}, settings=settings)

@@ -21,18 +21,33 @@ class MLPConfig:
     hidden_sizes: list[int]
     """Width of each hidden layer."""
     activation: str
-    """relu, gelu, selu, ..."""
+    """relu, elu, selu, gelu, silu, mish or tanh."""
     dropout: float
     """Probability of dropping a hidden unit, in [0, 1)."""
     norm: str | None
     """batch, layer or null for none."""
     numeric_embedding: str | None
-    """How a numeric column becomes several inputs; null for itself."""
+    """periodic or piecewise: each number becomes several inputs; null for itself alone."""
+    embedding_dim: int
+    """Inputs that each number becomes, itself included."""
+    n_frequencies: int
+    """Cosines per number, of the periodic embedding."""
+    frequency_scale: float
+    """Size of the initial frequencies, of the periodic embedding."""
+    n_bins: int
+    """Bins per number, of the piecewise embedding."""
 
     def __post_init__(self) -> None:
         for width in self.hidden_sizes:
             check_range("model.hidden_sizes", width, low=1)
+        check_choice("model.activation", self.activation, ("relu", "elu", "selu", "gelu", "silu", "mish", "tanh"))
         check_range("model.dropout", self.dropout, low=0, high=1, open_high=True)
+        check_choice("model.norm", self.norm, ("batch", "layer"))
+        check_choice("model.numeric_embedding", self.numeric_embedding, ("periodic", "piecewise"))
+        check_range("model.embedding_dim", self.embedding_dim, low=2)
+        check_range("model.n_frequencies", self.n_frequencies, low=1)
+        check_range("model.frequency_scale", self.frequency_scale, low=0, open_low=True)
+        check_range("model.n_bins", self.n_bins, low=1)
 
 
 @dataclass(kw_only=True)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from churnlib import component_config, config
+from churnlib.errors import ConfigError
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -44,11 +46,26 @@ def from_hydra(composed: DictConfig) -> Any:
     """Turn what Hydra composed into its dataclass, with every range checked.
 
     Raises:
-        ConfigError: If a value is out of its range, or options contradict each other.
+        ConfigError: If an option is unknown, a value is out of its range, or options contradict each other.
     """
     from omegaconf import OmegaConf
 
+    _refuse_unknown(composed)
     return OmegaConf.to_object(composed)
+
+
+def _refuse_unknown(node: DictConfig, prefix: str = "") -> None:
+    """Refuse keys that a ``+`` has forced into a schema, where nothing would read them."""
+    from omegaconf import DictConfig, OmegaConf
+
+    schema = OmegaConf.get_type(node)
+    known = [one.name for one in fields(schema)] if schema is not None and is_dataclass(schema) else None
+    for key in node:
+        if known is not None and key not in known:
+            raise ConfigError(f"unknown option {prefix}{key}{config.nearest(str(key), known)}")
+        child = None if OmegaConf.is_missing(node, key) else node._get_node(key)
+        if isinstance(child, DictConfig) and not child._is_none():
+            _refuse_unknown(child, f"{prefix}{key}.")
 
 
 def compose(words: Sequence[str] = (), *, name: str = "train", config_dir: str | Path | None = None) -> Any:

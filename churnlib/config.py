@@ -1,10 +1,11 @@
 """The typed shape of every option: what ``conf/`` may say and the command line may override.
 
-The values of a training run live in ``conf/*.yaml`` and nowhere else; the dataclasses here give each its type, its range
-and its meaning, so that a mistyped key or a wrong type is refused before anything runs. A default of None is an option
-that may be absent. The commands that have no groups to choose from (score, simulate) have their values here.
-The arguments of the classes that a configuration names (networks, optimizers, ...) are in ``component_config``; ``compose``
-puts a whole configuration together. Nothing here imports torch, Lightning or polars.
+The values of a training run live in ``conf/*.yaml`` and nowhere else; the dataclasses here give each its type, its
+range and its meaning, so that a mistyped key or a wrong type is refused before anything runs. A default of None is an
+option that may be absent. The commands that have no groups to choose from (score, simulate) have their values here.
+
+The arguments of the classes that a configuration names (networks, optimizers, ...) are in ``component_config``;
+``compose`` puts a whole configuration together. Nothing here imports torch, Lightning or polars.
 """
 
 from __future__ import annotations
@@ -48,9 +49,13 @@ def check_range(
         return
     above = low < value if open_low else low <= value
     below = value < high if open_high else value <= high
-    if not (above and below):
-        left, right = "(" if open_low else "[", ")" if open_high or high == float("inf") else "]"
-        raise ConfigError(f"{option} must be in {left}{low:g}, {high:g}{right}, got {value!r}")
+    if above and below:
+        return
+    if high == float("inf"):
+        wanted = f"{'above' if open_low else 'at least'} {low:,}"
+    else:
+        wanted = f"in {'(' if open_low else '['}{low:,}, {high:,}{')' if open_high else ']'}"
+    raise ConfigError(f"{option} must be {wanted}, got {value!r}")
 
 
 def check_choice(option: str, value: Any, choices: Sequence[str]) -> None:
@@ -372,6 +377,8 @@ class SimulateConfig:
     n_snapshots: int = 1
     """Month-end snapshot dates over which the customers are spread."""
     seed: int = 42
+    truth: bool = False
+    """Add the column of the true churn probabilities; a model must never see it."""
 
     def __post_init__(self) -> None:
         if not self.output:
@@ -386,8 +393,9 @@ class SimulateConfig:
 
 def _plain(value: Any) -> Any:
     """Return a checked schema as a plain dict; anything else as it is."""
-    is_schema = dataclasses.is_dataclass(value) and not isinstance(value, type)
-    return dataclasses.asdict(value) if is_schema else value
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return dataclasses.asdict(value)
+    return value
 
 
 def to_yaml(config: TrainConfig) -> str:

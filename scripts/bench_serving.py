@@ -3,8 +3,8 @@
     python scripts/serve.py bundle=DIR port=8000                    # in one terminal
     python scripts/bench_serving.py url=http://127.0.0.1:8000       # in another
 
-Words: ``url`` (default http://127.0.0.1:8000), ``connections`` (default 1,32), ``seconds`` per row (default 5). The client
-shares the machine with the server, so figures compare servers on one machine; they say little about another.
+Words: ``url`` (default http://127.0.0.1:8000), ``connections`` (default 1,32), ``seconds`` per row (default 5). The
+client shares the machine with the server, so figures compare servers on one machine; they say little about another.
 """
 
 from __future__ import annotations

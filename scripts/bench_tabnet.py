@@ -13,9 +13,11 @@ import argparse
 import copy
 import statistics
 import time
+from collections.abc import Callable
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from churnlib.models.ghost_norm import GhostBatchNorm
@@ -29,7 +31,9 @@ class LoopTabNet(TabNet):
         features = loop_norm(self.input_norm, x)
         state = self._transform(self.initial, features)[:, self.n_d :]
         prior = torch.ones_like(x)
-        masks, decisions = [], []
+        masks: list[Tensor] = []
+        decisions: list[Tensor] = []
+        attention: Any
         for attention, transformer in zip(self.attentions, self.steps, strict=True):
             mask = sorted_sparsemax(loop_norm(attention.norm, state @ attention.weight.T) * prior)
             prior = prior * (self.gamma - mask)
@@ -39,7 +43,7 @@ class LoopTabNet(TabNet):
             state = hidden[:, self.n_d :]
         return masks, decisions
 
-    def _transform(self, transformer: nn.Module, x: Tensor) -> Tensor:
+    def _transform(self, transformer: Any, x: Tensor) -> Tensor:
         weights = [*self.shared, *transformer.weights]
         for layer, (weight, norm) in enumerate(zip(weights, transformer.norms, strict=True)):
             y = F.glu(loop_norm(norm, x @ weight.T), dim=1)
@@ -62,7 +66,7 @@ class SortedSparsemax(torch.autograd.Function):
     """Sparsemax over the last dimension by the textbook's sort."""
 
     @staticmethod
-    def forward(ctx, x: Tensor) -> Tensor:  # noqa: ANN001
+    def forward(ctx: Any, x: Tensor) -> Tensor:  # noqa: D102
         ordered = x.sort(dim=1, descending=True).values
         excess = ordered.cumsum(dim=1) - 1
         rank = torch.arange(1, x.shape[1] + 1, device=x.device, dtype=x.dtype)
@@ -72,7 +76,7 @@ class SortedSparsemax(torch.autograd.Function):
         return p
 
     @staticmethod
-    def backward(ctx, grad: Tensor) -> Tensor:  # noqa: ANN001  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> Tensor:  # type: ignore[override]  # noqa: D102
         support = ctx.saved_tensors[0] > 0
         mean = (grad * support).sum(dim=1, keepdim=True) / support.sum(dim=1, keepdim=True)
         return torch.where(support, grad - mean, 0)
@@ -83,7 +87,7 @@ def sorted_sparsemax(x: Tensor) -> Tensor:
     return SortedSparsemax.apply(x)  # type: ignore[return-value]
 
 
-def make_step(network: TabNet, x: Tensor, target: Tensor):  # noqa: ANN201
+def make_step(network: TabNet, x: Tensor, target: Tensor) -> Callable[[], None]:
     """Returns a function that does one training step and returns when the device has finished it."""
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-3, fused=True)
 
@@ -137,7 +141,7 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    print(f"torch {torch.__version__}, {arguments.device}, {arguments.threads} thread(s), {arguments.features} features")
+    print(f"torch {torch.__version__}, {arguments.device}, {arguments.threads} thread(s), D = {arguments.features}")
     print(f"{'batch':>7} {'churnlib':>14} {'loop':>14} {'ratio':>7}")
     for batch in arguments.batch:
         fast, slow, ratio = measure(arguments, batch)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from scipy.optimize import minimize_scalar
@@ -16,10 +18,7 @@ def overconfident(seed: int, *, n: int = 800, k: int = 0, factor: float = 2.0) -
     rng = np.random.default_rng(seed)
     logits = rng.normal(size=(n, k) if k else n) * 1.5 - 0.5
     probability = probability_from_logits(logits)
-    if k:
-        label = (rng.random((n, 1)) > probability.cumsum(axis=1)).sum(axis=1)
-    else:
-        label = rng.random(n) < probability
+    label = (rng.random((n, 1)) > probability.cumsum(axis=1)).sum(axis=1) if k else rng.random(n) < probability
     return factor * logits, label.astype(np.int64)
 
 
@@ -38,7 +37,7 @@ def test_the_log_loss_is_as_low_as_a_general_optimiser_finds(k: int, seed: int):
     def loss(temperature: float) -> float:
         return float(log_loss(label, probability_from_logits(logits, temperature)))
 
-    best = minimize_scalar(loss, bounds=TEMPERATURE_RANGE, method="bounded", options={"xatol": 1e-8})
+    best: Any = minimize_scalar(loss, bounds=TEMPERATURE_RANGE, method="bounded", options={"xatol": 1e-8})
     temperature = fit_temperature(logits, label)
     assert temperature == pytest.approx(best.x, rel=0.01)
     assert loss(temperature) <= best.fun + 1e-5
@@ -63,6 +62,12 @@ def test_rows_that_say_too_little_leave_probabilities_as_they_are(churners: int)
     assert fit_temperature([], []) == 1.0
 
 
+@pytest.mark.parametrize("churners", [10, 190])
+def test_ten_rows_of_the_smaller_class_are_enough(churners: int):
+    label = (np.arange(200) < churners).astype(np.int64)
+    assert fit_temperature(np.linspace(-3, 3, 200), label) != 1.0
+
+
 def test_perfectly_separated_rows_keep_a_moderate_temperature():
     label = np.repeat([0, 1], 300)
     temperature = fit_temperature(np.where(label == 1, 3.0, -3.0), label)
@@ -71,7 +76,7 @@ def test_perfectly_separated_rows_keep_a_moderate_temperature():
 
 def test_useless_and_reversed_logits_are_softened_no_further_than_the_bound():
     logits, label = overconfident(3)
-    assert fit_temperature(-logits, label) == TEMPERATURE_RANGE[1]
+    assert fit_temperature(-logits, label) == pytest.approx(TEMPERATURE_RANGE[1])
 
 
 @pytest.mark.parametrize("k", [0, 3])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -45,8 +46,8 @@ REFERENCE: dict[Callable[..., Tensor], Callable[[Tensor], Tensor]] = {
 }
 
 
-def scores(width: int, scale: float, rows: int = 40) -> Tensor:
-    return torch.randn(rows, width, generator=torch.Generator().manual_seed(width)) * scale
+def scores(width: int, scale: float) -> Tensor:
+    return torch.randn(10, width, generator=torch.Generator().manual_seed(width)) * scale
 
 
 @BOTH
@@ -63,8 +64,8 @@ def test_equals_the_sorted_definition(function: Callable[..., Tensor], width: in
 @BOTH
 def test_equals_the_sorted_definition_on_scores_of_many_magnitudes(function: Callable[..., Tensor]) -> None:
     generator = torch.Generator().manual_seed(0)
-    power = torch.rand(80, 1, generator=generator) * 20
-    x = -(torch.rand(80, 200, generator=generator) ** power)  # crowded at the top, thin below: slow for Newton
+    power = torch.rand(20, 1, generator=generator) * 20
+    x = -(torch.rand(20, 200, generator=generator) ** power)  # crowded at the top, thin below: slow for Newton
     torch.testing.assert_close(function(x), REFERENCE[function](x).float(), atol=2e-6, rtol=0)
 
 
@@ -72,7 +73,7 @@ def test_equals_the_sorted_definition_on_scores_of_many_magnitudes(function: Cal
 def test_works_along_any_dimension(function: Callable[..., Tensor]) -> None:
     x = scores(12, 1.0)
     torch.testing.assert_close(function(x.T.contiguous(), 0), function(x).T, atol=1e-6, rtol=0)
-    torch.testing.assert_close(function(x.view(4, 10, 12).movedim(2, 1), 1), function(x).view(4, 10, 12).movedim(2, 1))
+    torch.testing.assert_close(function(x.view(2, 5, 12).movedim(2, 1), 1), function(x).view(2, 5, 12).movedim(2, 1))
 
 
 @BOTH
@@ -145,8 +146,9 @@ def test_exports_without_a_custom_operator(function: Callable[..., Tensor]) -> N
     names = {str(node.target) for node in program.graph.nodes if node.op == "call_function"}
     assert names and all(name.startswith("aten.") for name in names)
     other = scores(6, 2.0)[:, :3]
-    wider = torch.randn(40, 17)
+    wider = torch.randn(10, 17)
+    exported: Any = program.module()
     for rows in (wider, other):
-        torch.testing.assert_close(program.module()(rows), function(rows, 0))
-    traced = torch.jit.trace(Wrapped(), (x.clone().requires_grad_(),))
+        torch.testing.assert_close(exported(rows), function(rows, 0))
+    traced: Any = torch.jit.trace(Wrapped(), (x.clone().requires_grad_(),))
     torch.testing.assert_close(traced(wider), function(wider, 0))

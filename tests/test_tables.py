@@ -84,7 +84,7 @@ def test_confusion_of_several_classes_names_them_as_they_are(width: int):
     confusion = {"classes": names, "matrix": [[381, 127, 143], [126, 419, 141], [0, 0, 0]]}
     rendered = text(confusion_table({"confusion": confusion}), width)
     assert row(rendered, "actually stays") == ["381", "(58.5%)", "127", "(19.5%)", "143", "(22.0%)", "651"]
-    assert "[competitor]" in rendered
+    assert rendered.count("[competitor]") == 2  # heading and row
     assert max(map(len, rendered.splitlines())) <= width
 
 
@@ -132,6 +132,14 @@ def test_settings_with_the_same_last_word_keep_their_full_names():
     runs = [run("mlp", 0, "optimizer.name=sgd", "scheduler.name=cosine"), run("mlp", 0)]
     rendered = text(runs_table(runs), 120)
     assert "optimizer.name = sgd" in rendered and "scheduler.name = cosine" in rendered
+
+
+def test_a_stopped_run_and_one_without_test_rows_or_seed_are_shown_as_such():
+    stopped = {**run("mlp", 0, metrics=None, state="stopped"), "seed": None}
+    rendered = text(runs_table([stopped, run("mlp", 1, metrics={"test": None, "validation": metrics()})]))
+    assert row(rendered, "0") == ["mlp", "–", "stopped", "–", "–", "12.3"]
+    assert row(rendered, "1") == ["mlp", "1", "–", "–", "–", "12.3"]
+    assert "run 0 stopped" in rendered
 
 
 def test_metrics_may_be_those_of_the_test_rows_alone():

@@ -121,9 +121,11 @@ def test_offers_that_never_pay_are_made_to_nobody_and_free_ones_to_everybody():
     first_churner = probability[label == 1].min()
     assert free <= first_churner
     assert probability.max() < never <= 1.0
-    with_certain = np.where(probability == probability.max(), 1.0, probability)
-    certain = choose_threshold(1 - label, with_certain, rule="cost", cost_false_positive=9.0, cost_false_negative=0.0)
-    assert 0.0 <= certain <= 1.0
+
+
+def test_a_certain_customer_is_always_selected_so_the_best_of_the_other_cuts_is_taken():
+    # selecting nobody or all is worth 0 for Youden's index, the certain one alone -1
+    assert choose_threshold([0, 1], [1.0, 0.5], rule="youden", smoothing=0) == pytest.approx(0.25)
 
 
 @pytest.mark.parametrize("label", [[0, 0, 0], [1, 1, 1]])
@@ -143,10 +145,10 @@ def test_equal_probabilities_select_all_for_f1_and_nobody_for_youden():
 
 
 def test_neighbouring_floats_are_still_told_apart():
-    low = 0.3
-    high = math.nextafter(low, 1.0)
-    threshold = choose_threshold([0, 0, 1, 1], [low, low, high, high], smoothing=0)
-    assert low < threshold <= high
+    for low in (0.3, math.nextafter(0.3, 1.0)):  # the middle of one pair rounds up, that of the other down
+        high = math.nextafter(low, 1.0)
+        threshold = choose_threshold([0, 0, 1, 1], [low, low, high, high], smoothing=0)
+        assert low < threshold <= high
 
 
 def test_a_fixed_threshold_is_passed_on_and_needs_a_value_in_range():
@@ -159,11 +161,9 @@ def test_a_fixed_threshold_is_passed_on_and_needs_a_value_in_range():
 def test_an_unknown_rule_and_impossible_costs_are_the_users_mistake():
     with pytest.raises(ConfigError, match="f1, youden, cost or fixed, got 'best'"):
         choose_threshold([0, 1], [0.1, 0.9], rule="best")
-    for costs in ((-1.0, 5.0), (0.0, 0.0), (1.0, math.nan), (math.inf, 1.0)):
+    for wasted, missed in ((-1.0, 5.0), (0.0, 0.0), (1.0, math.nan), (math.inf, 1.0)):
         with pytest.raises(ConfigError, match="cost_false_positive"):
-            choose_threshold(
-                [0, 1], [0.1, 0.9], rule="cost", cost_false_positive=costs[0], cost_false_negative=costs[1]
-            )
+            choose_threshold([0, 1], [0.1, 0.9], rule="cost", cost_false_positive=wasted, cost_false_negative=missed)
 
 
 def test_nan_an_empty_table_and_a_negative_weight_are_refused():

@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from string import Template
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from churnlib.commands.columns import with_columns
-from churnlib.commands.mistakes import explain
+from churnlib.commands.mistakes import check_words, explain
 from churnlib.commands.noise import quieten
 from churnlib.compose import register
 from churnlib.config import config_dir
@@ -73,6 +73,7 @@ def run_hydra(name: str, task: Callable[[DictConfig], None], words: Sequence[str
     import hydra
 
     register()
+    check_words(words)
     words = with_columns(words)
     flags = [word for word in words if word.startswith("-")]
     if len(flags) == 1 and flags[0] in HELP_FLAGS:
@@ -88,20 +89,21 @@ def run_hydra(name: str, task: Callable[[DictConfig], None], words: Sequence[str
             # Raised again below: Hydra would print the overrides in front of it.
             failures.append(error)
 
-    application: Callable[[], Any] = hydra.main(version_base="1.3", config_path=str(config_dir()), config_name=name)(guarded)
+    as_application = hydra.main(version_base="1.3", config_path=str(config_dir()), config_name=name)
     with _command_line(words):
-        application()
+        as_application(guarded)()
     if failures:
         raise failures[0]
 
 
 def _help(name: str, overrides: Sequence[str]) -> str:
-    """Return what Hydra's ``--help`` would print; Hydra lists the files of all groups first, which takes most of a second."""
+    """Return what Hydra's ``--help`` would print, without the second it takes to list the files of all groups."""
     from hydra import compose, initialize_config_dir
     from omegaconf import OmegaConf, open_dict
 
     with initialize_config_dir(str(config_dir()), version_base="1.3"):
-        composed = compose(name, overrides=[*overrides, f"hydra.help.app_name='{_program(name)}'"], return_hydra_config=True)
+        program = f"hydra.help.app_name='{_program(name)}'"
+        composed = compose(name, overrides=[*overrides, program], return_hydra_config=True)
     template = Template(composed.hydra.help.template)
     with open_dict(composed):
         del composed["hydra"]
@@ -111,7 +113,7 @@ def _help(name: str, overrides: Sequence[str]) -> str:
 def _program(name: str) -> str:
     """Return how the command was called, for the examples in its help."""
     script = Path(sys.argv[0])
-    return f"python {script.name if script.parent == Path() else script.as_posix()}" if script.suffix == ".py" else f"churnlib {name}"
+    return f"python {script.as_posix()}" if script.suffix == ".py" else f"churnlib {name}"
 
 
 def refuse_sweep(name: str, words: Sequence[str]) -> Sequence[str]:

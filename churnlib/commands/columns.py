@@ -57,9 +57,9 @@ def _parsed(word: str, value: str) -> Any:
     try:
         override = OverridesParser.create().parse_override(f"value={value}")
     except HydraException as error:
-        raise ConfigError(f"cannot read the value of {word!r}: put texts in quotes, as in ['very low','low']") from error
+        raise ConfigError(f"cannot read the value of {word!r}: put texts in quotes, as in ['low','high']") from error
     if override.is_sweep_override():
-        raise ConfigError(f"{word!r} names several values; only columns with a plain name can be swept, else write a list [a,b]")
+        raise ConfigError(f"{word!r} names several values, but only columns with a plain name can be swept")
     return override.value()
 
 

@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from churnlib.compose import SCHEMAS
 from churnlib.config import config_dir, nearest
-from churnlib.errors import ChurnlibError
+from churnlib.errors import ChurnlibError, ConfigError
 
 WANTED = {"Integer": "a whole number", "Float": "a number", "Boolean": "true or false", "String": "text"}
 """OmegaConf's types, in words."""
+
+FLAGS = (
+    *("--help", "-h", "--hydra-help", "--version", "--cfg", "-c", "--resolve", "--package", "-p", "--run", "-r"),
+    *("--multirun", "-m", "--shell-completion", "-sc", "--config-path", "-cp", "--config-name", "-cn"),
+    *("--config-dir", "-cd", "--experimental-rerun", "--info", "-i"),
+)
+"""Hydra's own options."""
 
 HIDDEN = ("hydra", "schema", "recipe", "command_line")
 """Groups that nobody chooses from."""
@@ -35,7 +42,7 @@ def explain(error: Exception) -> str | None:
     from yaml import YAMLError
 
     if isinstance(error, OverrideParseException):
-        return _unreadable(str(error.override), str(error.message))
+        return _unreadable(str(error.override))
     if isinstance(error, MissingConfigException):
         return _no_such_option(error)
     if isinstance(error, HydraException):
@@ -67,24 +74,39 @@ def _first_line(error: object) -> str:
 # --- words that cannot be read --------------------------------------------------------------------------------------
 
 
-def _unreadable(word: str, message: str) -> str:
+def _unreadable(word: str) -> str:
     key, equals, value = word.partition("=")
     if not equals:
         groups = _groups()
-        example = f"{key}={groups[key][0]}" if key in groups and groups[key] else "seed=1"
+        example = f"{key}={groups[key][0]}" if groups.get(key) else "seed=1"
         return f"expected key=value, got {word!r}; write for example {example}"
     if not re.fullmatch(r"[~+]{0,2}[A-Za-z_$][\w./@$-]*", key, re.ASCII):
-        return f"cannot read the key of {word!r}; expected group=option or key=value with a key of letters, digits, _ and ."
+        return (
+            f"cannot read the key of {word!r}; expected group=option or key=value, the key of letters, digits, _ and ."
+        )
     if value.startswith(("[", "{")):
-        return f"cannot read the value of {word!r}: put texts inside in quotes, as in \"{key}=['a (b)','c']\" ({_reason(message)})"
+        return f"cannot read the value of {word!r}: put texts inside in quotes, as in \"{key}=['a (b)','c']\""
     return f"cannot read the value of {word!r}: quote it twice, {quoted_twice(word)}"
 
 
-def _reason(message: str) -> str:
-    return _first_line(message).removeprefix("LexerNoViableAltException: ")
-
-
 # --- words that name nothing ----------------------------------------------------------------------------------------
+
+
+def check_words(words: Sequence[str]) -> None:
+    """Refuse what Hydra would answer with a traceback or a page of usage: unknown flags, and groups set to no name.
+
+    Raises:
+        ConfigError: With the word.
+    """
+    groups = _groups()
+    for word in words:
+        if word.startswith("-") and not any(flag.startswith(word.partition("=")[0]) for flag in FLAGS):
+            raise ConfigError(f"there is no option {word}{nearest(word, FLAGS) or '; write options as key=value'}")
+        key, equals, value = word.partition("=")
+        if equals and not key:
+            raise ConfigError(f"cannot read the key of {word!r}; expected group=option or key=value")
+        if equals and key in groups and (value in ("null", "") or not re.match(r"[A-Za-z_$./]", value)):
+            raise ConfigError(f"there is no {word} (choose from {', '.join(groups[key])})")
 
 
 def _groups() -> dict[str, list[str]]:
@@ -133,12 +155,12 @@ def _keys(node: Any, prefix: str = "") -> Iterator[str]:
         if prefix or key not in HIDDEN:
             yield f"{prefix}{key}"
             child = None if node._is_missing() else node._get_node(key)
-            if isinstance(child, DictConfig) and not (child._is_none() or child._is_missing() or child._is_interpolation()):
+            if isinstance(child, DictConfig) and not child._is_none() and not child._is_missing():
                 yield from _keys(child, f"{prefix}{key}.")
 
 
 def _nearest_key(key: str, known: Iterable[str]) -> str | None:
-    """Return the known key most like this one: as a whole, else by its last part (``epochs``: ``trainer.max_epochs``)."""
+    """Return the known key most like this one, as a whole or in its last part (``epochs``: ``trainer.max_epochs``)."""
     known = list(known)
     near = difflib.get_close_matches(key, known, n=1, cutoff=0.8)
     if near:
@@ -171,7 +193,9 @@ def _from_omegaconf(error: Any, message: str) -> str | None:
     if match := re.match(r"Invalid type assigned: \w+ is not a subclass of \w+\. value: (.*)", first):
         return f"{key} is a group of options, got {match[1]!r}; set one of them with {key}.NAME=VALUE"
     if "ListConfig" in first and key:
-        return f"{key} must be a list such as [a,b] ({first})"
+        return f"{key} must be a list such as [a,b]"
+    if match := re.match(r"Cannot convert '\w+' to string: '(.*)'$", first):
+        return f"{key} must be text, got {match[1]}"
     return f"{key}: {first}" if key else None
 
 
@@ -192,5 +216,3 @@ def _from_hydra(message: str) -> str:
     if match := re.match(r"Could not override '([^']*)'", first):
         return f"unknown option {match[1]!r}{nearest(match[1], list(_groups()))}"
     return first.removeprefix("In 'train': ")
-
-

@@ -11,11 +11,17 @@ WARNINGS = (
     r"The '\w+' does not have many workers",
     # Lightning 2.6 with torch 2.13, until one of them changes.
     r".*isinstance\(treespec, LeafSpec\).*is deprecated",
+    # A run goes on in its own folder; another folder with checkpoints in it is refused before.
+    r"Checkpoint directory .* exists and is not empty",
     # Metrics are logged once per epoch.
     r"The number of training batches .* is smaller than the logging interval",
 )
 
-TALKATIVE = ("lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.rank_zero", "lightning.fabric.utilities.seed")
+TALKATIVE = (
+    "lightning.pytorch.utilities.rank_zero",
+    "lightning.fabric.utilities.rank_zero",
+    "lightning.fabric.utilities.seed",
+)
 """Loggers that announce devices, seeds and products at the level of information."""
 
 

@@ -45,11 +45,9 @@ def _train(composed: DictConfig, *, path: Path | None = None) -> dict[str, Any]:
     """
     from rich.console import Console
 
-    from churnlib.build import check_components
     from churnlib.training.run_folder import RunFolder
 
     config = from_hydra(composed)
-    check_components(config)
     folder = RunFolder(path or config.output_dir, ckpt_path=config.ckpt_path)
     # Imported last: a mistyped option is answered without waiting for it.
     from churnlib.training.train import train
@@ -79,7 +77,7 @@ def _sweep(words: Sequence[str]) -> None:
     root = _output_dir(words) or dated(Path("multirun"))
     check_root(root)
     with TemporaryDirectory(prefix="churnlib-sweep-") as scratch:
-        # Hydra wants a folder for a sweep and writes into it; the runs make their own when they have something to write.
+        # Hydra wants a folder for a sweep and writes into it; the runs make theirs when they have something to write.
         hydra_words = [*words, f"hydra.sweep.dir='{Path(scratch).as_posix()}'", "hydra.sweep.subdir=."]
         try:
             run_hydra("train", lambda composed: _run_of_sweep(composed, root, Path(scratch)), hydra_words)

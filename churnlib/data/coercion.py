@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import polars as pl
 
 from churnlib.errors import CellError
 from churnlib.schema import Column, Kind, Role, Schema, parsing
+from churnlib.schema.kinds import as_kind
 
 PROBLEMS = {Kind.numeric: "must be a finite number", Kind.datetime: "must be a date"}
 """What is wrong with a cell that cannot be read; categories have no unreadable cells, only unseen ones."""
+
+MANY_ROWS = 10_000
+"""From here on, text with few different cells is read once per different cell."""
 
 READ_ROLES = (Role.feature, Role.time)
 """Roles whose columns are read when a row is scored."""
@@ -44,9 +48,9 @@ class Coerced:
     def unreadable_cells(self, frame: pl.DataFrame, schema: Schema) -> Iterator[CellError]:
         """Yield each unreadable cell with the value it came with, column by column."""
         for mask in self.unreadable:
-            problem = PROBLEMS[schema[mask.name].kind]
+            problem, values = PROBLEMS[schema[mask.name].kind], frame.get_column(mask.name)
             for row in mask.arg_true():
-                yield CellError(int(row), mask.name, problem, frame[mask.name][row])
+                yield CellError(int(row), mask.name, problem, values[row])
 
 
 def coerce(frame: pl.DataFrame, schema: Schema) -> Coerced:
@@ -57,28 +61,34 @@ def coerce(frame: pl.DataFrame, schema: Schema) -> Coerced:
         schema: The schema.
     """
     wanted = read_columns(schema)
-    absent = tuple(column.name for column in wanted if column.name not in frame.columns)
-    full = frame.with_columns(pl.lit(None, dtype=pl.String).alias(name) for name in absent)
-    typed = full.select(_value(column, full.schema[column.name]).alias(column.name) for column in wanted)
-    fallible = [column for column in wanted if column.kind in PROBLEMS]
-    masks = pl.concat([full.select(c.name for c in fallible), typed.select(pl.col(c.name).alias(f"\0{c.name}") for c in fallible)],
-                      how="horizontal") if fallible else pl.DataFrame()  # fmt: skip
-    masks = masks.select(
-        (parsing.given(pl.col(c.name), full.schema[c.name]) & pl.col(f"\0{c.name}").is_null()).alias(c.name)
-        for c in fallible
-    )
-    bad = [name for name, any_bad in zip(masks.columns, masks.select(pl.all().any()).row(0), strict=True) if any_bad] if len(masks) else []
-    return Coerced(typed, masks.select(bad), absent)
+    present = set(frame.columns)
+    absent = tuple(column.name for column in wanted if column.name not in present)
+    empty = pl.Series([None], dtype=pl.String).new_from_index(0, len(frame))
+    full = frame.with_columns(empty.alias(name) for name in absent)
+    dtypes = dict(full.schema)  # asked for column by column it would be built anew each time
+    typed = full.select(_read(full, column, dtypes[column.name]) for column in wanted)
+    return Coerced(typed, _unreadable(full, typed, dtypes, wanted), absent)
 
 
-def _value(column: Column, dtype: pl.DataType) -> pl.Expr:
-    cell = pl.col(column.name)
-    if not parsing.is_plain(dtype):
-        dtype, cell = pl.String(), pl.lit(None, dtype=pl.String)
-    if column.kind is Kind.numeric:
-        return parsing.number(cell, dtype)
-    if column.kind is Kind.datetime:
-        return parsing.moment(cell, dtype, column.formats)
-    if column.kind is Kind.boolean:
-        return parsing.truth(cell, dtype)
-    return parsing.category(cell, dtype)
+def _read(frame: pl.DataFrame, column: Column, dtype: pl.DataType) -> pl.Expr | pl.Series:
+    """Return a column as its kind says."""
+    cell = parsing.cell_of(column.name)
+    if len(frame) >= MANY_ROWS and parsing.is_text(dtype):
+        text = frame.get_column(column.name).cast(pl.String)
+        distinct = text.unique().drop_nulls()
+        if 0 < len(distinct) <= len(text) // 4:
+            read = distinct.to_frame().select(as_kind(cell, distinct.dtype, column.kind, column.formats)).to_series()
+            return text.replace_strict(distinct, read, default=None, return_dtype=read.dtype)
+    return as_kind(cell, dtype, column.kind, column.formats).alias(column.name)
+
+
+def _unreadable(
+    frame: pl.DataFrame, typed: pl.DataFrame, dtypes: Mapping[str, pl.DataType], wanted: Sequence[Column]
+) -> pl.DataFrame:
+    """Return a mask for each column that holds a cell in which there is something, but not what it should be."""
+    before, after = (part.null_count().row(0, named=True) if len(part) else {} for part in (frame, typed))
+    # Reading only ever turns cells into null: a column with no more of them than before was read in full.
+    names = [c.name for c in wanted if c.kind in PROBLEMS and after.get(c.name, 0) > before.get(c.name, 0)]
+    given = frame.select(parsing.given(parsing.cell_of(name), dtypes[name]).alias(name) for name in names)
+    masks = (mask & typed.get_column(mask.name).is_null() for mask in given)
+    return pl.DataFrame([mask for mask in masks if mask.any()])

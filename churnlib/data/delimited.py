@@ -89,7 +89,7 @@ def read_header(
     _check_text(lines[0], source)
     likely = _likeliest(lines)
     names = _header_cells(lines, separator or likely, source)
-    if len(names) == 1 and separator not in (None, likely):
+    if len(names) == 1 and len(_header_cells(lines, likely, source)) > 1:
         raise DataError(
             f"{source} has a single column {names[0]!r:.80} when it is split at {separator!r}; its delimiter seems to "
             f"be {likely!r}: set data.separator to that or leave it out"

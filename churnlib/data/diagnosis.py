@@ -17,6 +17,7 @@ from typing import IO, cast
 import polars as pl
 
 from churnlib.data.delimited import MAGIC, is_remote, read_header
+from churnlib.data.parts import table_format
 
 BINARY_BYTES = 4096
 """Bytes at the start of a file in which a NUL means that it is no text."""
@@ -34,7 +35,8 @@ def explain(error: Exception, files: Sequence[str], *, separator: str | None = N
     if is_remote(files[0]):
         return f"cannot read {_without_query(files[0])}: {reason}; check the address, the network and the credentials"
     for file in files:
-        found = _unreadable(file, error) or _broken_text(file, separator)
+        found = _unreadable(file)
+        found = found or (_broken_parquet(file) if table_format(file) == "Parquet" else _broken_text(file, separator))
         if found:
             return found
     where = files[0] if len(files) == 1 else f"one of {files[0]} ... {files[-1]}"
@@ -68,19 +70,38 @@ def _open(file: str) -> Iterator[IO[bytes]]:
             yield opened
 
 
-def _unreadable(file: str, error: Exception) -> str | None:
-    """Return what keeps a file from being read at all: rights, a cut-off archive, no table inside."""
+def _unreadable(file: str) -> str | None:
+    """Return what keeps the bytes of a file from being read: rights, or a cut-off archive."""
     try:
         with _open(file) as opened:
-            head = opened.read(BINARY_BYTES)
             while opened.read(1 << 20):  # a damaged archive fails here
                 pass
     except PermissionError:
         return f"{file} may not be read by this user; change its permissions"
     except (EOFError, OSError, ValueError) as broken:
         return f"{file} is cut off or damaged ({_first_sentence(broken)}); copy it again"
-    if file.lower().endswith((".parquet", ".pq")):
-        return _no_parquet(file, head, error)
+    return None
+
+
+def _broken_parquet(file: str) -> str | None:
+    """Return why a Parquet file alone cannot be read."""
+    with _open(file) as opened:
+        head = opened.read(4)
+    if not head:
+        return f"{file} is empty; copy or export it again"
+    if head != b"PAR1":
+        return f"{file} is not a Parquet file, whatever its name; name it .csv if it is text"
+    try:
+        pl.scan_parquet(file, glob=False).collect()
+    except (OSError, pl.exceptions.PolarsError) as error:
+        return f"{file} is a damaged or unfinished Parquet file ({_first_sentence(error)}); copy or export it again"
+    return None
+
+
+def _no_text(file: str) -> str | None:
+    """Return what a file named like text holds instead."""
+    with _open(file) as opened:
+        head = opened.read(BINARY_BYTES)
     if not head.strip():
         return f"{file} is empty; it must have a header line with the column names"
     for start, meaning in MAGIC.items():
@@ -91,16 +112,11 @@ def _unreadable(file: str, error: Exception) -> str | None:
     return None
 
 
-def _no_parquet(file: str, head: bytes, error: Exception) -> str:
-    if not head:
-        return f"{file} is empty; copy or export it again"
-    if head.startswith(b"PAR1"):
-        return f"{file} is a damaged or unfinished Parquet file ({_first_sentence(error)}); copy or export it again"
-    return f"{file} is not a Parquet file, whatever its name; name it .csv if it is text"
-
-
 def _broken_text(file: str, separator: str | None) -> str | None:
     """Return the first line of a CSV file that cannot be read, and why."""
+    found = _no_text(file)
+    if found:
+        return found
     number = _line_not_utf8(file)
     if number is not None:
         with _open(file) as opened:

@@ -17,7 +17,8 @@ import numpy as np
 import polars as pl
 
 from churnlib.errors import BundleError, ConfigError, DataError
-from churnlib.schema import Column, Kind, Schema
+from churnlib.schema import Kind, Schema
+from churnlib.schema.parsing import cell_of
 
 IMPUTE = ("median", "mean", "constant")
 SCALE = ("robust_clip", "robust", "standard", "minmax", "quantile", "none")
@@ -28,7 +29,11 @@ N_KNOTS = 101
 MISSING, UNSEEN, FIRST_KNOWN = 0, 1, 2
 """Codes of a category: no value, a value that the training rows did not have, and the first known value."""
 
+NUMBER_KINDS = (Kind.numeric, Kind.datetime, Kind.ordinal)
+"""Kinds that become a number; the other features become a code."""
+
 FLOAT32_MAX = float(np.finfo(np.float32).max)
+MICROSECONDS_PER_DAY = 86_400e6
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,20 +120,18 @@ class Preparation:
         Args:
             typed: Columns as :func:`churnlib.data.coercion.coerce` returns them.
         """
-        numbers = typed.select(_as_number(typed, s.name, self.time, self.orders) for s in self.numeric)
-        codes = typed.select(_as_code(vocabulary) for vocabulary in self.categorical)
-        n = len(typed)
-        return Encoded(
-            numeric=_to_numpy(numbers.cast(pl.Float64).fill_null(math.nan), n, np.float64).astype(np.float32),
-            codes=_to_numpy(codes, n, np.int64),
+        n, dtypes = len(typed), dict(typed.schema)
+        numbers = typed.select(
+            as_number(s.name, dtypes[s.name], time=self.time, order=self.orders.get(s.name, ())).fill_null(math.nan)
+            for s in self.numeric
         )
+        codes = typed.select(_as_code(vocabulary) for vocabulary in self.categorical)
+        return Encoded(_to_numpy(numbers.cast(pl.Float32), n, np.float32), _to_numpy(codes, n, np.int64))
 
     def unseen(self, typed: pl.DataFrame) -> dict[str, np.ndarray]:
         """Return the row numbers with values that the training rows did not have, by column (columns without: left out)."""
         wanted = [(v.name, v.values) for v in self.categorical] + [(n, o) for n, o in self.orders.items()]
-        masks = typed.select(
-            (pl.col(name).is_not_null() & ~pl.col(name).is_in(list(values))).alias(name) for name, values in wanted
-        )
+        masks = typed.select(~cell_of(name).is_in(values).fill_null(True) for name, values in wanted)
         return {mask.name: mask.arg_true().to_numpy() for mask in masks if mask.any()}
 
     def input_spec(self, *, one_hot_max: int | None = None) -> dict[str, Any]:
@@ -207,40 +210,50 @@ def fit_preparation(
         ConfigError: If an option is not one of those named.
         DataError: If there are no rows.
     """
-    for option, value, allowed in (("impute", impute, IMPUTE), ("scale", scale, SCALE)):
-        if value not in allowed:
-            raise ConfigError(f"preprocess.{option} must be one of {', '.join(allowed)}, got {value!r}")
+    _check_options(impute, impute_value, scale, winsorize, one_hot_max, embedding_dim)
     if not len(typed):
         raise DataError("there are no training rows to learn the preparation from")
-    orders = {c.name: c.order for c in schema.features if c.kind is Kind.ordinal}
+    dtypes = dict(typed.schema)
     numeric = []
     for column in schema.features:
-        if _is_numeric(column):
-            values = typed.select(_as_number(typed, column.name, schema.time, orders)).to_series().drop_nulls().to_numpy()
-            fill = {"median": _median, "mean": _mean, "constant": lambda _: impute_value}[impute](values)
+        if column.kind in NUMBER_KINDS:
+            number = as_number(column.name, dtypes[column.name], time=schema.time, order=column.order)
+            values = typed.select(number).to_series().drop_nulls().to_numpy()
+            fill = impute_value if impute == "constant" else _middle(values, impute)
             has_missing = len(values) < len(typed)
-            numeric.append(_statistics(column.name, values, float(fill), indicator and has_missing, scale, winsorize))
+            numeric.append(_statistics(column.name, values, fill, indicator and has_missing, scale, winsorize))
+    categories = [column.name for column in schema.features if column.kind not in NUMBER_KINDS]
     return Preparation(
         numeric=tuple(numeric),
-        categorical=tuple(_vocabulary(typed[c.name]) for c in schema.features if not _is_numeric(c)),
+        categorical=tuple(_vocabulary(typed.get_column(name)) for name in categories),
         clip=scale == "robust_clip",
         one_hot_max=one_hot_max,
         embedding_dim=embedding_dim,
         time=schema.time,
-        orders=orders,
+        orders={column.name: column.order for column in schema.features if column.kind is Kind.ordinal},
     )
 
 
-def _is_numeric(column: Column) -> bool:
-    return column.kind in (Kind.numeric, Kind.datetime, Kind.ordinal)
+def _check_options(
+    impute: str, impute_value: float, scale: str, winsorize: float, one_hot_max: int, embedding_dim: int | None
+) -> None:
+    for option, value, allowed in (("impute", impute, IMPUTE), ("scale", scale, SCALE)):
+        if value not in allowed:
+            raise ConfigError(f"preprocess.{option} must be one of {', '.join(allowed)}, got {value!r}")
+    if not abs(impute_value) <= FLOAT32_MAX:
+        raise ConfigError(f"preprocess.impute_value must be a number in the range of float32, got {impute_value!r}")
+    if not 0 <= winsorize < 0.5:
+        raise ConfigError(f"preprocess.winsorize must be in [0, 0.5), got {winsorize!r}")
+    if one_hot_max < 0:
+        raise ConfigError(f"preprocess.one_hot_max must be 0 or above, got {one_hot_max!r}")
+    if embedding_dim is not None and embedding_dim < 1:
+        raise ConfigError(f"preprocess.embedding_dim must be 1 or above, got {embedding_dim!r}")
 
 
-def _median(values: np.ndarray) -> float:
-    return float(np.median(values)) if len(values) else 0.0
-
-
-def _mean(values: np.ndarray) -> float:
-    return float(values.mean()) if len(values) else 0.0
+def _middle(values: np.ndarray, impute: str) -> float:
+    if not len(values):
+        return 0.0
+    return float(np.median(values) if impute == "median" else values.mean())
 
 
 def _vocabulary(values: pl.Series) -> Vocabulary:
@@ -270,14 +283,18 @@ def _center_and_factor(values: np.ndarray, scale: str) -> tuple[float, float]:
         return 0.0, 1.0
     if scale == "standard":
         center, width = float(values.mean()), float(values.std())
+        size = abs(center)
     elif scale == "minmax":
         center, width = float(values.min()), float(np.ptp(values))
+        size = max(abs(center), abs(center + width))
     else:
         q25, center, q75 = (float(q) for q in np.quantile(values, [0.25, 0.5, 0.75]))
-        # More than half of the rows alike (mostly zeros, say): the whole range instead, as RealMLP does.
-        width = q75 - q25 or float(np.ptp(values)) / 2
-    # A width of rounding errors is no width.
-    tiny = np.finfo(np.float32).eps * max(abs(center), float(np.abs(values).max()))
+        width, size = q75 - q25, max(abs(q25), abs(q75))
+        if width == 0:
+            # More than half of the rows alike (mostly zeros, say): half the whole range instead, as RealMLP does.
+            width, size = float(np.ptp(values)) / 2, float(np.abs(values).max())
+    # A width of rounding errors is no width, nor is one whose reciprocal float32 cannot hold.
+    tiny = max(float(np.finfo(np.float32).eps) * size, 1 / FLOAT32_MAX)
     return center, 1 / width if width > tiny else 0.0
 
 
@@ -296,25 +313,32 @@ def _quantile_knots(values: np.ndarray) -> tuple[tuple[float, ...], tuple[float,
     return tuple(knots.tolist()), tuple(heights.tolist())
 
 
-def _as_number(typed: pl.DataFrame, name: str, time: str | None, orders: Mapping[str, Sequence[str]]) -> pl.Expr:
-    """Number of a numeric, datetime or ordinal column, inside the range of float32."""
-    cell = pl.col(name)
-    if name in orders:
-        ranks = {value: float(rank) for rank, value in enumerate(orders[name])}
-        return cell.replace_strict(list(ranks), list(ranks.values()), default=None, return_dtype=pl.Float64).alias(name)
-    if isinstance(typed.schema[name], pl.Datetime):
-        since = pl.col(time) - cell if time is not None else cell - pl.datetime(1970, 1, 1, time_unit="us")
-        return (since.dt.total_microseconds() / 86_400e6).alias(name)
+def as_number(name: str, dtype: pl.DataType, *, time: str | None = None, order: Sequence[str] = ()) -> pl.Expr:
+    """Return the Float64 number of a numeric, datetime or ordinal column, in the range of float32; missing is null.
+
+    Args:
+        name: Column of a typed table.
+        dtype: Its type.
+        time: Column that dates are measured from, in days before it; without it, in days since 1970-01-01.
+        order: Values of an ordinal column; the first is 0, the next 1, and so on, others are missing.
+    """
+    cell = cell_of(name)
+    if order:
+        ranks = [float(rank) for rank in range(len(order))]
+        return cell.replace_strict(list(order), ranks, default=None, return_dtype=pl.Float64)
+    if isinstance(dtype, pl.Datetime):
+        since = cell_of(time) - cell if time is not None else cell - pl.datetime(1970, 1, 1, time_unit="us")
+        return (since.dt.total_microseconds() / MICROSECONDS_PER_DAY).alias(name)
     return cell.cast(pl.Float64).clip(-FLOAT32_MAX, FLOAT32_MAX)
 
 
 def _as_code(vocabulary: Vocabulary) -> pl.Expr:
-    cell = pl.col(vocabulary.name)
-    if not vocabulary.values:
+    cell, values = cell_of(vocabulary.name), list(vocabulary.values)
+    if not values:
         return pl.when(cell.is_null()).then(MISSING).otherwise(UNSEEN).cast(pl.Int64).alias(vocabulary.name)
-    codes = list(range(FIRST_KNOWN, FIRST_KNOWN + len(vocabulary.values)))
-    known = cell.replace_strict(list(vocabulary.values), codes, default=UNSEEN, return_dtype=pl.Int64)
-    return pl.when(cell.is_null()).then(MISSING).otherwise(known).cast(pl.Int64).alias(vocabulary.name)
+    codes = range(FIRST_KNOWN, FIRST_KNOWN + len(values))
+    # A missing cell keeps the null that stands for it among the old values.
+    return cell.replace_strict([None, *values], [MISSING, *codes], default=UNSEEN, return_dtype=pl.Int64)
 
 
 def _to_numpy(frame: pl.DataFrame, n: int, dtype: Any) -> np.ndarray:

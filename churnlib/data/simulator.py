@@ -12,7 +12,6 @@ first 1,000 of ``simulate(1_000_000, seed=s)``, errors included, and a file hold
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -202,3 +201,76 @@ def simulate(
     options = _Options(seed, n_snapshots, snapshot_date, missing_share, outlier_share, duplicate_share)
     table = pl.concat(_blocks(n_customers, options), rechunk=True)
     return SimulatedCustomers(table.drop(TRUTH), table[TRUTH].to_numpy())
+
+
+def _lazy_blocks(n_customers: int, options: _Options, progress: Callable[[int], None] | None) -> pl.LazyFrame:
+    """Return all blocks as a lazy frame that draws one at a time, as fast as they are written."""
+
+    def source(
+        columns: list[str] | None, predicate: pl.Expr | None, n_rows: int | None, batch_size: int | None
+    ) -> Iterator[pl.DataFrame]:
+        rows = 0
+        for block in _blocks(n_customers, options):
+            yield block if columns is None else block.select(columns)
+            rows += block.height
+            if progress is not None:
+                progress(rows)
+
+    return register_io_source(source, schema=_block(0, options, keep=1).schema)
+
+
+def simulate_to_parquet(
+    path: str | Path,
+    n_customers: int,
+    *,
+    seed: int = 0,
+    truth: bool = True,
+    progress: Callable[[int], None] | None = None,
+    n_snapshots: int = 1,
+    snapshot_date: date = SNAPSHOT_DATE,
+    missing_share: float = MISSING_SHARE,
+    outlier_share: float = OUTLIER_SHARE,
+    duplicate_share: float = DUPLICATE_SHARE,
+) -> int:
+    """Write the table of ``simulate`` to a Parquet file, in memory that does not grow with its size.
+
+    The file is written under a temporary name beside ``path`` and renamed at the end: it is there whole or not at all,
+    and an older file of that name is replaced only then.
+
+    Args:
+        path: File to write; its folder must exist.
+        n_customers: Distinct customers, at least 1; repeated rows come on top.
+        seed: As in ``simulate``.
+        truth: Add the column ``true_churn_probability``, which must never become a feature.
+        progress: Called in the writing thread with the number of rows drawn so far, every ``BLOCK_SIZE`` customers.
+        n_snapshots: As in ``simulate``, like everything below.
+        snapshot_date: The last snapshot.
+        missing_share: Fraction in [0, 0.2].
+        outlier_share: Fraction in [0, 0.2].
+        duplicate_share: Fraction in [0, 0.2].
+
+    Returns:
+        Number of rows written.
+
+    Raises:
+        ConfigError: An argument is outside its range.
+        DataError: The file cannot be written.
+    """
+    _check_whole("n_customers", n_customers, low=1, high=MAX_CUSTOMERS)
+    options = _Options(seed, n_snapshots, snapshot_date, missing_share, outlier_share, duplicate_share)
+    target = Path(path)
+    if not target.parent.is_dir():
+        raise DataError(f"{target} cannot be written: there is no folder {target.parent}; create it first")
+    table = _lazy_blocks(n_customers, options, progress)
+    unfinished = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    try:
+        (table if truth else table.drop(TRUTH)).sink_parquet(unfinished, row_group_size=ROW_GROUP_ROWS)
+        os.replace(unfinished, target)
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise DataError(f"{target} cannot be written ({error}); choose another place for output") from error
+    finally:
+        try:
+            unfinished.unlink(missing_ok=True)
+        except KeyboardInterrupt:  # polars reports one Ctrl-C twice, and the second one arrives here
+            unfinished.unlink(missing_ok=True)
+    return pl.scan_parquet(target).select(pl.len()).collect().item()

@@ -14,7 +14,7 @@ customer is drawn in the order below, every line reading only what stands above 
     dormant               hidden: a customer who no longer uses the service
     recency               Gamma days, longer if dormant; never before the last ticket, nor before the contract
     usage, calls          log-normal GB a month, Gamma minutes; a few per cent of it if dormant
-    price                 list price of the services x contract discount x log-normal(0, 0.13)
+    price                 list price of the services x contract discount x log-normal(0, 0.2)
     total charges         months x today's price x an average past price level in (0.84, 1.0)
     churn                 yes with probability s(intercept + the sum of ``churn_terms``), within ``HORIZON_DAYS``
 
@@ -65,8 +65,8 @@ _rank = np.arange(len(REGIONS))
 _size = 1.0 / (6.0 + (23 * _rank + 11) % 60)
 REGION_SHARES = _size / _size.sum()
 """Share of the customers who live in each region, ``(60,)`` float64."""
-REGION_EFFECTS = 0.9 * (((17 * _rank + 5) % 60 + 0.5) / 60.0 - 0.5)
-"""What living in each region adds to the logit of churn, ``(60,)`` float64 in (-0.45, 0.45)."""
+REGION_EFFECTS = 0.6 * (((17 * _rank + 5) % 60 + 0.5) / 60.0 - 0.5)
+"""What living in each region adds to the logit of churn, ``(60,)`` float64 in (-0.3, 0.3)."""
 
 LIST_PRICES = {
     "phone_service": 18.0,
@@ -82,7 +82,7 @@ LIST_PRICES = {
 }
 """What each service costs a month without a discount, in the company's currency."""
 CONTRACT_DISCOUNT = np.array([1.0, 0.94, 0.88])
-PRICE_SPREAD = 0.13
+PRICE_SPREAD = 0.2
 """Standard deviation of the logarithm of what a customer pays over what the services would normally cost."""
 
 
@@ -252,37 +252,42 @@ def draw_customers(rng: np.random.Generator, n: int) -> Customers:
     )
 
 
-CHURN_INTERCEPT = -2.3
+CHURN_INTERCEPT = -3.4
 """Logit of churn where every term is zero."""
 
 
 def churn_terms(customers: Customers) -> dict[str, np.ndarray]:
     """Return what each driver adds to the logit of churn, ``(n,)`` float64 by name: the equation of the simulator.
 
-    The first group is close to what a linear model can say; the second holds thresholds, saturation and interactions.
+    The first six are close to what a linear model can say; the others hold what it cannot: effects that turn round
+    with the kind of line or support, effects of one contract only, thresholds and saturation.
     """
     c = customers
     monthly = c.contract == MONTHLY
     fibre, dsl = c.internet_service == FIBRE, c.internet_service == DSL
-    online = c.internet_service != NO_INTERNET
-    overprice = np.log(c.monthly_charges / c.normal_charges) / PRICE_SPREAD  # standard deviations above normal
-    per_service = c.monthly_charges / c.number_of_services
+    supported = c.additions["tech_support"]
     tickets, recency, usage = c.support_tickets, c.days_since_interaction, c.monthly_data_usage_gb
+    price_per_service = c.monthly_charges / c.number_of_services
     return {
-        "contract": np.array([0.9, -0.2, -0.9])[c.contract],
-        "payment_method": np.array([0.35, 0.0, -0.1, -0.15])[c.payment_method],
-        "family": -0.15 * c.partner - 0.20 * c.dependents,
+        "contract": np.array([0.8, -0.3, -0.9])[c.contract],
+        "payment_method": np.array([0.4, 0.0, -0.1, -0.2])[c.payment_method],
+        "family": -0.1 * c.partner - 0.15 * c.dependents,
         "region": REGION_EFFECTS[c.region],
-        "overprice": 0.55 * overprice,
-        "tenure": 1.6 * np.exp(-c.tenure_months / 14.0),
+        "price": 1.5 * np.log(c.monthly_charges / c.normal_charges),
         "recency": 1.0 * (1 - np.exp(-recency / 50.0)),
-        "age": 0.35 * np.tanh(((c.age - 48) / 18.0) ** 2) - 0.15,
-        # One solved problem binds, a third one drives away.
-        "tickets": -0.7 * (tickets == 1) + 1.6 * sigmoid(2.0 * (tickets - 3.0)),
-        "fibre_without_support": 1.4 * fibre * ~c.additions["tech_support"] * np.tanh(tickets / 2.0),
-        "price_per_service": 1.3 * monthly * np.tanh((per_service - 16.0) / 5.0),
-        "ghost": 2.2 * online * np.exp(-usage / 12.0) * sigmoid((recency - 45.0) / 12.0),
-        "slow_line": 1.5 * dsl * sigmoid((usage - 170.0) / 30.0),
+        "age": 0.15 * np.tanh(((c.age - 48) / 18.0) ** 2),
+        # A newcomer on a monthly contract has not settled yet; the others are bound anyway.
+        "tenure": 2.1 * monthly * np.exp(-c.tenure_months / 40.0),
+        # Who can leave any month compares prices.
+        "price_per_service": 0.6 * monthly * np.tanh((price_per_service - 16.0) / 8.0),
+        # Heavy users outgrow a slow line and cannot do without a fast one.
+        "line": 1.4 * (1.0 * dsl - fibre) * np.tanh((usage - 150.0) / 160.0),
+        # A problem that support solves binds, an unsolved one drives away, most of all with the costly fibre ...
+        "tickets": np.tanh(tickets / 2.0) * np.where(supported, -1.0, 1.2 + 0.6 * fibre),
+        # ... and beyond three of them patience ends for everybody.
+        "many_tickets": 1.0 * sigmoid(1.5 * (tickets - 3.0)),
+        # Paid for, hardly used, not heard of for weeks.
+        "ghost": 1.6 * (fibre | dsl) * np.exp(-usage / 60.0) * sigmoid((recency - 45.0) / 15.0),
     }
 
 

@@ -9,7 +9,7 @@ What a file may be like, and what comes of it:
     more cells than names       an error that names the line
     column names                blanks around them go, runs of blanks become one; a column without a name is called
                                 after its place (``column_3``); a name that occurs twice is an error
-    BOM, CRLF, CR               read
+    BOM, CRLF, CR               read; a line ``sep=;`` above the header, as written for Excel, is obeyed
     cells in quotes             read; line breaks, emoji and NUL bytes inside a cell stay
     quotes inside a cell        text, if no cell of the file is in quotes (``24" screen``); else they are written twice,
                                 or an error names the line

@@ -43,7 +43,7 @@ def check_shares(shares: Sequence[float]) -> None:
         ConfigError: With the shares as given.
     """
     train, validation, test = shares
-    if abs(sum(shares) - 1) > 1e-6:
+    if not abs(sum(shares) - 1) <= 1e-6:  # NaN is refused too
         raise ConfigError(
             f"split.train, split.validation and split.test must sum to 1, got {train:g} + {validation:g} + {test:g} = {sum(shares):g}"
         )
@@ -52,6 +52,8 @@ def check_shares(shares: Sequence[float]) -> None:
             f"split.train and split.validation must be above 0 (validation rows stop the training and set the threshold), "
             f"got {train:g} and {validation:g}"
         )
+    if test < 0:
+        raise ConfigError(f"split.test must be 0 or above, got {test:g}")
 
 
 def split_random(label: np.ndarray, shares: Sequence[float], *, seed: int, groups: np.ndarray | None = None) -> Split:
@@ -164,17 +166,37 @@ def _deal(label: np.ndarray, shares: Sequence[float], rng: np.random.Generator) 
 
 
 def _proportional(counts: np.ndarray, totals: Sequence[int]) -> np.ndarray:
-    """Integer table ``(classes, 3)`` with these row and column sums, each entry within one of its proportional share.
+    """Integer table ``(classes, 3)`` with these row and column sums, each entry its proportional share rounded up or down.
 
-    Filled class by class from running totals: the first k classes together hold their proportional share of each
-    side, rounded, so that rounding never adds up.
+    Such a table always exists, but rounding entry by entry does not find it. Each entry starts rounded down; the rows that
+    a class still has to place go, one by one, to sides that have room, and where none of the class's own has, another
+    class makes room by moving a row of its own (augmenting paths, as in matching).
     """
-    n = int(counts.sum())
-    running = np.cumsum(counts)
-    late = np.rint(np.outer(running, totals[1:]) / n).astype(np.int64)  # validation and test of the first k classes
-    sides = np.diff(late, axis=0, prepend=np.zeros((1, 2), dtype=np.int64))
-    train = counts - sides.sum(axis=1)
-    return np.column_stack([train, sides])
+    products = np.outer(counts, totals)
+    table, rest = np.divmod(products, max(int(counts.sum()), 1))
+    extra = np.zeros_like(table)
+    room = np.asarray(totals) - table.sum(axis=0)
+    for row in np.repeat(np.arange(len(counts)), counts - table.sum(axis=1)):
+        placed = _place(int(row), rest, extra, room, visited=set())
+        assert placed, "a rounding of a proportional table exists"
+    return table + extra
+
+
+def _place(row: int, rest: np.ndarray, extra: np.ndarray, room: np.ndarray, visited: set[int]) -> bool:
+    """Round one entry of the row up, moving others where needed; say whether that was possible."""
+    for side in np.argsort(-rest[row], kind="stable").tolist():
+        if side in visited or not rest[row, side] or extra[row, side]:
+            continue
+        visited.add(side)
+        if room[side] > 0:
+            room[side] -= 1
+            extra[row, side] = 1
+            return True
+        for other in np.flatnonzero(extra[:, side]).tolist():
+            if _place(other, rest, extra, room, visited):
+                extra[other, side], extra[row, side] = 0, 1
+                return True
+    return False
 
 
 def _one_side_each(side: np.ndarray, groups: np.ndarray, rng: np.random.Generator) -> np.ndarray:

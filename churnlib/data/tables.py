@@ -18,6 +18,8 @@ from churnlib.errors import CellError, DataError, RowErrors
 NUMPY_KINDS = "biufmM"
 """Kinds of numpy arrays that polars takes as they are: truth values, numbers, times."""
 
+INT64 = range(-(2**63), 2**63)
+
 PLAIN = {str, int, float, bool, type(None)}
 """Types of cells that need no look at each one."""
 
@@ -158,7 +160,9 @@ def _cell(value: Any) -> Any:
     if isinstance(value, str):
         return str(value)  # the member of a text enumeration, or numpy's text
     if isinstance(value, np.generic):
-        value = value.item()
+        return _cell(value.item())
+    if isinstance(value, int) and not isinstance(value, bool):
+        return int(value)  # the member of an enumeration of numbers
     if _is_missing(value) or type(value).__name__ in ("NAType", "NaTType"):
         return None
     if isinstance(value, dt.datetime) and type(value) is not dt.datetime:
@@ -169,7 +173,7 @@ def _cell(value: Any) -> Any:
 def _typed(name: str, cells: list[Any]) -> pl.Series:
     """Return the cells as a column of one type, or as text where they do not agree on one."""
     kinds = set(map(type, cells)) - {type(None)}
-    if not kinds <= PLAIN or (int in kinds and not _fits_int64(cells)):
+    if not kinds <= PLAIN or (int in kinds and not all(map(_fits_int64, cells))):
         kinds = {_kind(value) for value in cells if value is not None}
     if kinds and kinds <= {int, float}:
         return pl.Series(name, cells, dtype=pl.Int64 if kinds == {int} else pl.Float64, strict=False)
@@ -178,9 +182,8 @@ def _typed(name: str, cells: list[Any]) -> pl.Series:
     return pl.Series(name, [None if _is_missing(value) else _text(value) for value in cells], dtype=pl.String)
 
 
-def _fits_int64(cells: list[Any]) -> bool:
-    numbers = [value for value in cells if type(value) is int]
-    return -(2**63) <= min(numbers) and max(numbers) < 2**63
+def _fits_int64(value: Any) -> bool:
+    return not isinstance(value, int) or value in INT64
 
 
 def _is_missing(value: Any) -> bool:
@@ -192,7 +195,7 @@ def _kind(value: Any) -> object:
     if isinstance(value, bool):
         return bool
     if isinstance(value, int):
-        return int if _fits_int64([value]) else str
+        return int if _fits_int64(value) else str
     if isinstance(value, dt.datetime):
         return dt.datetime if value.tzinfo is None else "datetime of a time zone"
     for kind in (float, dt.date, dt.time, dt.timedelta, decimal.Decimal):

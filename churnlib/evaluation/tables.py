@@ -46,10 +46,8 @@ def metrics_table(columns: Mapping[str, Mapping[str, Any]], *, title: str | None
     table = _table(title, caption="in parentheses: 95% interval" if known else None)
     table.add_column("", min_width=len("precision"))
     cells = [[_with_interval(metrics, key) for key in ROWS] for metrics in columns.values()]
-    if (
-        len("average precision") + sum(2 + _width([name, *column]) for name, column in zip(columns, cells, strict=True))
-        > 80
-    ):
+    widths = [len("average precision"), *(_width([name, *column]) for name, column in zip(columns, cells, strict=True))]
+    if sum(widths) + 2 * len(columns) > 80:
         cells = [[text.replace(" ", "\n") for text in column] for column in cells]
     for name, column in zip(columns, cells, strict=True):
         _add_column(table, name, column)
@@ -72,9 +70,8 @@ def confusion_table(metrics: Mapping[str, Any], *, title: str | None = None) -> 
     table = _table(title)
     table.add_column("", min_width=len("actually"))
     cells = [[_count_and_share(count, sum(row)) for count in row] + [f"{sum(row):,}"] for row in matrix]
-    for name, column in zip(
-        [*(f"predicted {name}" for name in names), "customers"], zip(*cells, strict=True), strict=True
-    ):
+    headings = [*(f"predicted {name}" for name in names), "customers"]
+    for name, column in zip(headings, zip(*cells, strict=True), strict=True):
         _add_column(table, name, column)
     for name, row in zip(names, cells, strict=True):
         table.add_row(f"actually {escape(name)}", *row)
@@ -87,11 +84,11 @@ def runs_table(rows: Iterable[Mapping[str, Any]], *, title: str | None = None) -
     Args:
         rows: One mapping per run: ``overrides`` (list of "key=value"), ``model``, ``seed``, ``metrics`` (the content
             of the run's ``metrics.json`` or its part "test"; None for a failed run), ``seconds`` and ``state``
-            ("finished" or "failed: reason").
+            ("finished", "stopped" or "failed: reason").
         title: Line above the table.
 
     Returns:
-        A table in the order of the runs; the sentences of failed runs stand below it.
+        A table in the order of the runs; what became of unfinished runs stands below it.
     """
     runs = list(rows)
     settings = _settings(runs)
@@ -101,13 +98,11 @@ def runs_table(rows: Iterable[Mapping[str, Any]], *, title: str | None = None) -
     table.add_column("run", justify="right", no_wrap=True)
     table.add_column("model", overflow="fold")
     if described:
-        table.add_column(
-            "setting", min_width=max(len(word) for text in settings for word in ["setting", *text.split()])
-        )
+        table.add_column("setting", min_width=_width(word for text in settings for word in text.split()))
     for heading in ("seed", *(ROWS[key] for key in _SWEEP_FIGURES), "seconds"):
         table.add_column(heading, justify="right", no_wrap=True)
     for number, (run, setting) in enumerate(zip(runs, settings, strict=True)):
-        lead = [str(number), escape(str(run["model"])), *([escape(setting)] if described else []), str(run["seed"])]
+        lead = [str(number), escape(str(run["model"])), *([escape(setting)] if described else []), _seed(run)]
         table.add_row(*lead, *_run_figures(run))
     table.add_section()
     for model, setting, group in _groups(runs, settings):
@@ -180,15 +175,19 @@ def _spaced(name: str, value: str) -> str:
     return f"{name} = {value}"
 
 
+def _seed(run: Mapping[str, Any]) -> str:
+    return _ABSENT if run["seed"] is None else str(run["seed"])
+
+
 def _test_metrics(run: Mapping[str, Any]) -> Mapping[str, Any]:
     metrics = run.get("metrics") or {}
-    return metrics.get("test", metrics)
+    return metrics.get("test", metrics) or {}  # a run without test rows has none
 
 
 def _run_figures(run: Mapping[str, Any]) -> list[str]:
     seconds = _ABSENT if run.get("seconds") is None else f"{run['seconds']:.1f}"
     if run["state"] != "finished":
-        return ["failed", *[_ABSENT] * (len(_SWEEP_FIGURES) - 1), seconds]
+        return [run["state"].split(":")[0], *[_ABSENT] * (len(_SWEEP_FIGURES) - 1), seconds]
     return [*(_figure(_test_metrics(run).get(key)) for key in _SWEEP_FIGURES), seconds]
 
 
@@ -205,6 +204,6 @@ def _groups(
 
 def _over(group: Sequence[Mapping[str, Any]], statistic: Callable[[list[float]], float]) -> list[str]:
     """Apply mean or standard deviation to each figure over the runs of a group."""
-    values = [[_test_metrics(run).get(key) for run in group] for key in _SWEEP_FIGURES]
+    values: list[list[Any]] = [[_test_metrics(run).get(key) for run in group] for key in _SWEEP_FIGURES]
     figures = [_ABSENT if None in row else _figure(statistic(row)) for row in values]
     return [*figures, f"{statistic([run['seconds'] for run in group]):.1f}"]

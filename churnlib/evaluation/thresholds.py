@@ -179,7 +179,7 @@ def _fit_curve(score: Floats, churners: NDArray[np.int64], rows: NDArray[np.int6
     design = np.stack([np.ones_like(inside), np.log(inside / (1.0 - inside))], axis=1)
     prior = np.array([0.0, 1.0])
 
-    def loss(weights: Floats) -> float:
+    def loss(weights: NDArray) -> float:
         logits = design @ weights
         return float(rows @ np.logaddexp(0.0, logits) - churners @ logits + ((weights - prior) ** 2).sum() / 2.0)
 

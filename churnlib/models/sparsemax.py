@@ -5,10 +5,10 @@ Both map scores to a probability vector in which low scores get exactly zero. Fo
     sparsemax   p = relu(x - tau)          tau such that sum(p) = 1     Martins & Astudillo 2016, arXiv 1602.02068
     1.5-entmax  p = relu(x / 2 - tau)^2    tau such that sum(p) = 1     Peters et al. 2019, arXiv 1905.05702
 
-The textbook finds ``tau`` by sorting. Here Newton's method finds it: ``sum(p)`` is convex and falling in ``tau``, so from a
-start left of the root every trip moves right, never past the root, and arrives after finitely many trips (for sparsemax
-exactly, since the function is piecewise linear). The number of trips is fixed, so nothing depends on the data, nothing
-waits for the device, and the operators are few and plain enough for every exporter.
+The textbook finds ``tau`` by sorting. Here Newton's method finds it: ``sum(p)`` is convex and falling in ``tau``, so
+from a start left of the root every trip moves right, never past the root, and arrives after finitely many trips (for
+sparsemax exactly, since the function is piecewise linear). The number of trips is fixed, so nothing depends on the
+data, nothing waits for the device, and the operators are few and plain enough for every exporter.
 
 Why eight trips are enough: the start ``max(max(x) - 1, mean(x) - 1/D)`` already leaves only scores within one of the
 largest. An evolutionary search for the worst scores (400 generations, D up to 200) finds an error after seven trips and
@@ -60,7 +60,7 @@ def entmax15(x: Tensor, dim: int = -1) -> Tensor:
         Probabilities, shape of ``x``, float32 (float64 for float64) as in `sparsemax`.
 
     Example:
-        Half the scores are 0.6 and 0.2 apart from tau = -0.1..: squares of 0.8 and 0.6 sum to one.
+        With tau = -0.1 the first two are (0.7 + 0.1)^2 and (0.5 + 0.1)^2, which sum to one.
 
         >>> entmax15(torch.tensor([1.4, 1.0, -1.0]))
         tensor([0.6400, 0.3600, 0.0000])
@@ -77,7 +77,8 @@ def _at_least_float32(x: Tensor) -> Tensor:
 
 def _needs_autograd(x: Tensor) -> bool:
     """Whether the custom backward is wanted; tracers and exporters get the bare operators instead."""
-    exporting = torch.jit.is_tracing() or torch.compiler.is_exporting()
+    tracing = torch.jit.is_tracing()  # pyright: ignore[reportPrivateImportUsage]
+    exporting = tracing or torch.compiler.is_exporting()
     return torch.is_grad_enabled() and x.requires_grad and not exporting
 
 

@@ -1,8 +1,8 @@
 """TabNet: a network that decides in steps, each of which looks at a few columns (Arik & Pfister, arXiv 1908.07442).
 
-Inputs and outputs are row-major, ``(batch, features)``. Inside, everything is feature-major, ``(features, batch)``, because
-then ghost batch normalisation is one native call (see `churnlib.models.ghost_norm`), a gated unit splits contiguous halves
-and a linear layer is ``weight @ x``. Sizes in the comments:
+Inputs and outputs are row-major, ``(batch, features)``. Inside, everything is feature-major, ``(features, batch)``,
+because then ghost batch normalisation is one native call (see `churnlib.models.ghost_norm`), a gated unit splits
+contiguous halves and a linear layer is ``weight @ x``. Sizes in the comments:
 
     B, D, K     rows, input features, attention groups (raw columns)
     H           width of the feature transformers, n_d + n_a
@@ -26,7 +26,9 @@ SQRT_HALF = 0.5**0.5  # keeps the variance of a residual sum; a Python number, s
 MASKS: Mapping[str, Callable[[Tensor, int], Tensor]] = MappingProxyType({"sparsemax": sparsemax, "entmax": entmax15})
 
 
-def _preset(width: int, sparsity: float, virtual: int, tf_momentum: float, steps: int, gamma: float) -> Mapping[str, Any]:
+def _preset(
+    width: int, sparsity: float, virtual: int, tf_momentum: float, steps: int, gamma: float
+) -> Mapping[str, Any]:
     return MappingProxyType(
         {
             "n_d": width,
@@ -188,9 +190,7 @@ class TabNet(nn.Module):
             return GhostBatchNorm(channels, virtual_batch_size=virtual_batch_size, momentum=momentum)
 
         def transformer() -> FeatureTransformer:
-            return FeatureTransformer(
-                in_features, n_d + n_a, n_shared=n_shared, n_independent=n_independent, norm=norm
-            )
+            return FeatureTransformer(in_features, n_d + n_a, n_shared=n_shared, n_independent=n_independent, norm=norm)
 
         self.input_norm = GhostBatchNorm(in_features, virtual_batch_size=None, momentum=momentum)
         self.shared = _glu_weights(in_features, n_d + n_a, range(n_shared))
@@ -262,7 +262,8 @@ class TabNet(nn.Module):
 
     def _decide(self, x: Tensor) -> tuple[list[Tensor], list[Tensor]]:
         """Runs the steps; returns their masks (K, B) and their parts of the decision (n_d, B)."""
-        if not torch.jit.is_tracing() and (x.ndim != 2 or x.shape[1] != self.in_features):
+        tracing = torch.jit.is_tracing()  # pyright: ignore[reportPrivateImportUsage]
+        if not tracing and (x.ndim != 2 or x.shape[1] != self.in_features):
             raise ValueError(f"expected rows of shape (batch, {self.in_features}), got {tuple(x.shape)}")
         shared = list(self.shared)
         features = self.input_norm(x.T.contiguous())  # (D, B)

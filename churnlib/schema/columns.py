@@ -67,16 +67,9 @@ class Column:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Column:
-        """Build a column from what :meth:`Schema.to_dict` wrote."""
-        return cls(
-            **{
-                **values,
-                "kind": Kind(values["kind"]),
-                "role": Role(values["role"]),
-                "order": tuple(values["order"]),
-                "formats": tuple(values["formats"]),
-            }
-        )
+        """Build a column from what :meth:`Schema.to_dict` wrote; entries that an older release lacked take their default."""
+        lists = {key: tuple(values[key]) for key in ("order", "formats") if key in values}
+        return cls(**{**values, **lists, "kind": Kind(values["kind"]), "role": Role(values["role"])})
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,8 +146,16 @@ class Schema:
 
     @classmethod
     def load(cls, path: str | Path) -> Schema:
-        """Read a schema written by :meth:`save`."""
-        return cls.from_dict(json.loads(Path(path).read_text(encoding="utf-8")))
+        """Read a schema written by :meth:`save`.
+
+        Raises:
+            BundleError: If the file is no schema.
+        """
+        try:
+            values = json.loads(Path(path).read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise BundleError(f"{path} is no schema: it is not JSON ({error})") from error
+        return cls.from_dict(values)
 
     def render(self, *, most: int = 60) -> Table:
         """Return the schema as a rich table of at most ``most`` rows."""

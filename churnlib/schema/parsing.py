@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import polars as pl
+import polars.selectors as cs
 
 MISSING_WORDS = ("", "na", "n/a", "#n/a", "nan", "null", "none", "nil", "<na>", "?")
 """Words (any case) that mean "no value" where a number, a date or a truth value is expected.
@@ -29,8 +30,14 @@ _ISO_PATTERNS = (
     "%Y-%m-%dT%H:%M:%S%.f",
     "%Y-%m-%d %H:%M",
     "%Y-%m-%dT%H:%M",
+    "%Y-%m-%d %H:%M:%S%.f UTC",
 )
-_ISO_ZONED_PATTERNS = ("%Y-%m-%dT%H:%M:%S%.f%#z", "%Y-%m-%d %H:%M:%S%.f%#z")
+_ISO_ZONED_PATTERNS = (
+    "%Y-%m-%dT%H:%M:%S%.f%#z",
+    "%Y-%m-%d %H:%M:%S%.f%#z",
+    "%Y-%m-%dT%H:%M%#z",
+    "%Y-%m-%d %H:%M%#z",
+)
 
 DATE_FORMATS = (
     "%m/%d/%Y",
@@ -49,8 +56,24 @@ DATE_FORMATS = (
     "%d/%m/%Y %H:%M:%S",
     "%m/%d/%Y %H:%M",
     "%d/%m/%Y %H:%M",
+    "%m/%d/%Y %I:%M:%S %p",
+    "%m/%d/%Y %I:%M %p",
+    "%d.%m.%Y %H:%M:%S",
+    "%d.%m.%Y %H:%M",
+    "%Y/%m/%d %H:%M:%S",
+    "%m/%d/%y",
+    "%d/%m/%y",
 )
 """Formats tried on text that is not ISO 8601, in this order of preference when two read equally many cells."""
+
+_MOMENT = pl.Datetime("us")
+_TIME_OF_DAY = ("%H", "%I", "%T", "%R")
+_YEAR_10000 = 253_402_300_800_000_000  # microseconds since 1970; Python's dates end one before
+
+
+def cell_of(name: str) -> pl.Expr:
+    """Return the expression of a column with exactly this name; ``pl.col`` takes "*" and "^...$" for patterns."""
+    return cs.by_name(name).as_expr()
 
 
 def is_text(dtype: pl.DataType) -> bool:
@@ -59,8 +82,13 @@ def is_text(dtype: pl.DataType) -> bool:
 
 
 def is_plain(dtype: pl.DataType) -> bool:
-    """Whether a cell of this type is one value, not a list, a structure or an object."""
-    return not (dtype.is_nested() or dtype in (pl.Object, pl.Binary))
+    """Whether a cell of this type is one value that has a text: no list, structure, object, bytes or time span."""
+    return not (dtype.is_nested() or dtype in (pl.Object, pl.Binary, pl.Duration))
+
+
+def nothing(dtype: type[pl.DataType] | pl.DataType) -> pl.Expr:
+    """Return a column of missing values, as long as the table (a literal alone would be one row)."""
+    return pl.repeat(None, pl.len(), dtype=dtype)
 
 
 def stripped(cell: pl.Expr) -> pl.Expr:
@@ -75,53 +103,86 @@ def category(cell: pl.Expr, dtype: pl.DataType) -> pl.Expr:
     Whole numbers lose their zero fraction, so that a code is the same category from a CSV file (text), a Parquet file
     (float) and JSON (integer).
     """
-    if dtype.is_float() or isinstance(dtype, pl.Decimal):
-        cell = cell.cast(pl.Float64).fill_nan(None)
+    if isinstance(dtype, pl.Decimal):
+        cell = cell.cast(pl.Float64)
+    elif dtype.is_float():
+        cell = cell.fill_nan(None)
+    elif dtype.is_integer() or dtype == pl.Boolean:
+        return cell.cast(pl.String)
     return stripped(cell).str.replace(r"^(-?\d+)\.0+$", "$1")
 
 
 def truth(cell: pl.Expr, dtype: pl.DataType) -> pl.Expr:
     """Return ``"true"`` or ``"false"`` for the known words in any case, else the cell's own text."""
     text = category(cell, dtype)
-    lower = text.str.to_lowercase()
-    word = pl.when(lower.is_in(TRUE_WORDS)).then(pl.lit("true")).when(lower.is_in(FALSE_WORDS)).then(pl.lit("false"))
-    return pl.when(~lower.is_in(MISSING_WORDS)).then(word.otherwise(text))
+    words = dict.fromkeys(TRUE_WORDS, "true") | dict.fromkeys(FALSE_WORDS, "false") | dict.fromkeys(MISSING_WORDS)
+    return text.str.to_lowercase().replace_strict(
+        list(words), pl.Series(words.values(), dtype=pl.String), default=text, return_dtype=pl.String
+    )
 
 
 def given(cell: pl.Expr, dtype: pl.DataType) -> pl.Expr:
     """Whether the cell holds anything where a number or a date is expected."""
     if is_text(dtype):
         return ~stripped(cell).str.to_lowercase().is_in(MISSING_WORDS).fill_null(True)
-    return cell.is_not_nan() & cell.is_not_null() if dtype.is_float() else cell.is_not_null()
+    return cell.fill_nan(None).is_not_null() if dtype.is_float() else cell.is_not_null()
 
 
 def number(cell: pl.Expr, dtype: pl.DataType) -> pl.Expr:
     """Return the cell as a finite float64; what is no such number is null (see :func:`given` to tell why)."""
     if not (is_text(dtype) or dtype.is_numeric() or dtype in (pl.Boolean, pl.Null)):
-        return pl.lit(None, dtype=pl.Float64)
+        return nothing(pl.Float64)
     value = (stripped(cell) if is_text(dtype) else cell).cast(pl.Float64, strict=False)
     return pl.when(value.is_finite()).then(value)
 
 
 def moment(cell: pl.Expr, dtype: pl.DataType, formats: Sequence[str] = ()) -> pl.Expr:
-    """Return the cell as a naive UTC ``Datetime("us")``; text is read as ISO 8601, then by ``formats`` in order."""
+    """Return the cell as a naive UTC ``Datetime("us")``; text is read as ISO 8601, then by ``formats`` in order.
+
+    Numbers are dates only by a format (20240131 by ``%Y%m%d``). Years after 9999 are no dates, and where a format says
+    ``%Y`` the year has four digits: "1.2.3" is a version, not a day of the year 3.
+    """
+    if dtype.is_numeric() and formats:
+        cell, dtype = category(cell, dtype), pl.String()
+    if is_text(dtype):
+        return stripped(cell).map_batches(
+            lambda text: _read_moments(text, formats), return_dtype=_MOMENT, is_elementwise=True
+        )
     if isinstance(dtype, pl.Datetime):
         naive = cell.dt.convert_time_zone("UTC").dt.replace_time_zone(None) if dtype.time_zone else cell
-        return naive.cast(pl.Datetime("us"))
+        return _in_range(naive.cast(_MOMENT, strict=False))
     if dtype == pl.Date:
-        return cell.cast(pl.Datetime("us"))
-    if not is_text(dtype):
-        return pl.lit(None, dtype=pl.Datetime("us"))
-    text = stripped(cell)
-    naive = [_read(text, pattern) for pattern in (*_ISO_PATTERNS, *(f for f in formats if f != ISO))]
-    zoned = [
-        text.str.to_datetime(pattern, strict=False, time_unit="us", time_zone="UTC").dt.replace_time_zone(None)
-        for pattern in _ISO_ZONED_PATTERNS
-    ]
-    return pl.coalesce(*naive, *zoned)
+        return _in_range(cell.cast(_MOMENT, strict=False))
+    return nothing(_MOMENT)
 
 
-def _read(text: pl.Expr, pattern: str) -> pl.Expr:
-    if "%H" in pattern:
-        return text.str.to_datetime(pattern, strict=False, time_unit="us")
-    return text.str.to_date(pattern, strict=False).cast(pl.Datetime("us"))
+def _in_range(value: pl.Expr) -> pl.Expr:
+    return pl.when(value.to_physical() < _YEAR_10000).then(value)
+
+
+def _read_moments(text: pl.Series, formats: Sequence[str]) -> pl.Series:
+    """Read text by one pattern after another, each only where those before read nothing: most columns need one."""
+    patterns = [f for f in formats if f != ISO]
+    if text.str.contains(r"^\d{4}-\d").any():
+        patterns = [*_ISO_PATTERNS, *patterns, *_ISO_ZONED_PATTERNS]
+    has_year = text.str.contains(r"\d{4}")
+    moments = pl.Series(text.name, [None], dtype=_MOMENT).new_from_index(0, len(text))
+    for pattern in patterns:
+        if moments.null_count() == text.null_count():
+            break
+        readable = has_year if "%Y" in pattern else text.is_not_null()
+        unread = (moments.is_null() & readable).arg_true()
+        if len(unread):
+            moments = moments.scatter(unread, _read(text.gather(unread), pattern))
+    return moments
+
+
+def _read(text: pl.Series, pattern: str) -> pl.Series:
+    """Read text by one pattern; what does not fit is null."""
+    if pattern in _ISO_ZONED_PATTERNS:
+        value = text.str.to_datetime(pattern, strict=False, time_unit="us", time_zone="UTC").dt.replace_time_zone(None)
+    elif any(directive in pattern for directive in _TIME_OF_DAY):
+        value = text.str.to_datetime(pattern, strict=False, time_unit="us")
+    else:
+        value = text.str.to_date(pattern, strict=False).cast(_MOMENT, strict=False)
+    return value.to_frame().select(_in_range(pl.first())).to_series()

@@ -14,9 +14,9 @@ class GatherLoop(BatchedLoop):
     """LitServe's batching loop that sleeps until a request comes.
 
     LitServe 0.2.19 opens its batch window when the loop turns, not when a request arrives: every lone request waits the
-    window out, and a window of 0 polls without a pause (44 % of a core when idle). Here the loop blocks on the queue for
-    the first request; the window (``batch_timeout`` seconds, 0 for "what is there now") opens with it. All other rules
-    (size limit, expired requests, stopping) stay LitServe's.
+    window out, and a window of 0 polls without a pause (44 % of a core when idle). Here the loop blocks on the queue
+    for the first request; the window (``batch_timeout`` seconds, 0 for "what is there now") opens with it. All other
+    rules (size limit, expired requests, stopping) stay LitServe's.
     """
 
     def get_batch_requests(self, lit_api: LitAPI, request_queue: Any, transport: Any) -> tuple[list, list]:
@@ -24,7 +24,8 @@ class GatherLoop(BatchedLoop):
         first = self.get_request(request_queue, timeout=_IDLE_SECONDS)
         if first is None:
             return [], []
-        return super().get_batch_requests(lit_api, _PutBack(first, request_queue), transport)
+        queue: Any = _PutBack(first, request_queue)
+        return super().get_batch_requests(lit_api, queue, transport)
 
 
 class _PutBack:

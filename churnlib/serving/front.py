@@ -23,8 +23,6 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-_PROBE_SECONDS = 2.0
-"""Time the worker has to answer a health probe."""
 _FRESH_SECONDS = 1.0
 """Age up to which the worker's last answer counts as a sign of life, so that probes do not queue behind customers."""
 
@@ -64,6 +62,7 @@ class Front:
         timeout: Seconds a request may take, from its first byte to the model's answer.
         max_body_bytes: Largest body that is read.
         max_waiting: Requests in this process that may wait for the model; more are told to come back.
+        probe_seconds: Seconds the model has to answer a health probe.
     """
 
     def __init__(
@@ -74,12 +73,14 @@ class Front:
         timeout: float = 10.0,
         max_body_bytes: int = 1_000_000,
         max_waiting: int = 256,
+        probe_seconds: float = 2.0,
     ) -> None:
         self.app = app
         self.metadata = metadata
         self.timeout = timeout
         self.max_body_bytes = max_body_bytes
         self.max_waiting = max_waiting
+        self.probe_seconds = probe_seconds
         self._waiting: set[asyncio.Task[Reply]] = set()
         self._answered = -_FRESH_SECONDS
         self._routes = {
@@ -103,10 +104,10 @@ class Front:
             return
         except RequestError as error:
             reply = Reply.refusal(error.problem, request_id)
-        except Exception as error:  # noqa: BLE001 - the last line before the client: no traceback passes it
+        except Exception as error:  # the last line before the client: no traceback passes it
             _log.error("request %s failed in the server with %s", request_id, type(error).__name__)
             reply = Reply.refusal(INTERNAL, request_id)
-        if reply.status >= 500:
+        if reply.status in (500, 504):  # a 503 is no fault of this process, and probes would fill the log with them
             _log.error("request %s was answered %d", request_id, reply.status)
         await _send(send, reply, request_id)
 
@@ -133,9 +134,9 @@ class Front:
     async def _health(self, scope: Scope, headers: Mapping[str, str], receive: Receive) -> Reply:
         if time.monotonic() - self._answered > _FRESH_SECONDS:
             try:
-                reply = await self._forward({**scope, "method": "POST"}, b"null", timeout=_PROBE_SECONDS)
-            except RequestError:
-                raise RequestError(NOT_READY) from None
+                reply = await self._forward({**scope, "method": "POST"}, b"null", timeout=self.probe_seconds)
+            except Exception as error:
+                raise RequestError(NOT_READY) from error
             if reply.status != 200:
                 raise RequestError(NOT_READY)
         return Reply.of({"status": "ready"} | {key: self.metadata[key] for key in ("model", "model_version")})
@@ -164,11 +165,11 @@ class Front:
     async def _forward(self, scope: Scope, body: bytes, *, timeout: float) -> Reply:
         """Let LitServe answer ``POST /predict`` with this body.
 
-        A request that misses its deadline is left to end by itself: LitServe 0.2.19 never forgets one that is cancelled.
+        A request that misses its deadline is left to end by itself: LitServe 0.2.19 never forgets a cancelled one.
         """
         task = asyncio.create_task(_ask(self.app, scope, body))
         self._waiting.add(task)
-        task.add_done_callback(self._waiting.discard)
+        task.add_done_callback(self._settled)
         done, _ = await asyncio.wait({task}, timeout=max(timeout, 0.0))
         if not done:
             raise RequestError(DEADLINE)
@@ -176,6 +177,11 @@ class Front:
         if reply.status < 500:
             self._answered = time.monotonic()
         return reply
+
+    def _settled(self, task: asyncio.Task[Reply]) -> None:
+        self._waiting.discard(task)
+        if not task.cancelled():
+            task.exception()  # looked at, or asyncio complains of a failure after the deadline
 
 
 async def _ask(app: App, scope: Scope, body: bytes) -> Reply:

@@ -1,10 +1,10 @@
 """The life of the server's processes: who ends on which signal, so that nothing in flight is lost and nobody is left.
 
 LitServe 0.2.19 handles no SIGTERM: its main process dies and leaves the workers serving the port. Here the main process
-turns the first SIGTERM or SIGINT into the ``KeyboardInterrupt`` on which LitServe drains: the HTTP processes finish what
-they have, then the others end. The workers and the queues' manager do not hear signals that a terminal or a service
-manager sends to all processes at once; and each child asks the kernel to end with its parent, so that even ``kill -9``
-leaves none.
+turns the first SIGTERM or SIGINT into the ``KeyboardInterrupt`` on which LitServe drains: the HTTP processes finish
+what they have, then the others end. The workers and the queues' manager do not hear signals that a terminal or a
+service manager sends to all processes at once; and each child asks the kernel to end with its parent, so that even
+``kill -9`` leaves none.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def interrupt_on_signal() -> Iterator[None]:
 
 @contextmanager
 def children_follow() -> Iterator[None]:
-    """Within the block, forked children (LitServe's HTTP processes and its queue manager) end when this process does."""
+    """Within the block, forked children (HTTP processes, the queues' manager) end when this process does."""
     active = [True]
     os.register_at_fork(after_in_child=lambda: die_with_parent() if active else None)  # cannot be taken back
     try:

@@ -1,8 +1,9 @@
 """From the bytes of an HTTP request to one customer's row, refusing everything doubtful before any queue.
 
-JSON is read strictly (RFC 8259 with no liberties): valid UTF-8 without a byte order mark, no ``NaN`` or ``Infinity``, no
-key twice in one object, no lone surrogates, at most :data:`MAX_DEPTH` levels, no number outside the range of a 64-bit
-float. Python's own parser lets most of these through, and each would surface later as a 500 or a silently wrong row.
+JSON is read strictly (RFC 8259 with no liberties): valid UTF-8 without a byte order mark, neither ``NaN`` nor
+``Infinity``, no key twice in one object, no lone surrogates, at most :data:`MAX_DEPTH` levels, no number outside the
+range of a 64-bit float. Python's own parser lets most of these through, and each would surface later as a 500 or a
+silently wrong row.
 """
 
 from __future__ import annotations
@@ -57,8 +58,8 @@ def parse_row(body: bytes) -> dict[str, Any]:
 def check_content(headers: Mapping[str, str]) -> None:
     """Refuse bodies that are not plain JSON.
 
-    A request without a content type is read as JSON, since simple clients send none; ``curl -d`` announces a form and is
-    refused with the header to add.
+    A request without a content type is read as JSON, since simple clients send none; ``curl -d`` announces a form and
+    is refused with the header to add.
 
     Args:
         headers: Request headers, names in lower case.
@@ -93,7 +94,7 @@ def too_large(limit: int) -> Exception:
 
 
 def request_id(headers: Mapping[str, str]) -> str:
-    """Return the client's ``x-request-id`` if it is harmless (letters, digits, ``_``, ``-``; at most 64), else a new one."""
+    """Return the client's ``x-request-id`` if it is 1 to 64 letters, digits, ``_`` and ``-``, else a new one."""
     sent = headers.get("x-request-id", "")
     return sent if _REQUEST_ID.fullmatch(sent) else uuid.uuid4().hex
 
@@ -138,7 +139,7 @@ _STRICT: dict[str, Any] = {
 
 
 def _check(value: Any, *, depth: int) -> None:
-    """Walk what was parsed; nested values are rare (no column holds one), so this is one pass over the row's strings."""
+    """Walk what was parsed: depth and text; no column holds a nested value, so this is mostly one pass over a row."""
     if isinstance(value, str):
         if not value.isascii():
             _check_text(value)

@@ -1,7 +1,7 @@
 """The REST server: ``serve bundle=DIR port=8000``.
 
 The main process reads the bundle once, to refuse a bad one with a sentence and to know what to tell about it; it then
-starts one worker per ``workers=`` (spawned, holds the model), as many HTTP processes (forked, hold no model), and waits.
+starts ``workers`` model processes (spawned), as many HTTP processes (forked, without a model), and waits.
 Neither Lightning nor Hydra nor wandb is imported in any of them.
 """
 
@@ -113,7 +113,7 @@ def main(arguments: Sequence[str]) -> int:
         The exit status: 0 after a wanted end, 1 after a mistake that one sentence has told.
     """
     if any(word in ("-h", "--help") for word in arguments):
-        print(usage())
+        print(usage())  # noqa: T201 - what was asked for
         return 0
     try:
         return serve(parse_options(arguments))
@@ -189,6 +189,7 @@ def build_server(options: ServeOptions) -> ChurnServer:
         timeout=options.timeout,
         max_body_bytes=options.max_body_bytes,
         max_waiting=options.max_waiting,
+        probe_seconds=options.batch_timeout + 2.0,  # a lone probe waits its batch out
     )
     return server
 

@@ -6,24 +6,8 @@ import numpy as np
 
 from churnlib.config import ThresholdConfig
 from churnlib.decision import probability_from_logits
-from churnlib.errors import ConfigError
 from churnlib.evaluation.calibration import fit_temperature
 from churnlib.evaluation.thresholds import choose_threshold
-
-CALIBRATIONS = ("temperature", "none")
-
-
-def check_decision_options(threshold: ThresholdConfig, calibration: str) -> None:
-    """Refuse impossible options before the training, not after it.
-
-    Raises:
-        ConfigError: With the option and the allowed values.
-    """
-    if calibration not in CALIBRATIONS:
-        raise ConfigError(f"calibration must be one of {', '.join(CALIBRATIONS)}, got {calibration!r}")
-    # Two rows are enough to hear what the chooser says about its options.
-    _choose(np.array([0, 1]), np.array([0.25, 0.75]), threshold)
-
 
 def calibrate(
     logits: np.ndarray, label: np.ndarray, threshold: ThresholdConfig, calibration: str
@@ -46,7 +30,7 @@ def _choose(label: np.ndarray, probability: np.ndarray, threshold: ThresholdConf
     return choose_threshold(
         label,
         probability,
-        rule=str(threshold.rule.value),
+        rule=threshold.rule,
         value=threshold.value,
         cost_false_positive=threshold.cost_false_positive,
         cost_false_negative=threshold.cost_false_negative,

@@ -5,22 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from churnlib.errors import ConfigError
-
-PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed")
-
 WIDE = 1_000_000
 """Parameters from which mixed precision pays on a GPU; below, steps are bound by their overhead."""
 
 
 def resolve_precision(precision: str, accelerator: str, model: Mapping[str, Any]) -> str:
-    """Return the trainer's precision: ``auto`` is mixed on a GPU for wide networks, else float32.
-
-    Raises:
-        ConfigError: If the precision is not one of those named.
-    """
-    if precision not in PRECISIONS:
-        raise ConfigError(f"trainer.precision must be one of {', '.join(PRECISIONS)}, got {precision!r}")
+    """Return the trainer's precision: ``auto`` is mixed on a GPU for wide networks, else float32."""
     if precision != "auto":
         return precision
     import torch

@@ -38,7 +38,9 @@ def write_json(path: Path, value: Any) -> None:
 def _json_ready(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {str(key): _json_ready(item) for key, item in value.items()}
-    if isinstance(value, Sequence) and not isinstance(value, str):
+    if isinstance(value, str):
+        return value
+    if isinstance(value, Sequence):
         return [_json_ready(item) for item in value]
     if hasattr(value, "tolist"):  # numpy's and torch's numbers and arrays
         return _json_ready(value.tolist())
@@ -105,7 +107,9 @@ class RunFolder:
             # A run that goes on is unfinished until it ends again.
             (self.path / METRICS).unlink(missing_ok=True)
         except OSError as error:
-            raise ConfigError(f"cannot write to the run folder {self.path} ({error.strerror}); choose output_dir=DIR") from error
+            raise ConfigError(
+                f"cannot write to the run folder {self.path} ({error.strerror}); choose output_dir=DIR"
+            ) from error
         return self.path
 
     def _make(self) -> None:
@@ -132,7 +136,9 @@ class RunFolder:
 def _run_of(ckpt_path: Path) -> Path | None:
     """Return the folder of the run that wrote the checkpoint, None if it lies elsewhere."""
     if not ckpt_path.is_file():
-        raise ConfigError(f"ckpt_path={ckpt_path} does not exist; a run keeps its checkpoints in DIR/{CHECKPOINTS}/last.ckpt")
+        raise ConfigError(
+            f"ckpt_path={ckpt_path} does not exist; a run keeps its checkpoints in DIR/{CHECKPOINTS}/last.ckpt"
+        )
     return ckpt_path.parent.parent if ckpt_path.parent.name == CHECKPOINTS else None
 
 

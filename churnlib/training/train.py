@@ -15,8 +15,6 @@ from churnlib.data.customers import Customers, prepare_customers
 from churnlib.errors import ConfigError
 from churnlib.models.weights import class_weights
 from churnlib.training import display
-from churnlib.training.calibrating import check_decision_options
-from churnlib.training.precision import resolve_precision
 from churnlib.training.results import baseline_metrics, limit_metrics, side_metrics, write_predictions
 from churnlib.training.run_folder import RunFolder
 from churnlib.training.tables import load_table
@@ -112,8 +110,6 @@ def check_options(config: TrainConfig, customers: Customers) -> None:
     Raises:
         ConfigError: With the option and the remedy.
     """
-    resolve_precision(config.trainer.precision, config.trainer.accelerator, config.model)
-    check_decision_options(config.threshold, config.calibration)
     try:
         class_weights(config.loss.pos_weight, customers.class_counts("train"))
     except (TypeError, ValueError) as error:

@@ -7,7 +7,7 @@ from typing import Any
 from lightning.pytorch.callbacks import ProgressBar
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-SHOWN = {"train/loss": "loss", "val/log_loss": "validation log loss", "val/roc_auc": "ROC AUC"}
+SHOWN = {"train/loss": "loss", "val/log_loss": "val", "val/roc_auc": "AUC"}
 """Logged values that the bar shows, and what it calls them."""
 
 
@@ -37,8 +37,9 @@ class EpochProgress(ProgressBar):
         super().on_train_start(trainer, pl_module)
         if not self._enabled:
             return
-        columns = (TextColumn("epoch"), MofNCompleteColumn(), BarColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
-        self._progress = Progress(*columns, refresh_per_second=4)
+        # Together they fit into 80 characters.
+        columns = (MofNCompleteColumn(), BarColumn(bar_width=10), TimeElapsedColumn(), TextColumn("{task.description}"))
+        self._progress = Progress(TextColumn("epoch"), *columns, refresh_per_second=4)
         self._progress.start()
         self._progress.add_task("", total=trainer.max_epochs, completed=trainer.current_epoch)
 
@@ -50,7 +51,7 @@ class EpochProgress(ProgressBar):
         self._remember(metrics, trainer.current_epoch + 1)
         shown = [f"{label} {float(metrics[name]):.4f}" for name, label in SHOWN.items() if name in metrics]
         if self._best[1]:
-            shown.append(f"best epoch {self._best[1]}")
+            shown.append(f"best {self._best[1]}")
         self._progress.update(self._progress.task_ids[0], advance=1, description="  ".join(shown))
 
     def _remember(self, metrics: Any, epoch: int) -> None:

@@ -1,0 +1,62 @@
+"""Writing a file of simulated customers for a person who watches: a progress bar, and what came out."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from churnlib.data.simulator import DUPLICATE_SHARE, simulate_to_parquet
+
+
+def peak_memory() -> int | None:
+    """Return the most bytes this process has held in memory so far, or None where the system does not say."""
+    try:
+        import resource
+    except ModuleNotFoundError:  # Windows
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else 1024 * peak
+
+
+def write_customers(
+    output: str | Path, n_customers: int = 10_000, *, console: Console | None = None, **options: Any
+) -> int:
+    """Simulate customers into a Parquet file, show how far it is, and print what was written.
+
+    Args:
+        output: File to write.
+        n_customers: Distinct customers.
+        console: Where to print; standard output when left out. The bar is drawn on terminals only.
+        options: Keyword arguments of :func:`churnlib.data.simulator.simulate_to_parquet` except ``progress``.
+
+    Returns:
+        Number of rows written.
+
+    Raises:
+        ConfigError: An option is outside its range.
+        DataError: The file cannot be written.
+    """
+    console = Console() if console is None else console
+    start = time.perf_counter()
+    columns = (TextColumn("customers"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        repeated = options.get("duplicate_share", DUPLICATE_SHARE)
+        task = bar.add_task("", total=None)
+
+        def advance(rows: int) -> None:
+            bar.update(task, total=n_customers * (1 + repeated), completed=rows)
+
+        rows = simulate_to_parquet(output, n_customers, progress=advance, **options)
+    seconds = time.perf_counter() - start
+    churners = pl.scan_parquet(output).select((pl.col("churn") == "yes").mean()).collect().item()
+    peak = peak_memory()
+    memory = "" if peak is None else f", peak memory {peak / 2**20:,.0f} MiB"
+    line = f"{output}: {rows:,} rows in {seconds:.1f} s, churn rate {churners:.1%}{memory}"
+    console.print(line, highlight=False, markup=False, soft_wrap=True)
+    return rows

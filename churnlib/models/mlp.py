@@ -1,0 +1,165 @@
+"""A plain, good multilayer perceptron for tables."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from churnlib.models.initialization import ACTIVATIONS, check_activation, initialize_linear
+from churnlib.models.numeric_embedding import PeriodicEmbedding, PiecewiseLinearEmbedding
+
+NORMS = ("batch", "layer")
+NUMERIC_EMBEDDINGS = ("periodic", "piecewise")
+
+
+class MLP(nn.Module):
+    """Hidden layers of linear, normalisation, activation and dropout, and a linear layer to the logits.
+
+    The columns of the input are, as :class:`~churnlib.models.input_layer.InputLayer` delivers them, ``n_numeric``
+    scaled numbers and then indicators, one-hot columns and embeddings of categories. A numeric embedding gives each
+    number curves of its own before the first layer; where churn hangs on thresholds, nothing else here is worth as
+    much.
+
+    The logits start near 0: the last layer's weights are drawn a tenth as large as LeCun's, its bias is 0. Who knows
+    the share of churners may start from there: ``mlp.head.bias``, ``(out_features,)`` float32, set to the log-odds
+    (or, for more classes than two, the logarithms of the shares) saves the first steps of training.
+
+    Args:
+        in_features: Columns of the input.
+        out_features: Logits per row.
+        n_numeric: How many of the first columns are numbers; only a numeric embedding asks.
+        hidden_sizes: Width of each hidden layer; empty for a linear model.
+        activation: relu, elu, selu, gelu, silu, mish or tanh; it also decides the initial weights, see
+            :mod:`churnlib.models.initialization`.
+        dropout: Probability of dropping a hidden unit in training, in [0, 1).
+        norm: ``"batch"``, ``"layer"``, or None for none. In training, batch normalisation makes a row's logits depend
+            on its batch; a batch of one row, which has no variance, is normalised by the running statistics.
+        numeric_embedding: ``"periodic"``, ``"piecewise"`` (see :mod:`churnlib.models.numeric_embedding`), or None for
+            the numbers as they are.
+        embedding_dim: Inputs that each number becomes, itself included, at least 2.
+        n_frequencies: Cosines per number, of the periodic embedding.
+        frequency_scale: Size of the initial frequencies, of the periodic embedding; in periods per scaled unit.
+        n_bins: Bins per number, of the piecewise embedding.
+        generator: Source of the initial weights; PyTorch's global one when None. Dropout always draws from the global
+            one, as PyTorch's own does.
+
+    Shape:
+        ``(batch, in_features)`` float32 -> ``(batch, out_features)``, float32 under autocast too.
+
+    Raises:
+        ValueError: If an argument is outside its range, or the input has another number of columns.
+
+    Example:
+        >>> mlp = MLP(6, n_numeric=2, hidden_sizes=(16, 8), generator=torch.Generator().manual_seed(0)).eval()
+        >>> mlp(torch.randn(5, 6)).shape
+        torch.Size([5, 1])
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int = 1,
+        *,
+        n_numeric: int = 0,
+        hidden_sizes: Sequence[int] = (256, 256),
+        activation: str = "selu",
+        dropout: float = 0.3,
+        norm: str | None = None,
+        numeric_embedding: str | None = "periodic",
+        embedding_dim: int = 4,
+        n_frequencies: int = 16,
+        frequency_scale: float = 0.1,
+        n_bins: int = 24,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__()
+        _check_sizes(in_features, out_features, n_numeric, hidden_sizes)
+        check_activation(activation)
+        _check_choice("norm", norm, NORMS)
+        _check_choice("numeric_embedding", numeric_embedding, NUMERIC_EMBEDDINGS)
+        if not 0.0 <= dropout < 1.0:
+            raise ValueError(f"dropout must be in [0, 1), got {dropout}; 0 is for none")
+        self.in_features, self.out_features, self.n_numeric = in_features, out_features, n_numeric
+        self.activation = activation
+        self.embedding: PeriodicEmbedding | PiecewiseLinearEmbedding | None = None
+        if n_numeric > 0 and numeric_embedding == "periodic":
+            self.embedding = PeriodicEmbedding(
+                n_numeric, embedding_dim=embedding_dim, n_frequencies=n_frequencies, frequency_scale=frequency_scale
+            )
+        elif n_numeric > 0 and numeric_embedding == "piecewise":
+            self.embedding = PiecewiseLinearEmbedding(n_numeric, embedding_dim=embedding_dim, n_bins=n_bins)
+        width = in_features if self.embedding is None else in_features - n_numeric + self.embedding.out_features
+        widths = [width, *hidden_sizes]
+        self.blocks = nn.Sequential(*(_Block(a, b, activation, norm, dropout) for a, b in pairwise(widths)))
+        self.head = nn.Linear(widths[-1], out_features)
+        self.reset_parameters(generator)
+
+    @torch.no_grad()
+    def reset_parameters(self, generator: torch.Generator | None = None) -> None:
+        """Draw all weights anew, from the input to the logits."""
+        if self.embedding is not None:
+            self.embedding.reset_parameters(generator)
+        for block in self.blocks:
+            initialize_linear(block.linear, self.activation, generator=generator)  # type: ignore[arg-type]
+            if isinstance(block.norm, nn.BatchNorm1d | nn.LayerNorm):
+                block.norm.reset_parameters()
+        self.head.weight.normal_(0.0, 0.1 * self.head.in_features**-0.5, generator=generator)
+        self.head.bias.zero_()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the logits of rows; see the class for shapes."""
+        if not torch.jit.is_tracing() and (x.ndim != 2 or x.shape[1] != self.in_features):
+            raise ValueError(f"expected rows of shape (batch, {self.in_features}), got {tuple(x.shape)}")
+        if self.embedding is not None:
+            x = torch.cat([self.embedding(x[:, : self.n_numeric]), x[:, self.n_numeric :]], dim=1)
+        x = self.blocks(x)
+        # In half precision, logits of different customers would be equal.
+        with torch.autocast(x.device.type, enabled=False):
+            return self.head(x.to(self.head.weight.dtype))
+
+
+class _Block(nn.Module):
+    """Linear, normalisation, activation, dropout."""
+
+    def __init__(self, in_features: int, out_features: int, activation: str, norm: str | None, dropout: float) -> None:
+        super().__init__()
+        self.linear = nn.Linear(in_features, out_features)
+        self.norm = (
+            _BatchNorm(out_features) if norm == "batch" else nn.LayerNorm(out_features) if norm == "layer" else None
+        )
+        self.activation = ACTIVATIONS[activation]
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.linear(x)
+        if self.norm is not None:
+            x = self.norm(x)
+        return self.dropout(self.activation(x))
+
+
+class _BatchNorm(nn.BatchNorm1d):
+    """Batch normalisation that takes a training batch of one row by its running statistics instead of failing."""
+
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002  the name in PyTorch's class
+        if self.training and len(input) == 1:
+            return F.batch_norm(input, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
+        return super().forward(input)
+
+
+def _check_sizes(in_features: int, out_features: int, n_numeric: int, hidden_sizes: Sequence[int]) -> None:
+    sizes = {"in_features": in_features, "out_features": out_features}
+    sizes |= {f"hidden_sizes[{i}]": size for i, size in enumerate(hidden_sizes)}
+    for name, size in sizes.items():
+        if size < 1:
+            raise ValueError(f"{name} must be at least 1, got {size}")
+    if not 0 <= n_numeric <= in_features:
+        raise ValueError(f"n_numeric must be between 0 and in_features = {in_features}, got {n_numeric}")
+
+
+def _check_choice(name: str, value: str | None, choices: Sequence[str]) -> None:
+    if value is not None and value not in choices:
+        raise ValueError(f"{name} must be one of {', '.join(choices)}, or None for none, got {value!r}")

@@ -1,0 +1,142 @@
+"""Several inputs from each numeric column, so that a network can follow thresholds and bumps.
+
+A linear layer sees a number only as a slope; "four or more service calls" or "tenure around twelve months" takes it
+many hidden units. Both modules here give each column learned curves of its own, computed for all columns at once. The
+columns come scaled and clipped to [-3, 3], as ``churnlib.models.input_layer`` delivers them.
+
+Shape letters in the comments: B rows, F columns, K frequencies or bins, C curves.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+
+class PeriodicEmbedding(nn.Module):
+    """Each column itself, and mixtures of cosines of it.
+
+    For a column's value ``x`` the curves are ``W cos(2 pi w x + b) + c`` with ``K`` learned frequencies ``w`` and
+    phases ``b``: the periodic embedding of Gorishniy et al. 2022 (arXiv 2203.05556, section 3.3) in the form of
+    RealMLP (Holzmüller et al. 2024, arXiv 2407.04491, section 3: bias, linear layer, and the value itself).
+
+    Args:
+        n_features: Numeric columns, ``F``.
+        embedding_dim: Outputs per column: the value itself and ``embedding_dim - 1`` curves, at least 2.
+        n_frequencies: Cosines per column, at least 1.
+        frequency_scale: Standard deviation of the initial frequencies, in periods per unit of the scaled column, above
+            0. The knob that matters: small ones give smooth curves, large ones fit noise.
+        generator: Source of the initial weights; PyTorch's global one when None.
+
+    Shape:
+        ``(B, F)`` floating -> ``(B, F * embedding_dim)``: first the ``F`` values, then the curves, column by column.
+    """
+
+    def __init__(
+        self,
+        n_features: int,
+        *,
+        embedding_dim: int = 4,
+        n_frequencies: int = 16,
+        frequency_scale: float = 0.1,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__()
+        _check_at_least("n_features", n_features, 1)
+        _check_at_least("embedding_dim", embedding_dim, 2)
+        _check_at_least("n_frequencies", n_frequencies, 1)
+        if not frequency_scale > 0:
+            raise ValueError(f"frequency_scale must be above 0, got {frequency_scale}; 0.1 is a good start")
+        n_curves = embedding_dim - 1
+        self.out_features = n_features * embedding_dim
+        self.frequency_scale = frequency_scale
+        self.frequency = nn.Parameter(torch.empty(n_features, 1, n_frequencies))
+        self.phase = nn.Parameter(torch.empty(n_features, 1, n_frequencies))
+        self.weight = nn.Parameter(torch.empty(n_features, n_frequencies, n_curves))
+        self.bias = nn.Parameter(torch.empty(n_features, 1, n_curves))
+        self.reset_parameters(generator)
+
+    @torch.no_grad()
+    def reset_parameters(self, generator: torch.Generator | None = None) -> None:
+        """Draw all weights anew: normal frequencies, phases from the whole circle, the rest as in a linear layer."""
+        bound = self.frequency.shape[-1] ** -0.5
+        self.frequency.normal_(0.0, self.frequency_scale, generator=generator)
+        self.phase.uniform_(-math.pi, math.pi, generator=generator)
+        self.weight.uniform_(-bound, bound, generator=generator)
+        self.bias.uniform_(-bound, bound, generator=generator)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the values and their curves; see the class for shapes."""
+        # Columns first: one batched product over them, and no copy to get there.
+        angle = torch.addcmul(self.phase, x.T.unsqueeze(-1), 2 * math.pi * self.frequency)  # (F, B, K)
+        curves = torch.cos(angle) @ self.weight + self.bias  # (F, B, C)
+        return torch.cat([x, curves.transpose(0, 1).flatten(1)], dim=1)
+
+
+class PiecewiseLinearEmbedding(nn.Module):
+    """Each column itself, and broken lines of it with learned slopes between fixed knots.
+
+    For a column's value ``x`` the curves are ``W e(x) + a x + c``, where ``e`` has one entry per bin: 1 if the bin lies
+    left of ``x``, 0 if it lies right of it, and inside the share of the bin left of ``x`` (piecewise linear encoding,
+    Gorishniy et al. 2022, arXiv 2203.05556, section 3.2). The bins have equal width on the clipped scale, so that no
+    data are needed to place them; beyond them the curves are straight. ``W`` starts at 0, so that training begins with
+    straight lines (as in ``rtdl_num_embeddings``, version B).
+
+    Args:
+        n_features: Numeric columns, ``F``.
+        embedding_dim: Outputs per column: the value itself and ``embedding_dim - 1`` curves, at least 2.
+        n_bins: Bins, at least 1.
+        bound: The bins cover ``[-bound, bound]``, above 0.
+        generator: Source of the initial weights; PyTorch's global one when None.
+
+    Shape:
+        ``(B, F)`` floating -> ``(B, F * embedding_dim)``: first the ``F`` values, then the curves, column by column.
+    """
+
+    knots: Tensor
+
+    def __init__(
+        self,
+        n_features: int,
+        *,
+        embedding_dim: int = 4,
+        n_bins: int = 24,
+        bound: float = 3.0,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__()
+        _check_at_least("n_features", n_features, 1)
+        _check_at_least("embedding_dim", embedding_dim, 2)
+        _check_at_least("n_bins", n_bins, 1)
+        if not bound > 0:
+            raise ValueError(f"bound must be above 0, got {bound}; scaled columns are clipped to 3")
+        n_curves = embedding_dim - 1
+        self.out_features = n_features * embedding_dim
+        self.width = 2 * bound / n_bins
+        # Follows from the arguments, so not part of the state; moves with the module.
+        self.register_buffer("knots", torch.linspace(-bound, bound, n_bins + 1)[:-1], persistent=False)
+        self.weight = nn.Parameter(torch.empty(n_features, n_bins, n_curves))
+        self.slope = nn.Parameter(torch.empty(n_features, 1, n_curves))
+        self.bias = nn.Parameter(torch.empty(n_features, 1, n_curves))
+        self.reset_parameters(generator)
+
+    @torch.no_grad()
+    def reset_parameters(self, generator: torch.Generator | None = None) -> None:
+        """Start as a linear layer of each column: random slopes and biases, no bends."""
+        self.weight.zero_()
+        self.slope.uniform_(-1.0, 1.0, generator=generator)
+        self.bias.uniform_(-1.0, 1.0, generator=generator)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the values and their curves; see the class for shapes."""
+        values = x.T.unsqueeze(-1)  # (F, B, 1)
+        filled = ((values - self.knots) / self.width).clamp(0.0, 1.0)  # (F, B, K)
+        curves = filled @ self.weight + values * self.slope + self.bias  # (F, B, C)
+        return torch.cat([x, curves.transpose(0, 1).flatten(1)], dim=1)
+
+
+def _check_at_least(name: str, value: int, least: int) -> None:
+    if value < least:
+        raise ValueError(f"{name} must be at least {least}, got {value}")

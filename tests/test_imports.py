@@ -1,0 +1,99 @@
+"""Imports point downwards, as read from the source."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import churnlib
+
+PACKAGE = Path(churnlib.__file__).parent
+FLOORS = [
+    ("cli", "commands"),
+    ("training", "serving", "monitoring"),
+    ("build", "scoring", "compose"),
+    ("progress",),
+    ("evaluation", "explanation"),
+    ("predictor",),
+    ("bundle",),
+    ("models", "data", "decision"),
+    ("schema",),
+    ("component_config",),
+    ("config",),
+    ("errors",),
+    ("__init__",),
+]
+"""From the top floor to the ground; a module may import from lower floors and from its own room."""
+
+FORBIDDEN = {
+    "models": ("lightning", "hydra", "omegaconf", "wandb", "polars"),
+    "data": ("torch", "lightning", "hydra", "omegaconf", "wandb", "sklearn"),
+    "schema": ("torch", "lightning", "hydra", "omegaconf"),
+    "bundle": ("lightning", "hydra", "omegaconf", "wandb", "matplotlib"),
+    "predictor": ("lightning", "hydra", "omegaconf", "wandb", "matplotlib"),
+    "scoring": ("lightning", "hydra", "omegaconf", "wandb", "matplotlib"),
+    "serving": ("lightning", "hydra", "omegaconf", "wandb", "matplotlib"),
+}
+"""Packages that a room must not know."""
+
+EXCEPTIONS = {
+    "models/module.py": ("lightning",),
+    "data/datamodule.py": ("torch", "lightning"),
+    "data/batches.py": ("torch",),
+}
+"""The modules that join rooms to Lightning."""
+
+MODULES = sorted(path for path in PACKAGE.rglob("*.py") if "conf" not in path.relative_to(PACKAGE).parts)
+
+
+def room(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def floor(name: str) -> int:
+    return next(number for number, rooms in enumerate(FLOORS) if name in rooms)
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Full names of what a module imports, also inside functions; not what only type checkers see."""
+    waiting: list[ast.AST] = [ast.parse(path.read_text(encoding="utf-8"))]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            waiting.extend(node.orelse)
+            continue
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: write the full name of {node.module}"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        waiting.extend(ast.iter_child_nodes(node))
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.relative_to(PACKAGE).as_posix())
+def test_imports_point_downwards(path: Path):
+    own = room(path)
+    for name in imports(path):
+        if name.startswith("churnlib."):
+            other = name.split(".")[1]
+            if (PACKAGE / other).exists() or (PACKAGE / f"{other}.py").exists():
+                assert other == own or floor(other) > floor(own), f"{own} must not import {name}"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.relative_to(PACKAGE).as_posix())
+def test_rooms_do_not_know_what_is_not_theirs(path: Path):
+    allowed = EXCEPTIONS.get(path.relative_to(PACKAGE).as_posix(), ())
+    forbidden = {package for package in FORBIDDEN.get(room(path), ()) if package not in allowed}
+    assert not {name for name in imports(path) if name.split(".")[0] in forbidden}
+
+
+def test_only_one_place_instantiates():
+    users = {path for path in MODULES if "hydra.utils.instantiate" in imports(path)}
+    assert users == {PACKAGE / "build.py"}
+
+
+def test_every_room_stands_on_a_floor():
+    assert {room(path) for path in MODULES} <= {name for rooms in FLOORS for name in rooms}
