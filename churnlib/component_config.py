@@ -79,6 +79,10 @@ class TabNetConfig:
     """Weight of the mask's entropy in the loss."""
     dropout: float
     """Probability of dropping an output of the decision, in [0, 1)."""
+    input_dropout: float
+    """Probability of dropping an input feature of a row, in [0, 1)."""
+    attention_scale: float
+    """Initial scale of the attention's normalisation; small starts with even masks."""
 
     def __post_init__(self) -> None:
         for name in ("n_d", "n_a", "n_steps"):
@@ -89,7 +93,8 @@ class TabNetConfig:
         check_range("model.virtual_batch_size", self.virtual_batch_size, low=2)
         check_range("model.momentum", self.momentum, low=0, high=1, open_low=True)
         check_choice("model.mask", self.mask, ("sparsemax", "entmax"))
-        check_range("model.dropout", self.dropout, low=0, high=1, open_high=True)
+        for name in ("dropout", "input_dropout"):
+            check_range(f"model.{name}", getattr(self, name), low=0, high=1, open_high=True)
 
 
 # --- optimizers -----------------------------------------------------------------------------------------------------

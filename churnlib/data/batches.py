@@ -27,6 +27,9 @@ class IndexBatches:
     def __init__(self, tensors: Sequence[Tensor], *, batch_size: int, shuffle: bool = False, seed: int = 0) -> None:
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+        lengths = {len(tensor) for tensor in tensors}
+        if len(lengths) != 1:
+            raise ValueError(f"expected one or more tensors of equal length, got the lengths {sorted(lengths)}")
         self.tensors = tuple(tensors)
         self.batch_size = batch_size
         self.shuffle = shuffle

@@ -9,7 +9,6 @@ import polars as pl
 
 from churnlib.errors import CellError
 from churnlib.schema import Column, Kind, Role, Schema, parsing
-from churnlib.schema.kinds import as_kind
 
 PROBLEMS = {Kind.numeric: "must be a finite number", Kind.datetime: "must be a date"}
 """What is wrong with a cell that cannot be read; categories have no unreadable cells, only unseen ones."""
@@ -31,8 +30,8 @@ class Coerced:
     """A table whose columns have the types of the schema.
 
     Attributes:
-        typed: Columns of the roles feature and time: numbers ``Float64``, dates ``Datetime("us")``, the rest ``String``;
-            missing and unreadable cells are null. Columns that the table lacks are all null.
+        typed: Columns of the roles feature and time: numbers ``Float64``, dates ``Datetime("us")``, the rest
+            ``String``; missing and unreadable cells are null. Columns that the table lacks are all null.
         unreadable: One Boolean column for each numeric or datetime column with at least one unreadable cell.
         absent: Names of the schema's columns that the table lacks.
     """
@@ -77,9 +76,13 @@ def _read(frame: pl.DataFrame, column: Column, dtype: pl.DataType) -> pl.Expr | 
         text = frame.get_column(column.name).cast(pl.String)
         distinct = text.unique().drop_nulls()
         if 0 < len(distinct) <= len(text) // 4:
-            read = distinct.to_frame().select(as_kind(cell, distinct.dtype, column.kind, column.formats)).to_series()
+            read = (
+                distinct.to_frame()
+                .select(parsing.as_kind(cell, distinct.dtype, column.kind, column.formats))
+                .to_series()
+            )
             return text.replace_strict(distinct, read, default=None, return_dtype=read.dtype)
-    return as_kind(cell, dtype, column.kind, column.formats).alias(column.name)
+    return parsing.as_kind(cell, dtype, column.kind, column.formats).alias(column.name)
 
 
 def _unreadable(
@@ -90,5 +93,6 @@ def _unreadable(
     # Reading only ever turns cells into null: a column with no more of them than before was read in full.
     names = [c.name for c in wanted if c.kind in PROBLEMS and after.get(c.name, 0) > before.get(c.name, 0)]
     given = frame.select(parsing.given(parsing.cell_of(name), dtypes[name]).alias(name) for name in names)
-    masks = (mask & typed.get_column(mask.name).is_null() for mask in given)
+    empty = typed.select(parsing.cell_of(name).is_null() for name in names)
+    masks = (there & missing for there, missing in zip(given, empty, strict=True))
     return pl.DataFrame([mask for mask in masks if mask.any()])

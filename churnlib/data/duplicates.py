@@ -20,7 +20,7 @@ class Deduplicated:
     Attributes:
         kept: Numbers of the rows that stay, ascending, counted from 0.
         exact: Number of rows removed because an earlier row is equal in every column.
-        repeated: Number of rows removed because a later row has the same customer (and the same date, where rows are dated).
+        repeated: Number of rows removed because a later row has the same customer (and, where rows are dated, date).
     """
 
     kept: pl.Series

@@ -1,7 +1,7 @@
 """From typed columns to the two arrays a network reads, and the statistics its input layer needs.
 
-polars turns strings and dates into numbers here; arithmetic on numbers (imputing, scaling, clipping) is described by the
-fitted statistics and done by ``churnlib.models.input_layer`` inside the network's graph. Everything is learned from
+polars turns strings and dates into numbers here; arithmetic on numbers (imputing, scaling, clipping) is described by
+the fitted statistics and done by ``churnlib.models.input_layer`` inside the network's graph. Everything is learned from
 training rows only, and kept as JSON-ready values.
 """
 
@@ -10,21 +10,15 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from statistics import NormalDist
 from typing import Any
 
 import numpy as np
 import polars as pl
 
+from churnlib.data.scaling import FLOAT32_MAX, IMPUTE, SCALE, NumericStatistics, Scaling, fit_statistics
 from churnlib.errors import BundleError, ConfigError, DataError
 from churnlib.schema import Kind, Schema
 from churnlib.schema.parsing import cell_of
-
-IMPUTE = ("median", "mean", "constant")
-SCALE = ("robust_clip", "robust", "standard", "minmax", "quantile", "none")
-
-N_KNOTS = 101
-"""Knots of quantile scaling: the 0 %, 1 %, ..., 100 % quantiles of the training rows."""
 
 MISSING, UNSEEN, FIRST_KNOWN = 0, 1, 2
 """Codes of a category: no value, a value that the training rows did not have, and the first known value."""
@@ -32,33 +26,7 @@ MISSING, UNSEEN, FIRST_KNOWN = 0, 1, 2
 NUMBER_KINDS = (Kind.numeric, Kind.datetime, Kind.ordinal)
 """Kinds that become a number; the other features become a code."""
 
-FLOAT32_MAX = float(np.finfo(np.float32).max)
 MICROSECONDS_PER_DAY = 86_400e6
-
-
-@dataclass(frozen=True, slots=True)
-class NumericStatistics:
-    """What the training rows say about one numeric input.
-
-    Attributes:
-        name: Column.
-        fill: Replaces a missing value.
-        indicator: Whether a 0/1 input says that the value was missing.
-        low, high: Values outside are moved to the border before scaling (null: no border).
-        center, factor: Scaled value = (value - center) * factor; a column that is constant in training has factor 0.
-        knots: Strictly increasing values, for quantile scaling, and
-        heights: the scaled value at each of them; straight lines between.
-    """
-
-    name: str
-    fill: float
-    indicator: bool
-    low: float | None = None
-    high: float | None = None
-    center: float = 0.0
-    factor: float = 1.0
-    knots: tuple[float, ...] = ()
-    heights: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +97,7 @@ class Preparation:
         return Encoded(_to_numpy(numbers.cast(pl.Float32), n, np.float32), _to_numpy(codes, n, np.int64))
 
     def unseen(self, typed: pl.DataFrame) -> dict[str, np.ndarray]:
-        """Return the row numbers with values that the training rows did not have, by column (columns without: left out)."""
+        """Return by column the row numbers with values that the training rows did not have; only columns with some."""
         wanted = [(v.name, v.values) for v in self.categorical] + [(n, o) for n, o in self.orders.items()]
         masks = typed.select(~cell_of(name).is_in(values).fill_null(True) for name, values in wanted)
         return {mask.name: mask.arg_true().to_numpy() for mask in masks if mask.any()}
@@ -177,7 +145,9 @@ class Preparation:
             orders = {name: tuple(order) for name, order in values["orders"].items()}
             return cls(**{**values, "numeric": numeric, "categorical": categorical, "orders": orders})
         except (KeyError, TypeError, AttributeError) as error:
-            raise BundleError(f"the preparation cannot be read ({error!r}); write it again with this release") from error
+            raise BundleError(
+                f"the preparation cannot be read ({error!r}); write it again with this release"
+            ) from error
 
 
 def fit_preparation(
@@ -201,7 +171,8 @@ def fit_preparation(
         impute_value: The constant.
         indicator: Add a 0/1 input for each numeric column with missing values in these rows.
         scale: ``robust_clip`` (median and interquartile range, then ``z / sqrt(1 + (z / 3)^2)``: RealMLP, arXiv
-            2407.04491), ``robust``, ``standard``, ``minmax`` (to [0, 1]), ``quantile`` (to a normal distribution) or ``none``.
+            2407.04491), ``robust``, ``standard``, ``minmax`` (to [0, 1]), ``quantile`` (to a normal distribution) or
+            ``none``.
         winsorize: Share of rows cut off at each end, in [0, 0.5).
         one_hot_max: Categorical columns with up to this many values are one-hot encoded, larger ones embedded.
         embedding_dim: Width of an embedding.
@@ -210,22 +181,24 @@ def fit_preparation(
         ConfigError: If an option is not one of those named.
         DataError: If there are no rows.
     """
-    _check_options(impute, impute_value, scale, winsorize, one_hot_max, embedding_dim)
+    scaling = Scaling(impute, impute_value, indicator, scale, winsorize)
+    if one_hot_max < 0:
+        raise ConfigError(f"preprocess.one_hot_max must be 0 or above, got {one_hot_max!r}")
+    if embedding_dim is not None and embedding_dim < 1:
+        raise ConfigError(f"preprocess.embedding_dim must be 1 or above, got {embedding_dim!r}")
     if not len(typed):
         raise DataError("there are no training rows to learn the preparation from")
     dtypes = dict(typed.schema)
-    numeric = []
-    for column in schema.features:
-        if column.kind in NUMBER_KINDS:
-            number = as_number(column.name, dtypes[column.name], time=schema.time, order=column.order)
-            values = typed.select(number).to_series().drop_nulls().to_numpy()
-            fill = impute_value if impute == "constant" else _middle(values, impute)
-            has_missing = len(values) < len(typed)
-            numeric.append(_statistics(column.name, values, fill, indicator and has_missing, scale, winsorize))
+    numbers = [column for column in schema.features if column.kind in NUMBER_KINDS]
     categories = [column.name for column in schema.features if column.kind not in NUMBER_KINDS]
+    # One selection for all: each one on a wide table costs in proportion to its width.
+    values = typed.select(
+        as_number(c.name, dtypes[c.name], time=schema.time, order=c.order).alias(f"{place}")
+        for place, c in enumerate(numbers)
+    )
     return Preparation(
-        numeric=tuple(numeric),
-        categorical=tuple(_vocabulary(typed.get_column(name)) for name in categories),
+        numeric=tuple(fit_statistics(c.name, column, scaling) for c, column in zip(numbers, values, strict=True)),
+        categorical=tuple(_vocabulary(name, typed.get_column(name).alias("value")) for name in categories),
         clip=scale == "robust_clip",
         one_hot_max=one_hot_max,
         embedding_dim=embedding_dim,
@@ -234,83 +207,9 @@ def fit_preparation(
     )
 
 
-def _check_options(
-    impute: str, impute_value: float, scale: str, winsorize: float, one_hot_max: int, embedding_dim: int | None
-) -> None:
-    for option, value, allowed in (("impute", impute, IMPUTE), ("scale", scale, SCALE)):
-        if value not in allowed:
-            raise ConfigError(f"preprocess.{option} must be one of {', '.join(allowed)}, got {value!r}")
-    if not abs(impute_value) <= FLOAT32_MAX:
-        raise ConfigError(f"preprocess.impute_value must be a number in the range of float32, got {impute_value!r}")
-    if not 0 <= winsorize < 0.5:
-        raise ConfigError(f"preprocess.winsorize must be in [0, 0.5), got {winsorize!r}")
-    if one_hot_max < 0:
-        raise ConfigError(f"preprocess.one_hot_max must be 0 or above, got {one_hot_max!r}")
-    if embedding_dim is not None and embedding_dim < 1:
-        raise ConfigError(f"preprocess.embedding_dim must be 1 or above, got {embedding_dim!r}")
-
-
-def _middle(values: np.ndarray, impute: str) -> float:
-    if not len(values):
-        return 0.0
-    return float(np.median(values) if impute == "median" else values.mean())
-
-
-def _vocabulary(values: pl.Series) -> Vocabulary:
+def _vocabulary(name: str, values: pl.Series) -> Vocabulary:
     known = values.drop_nulls().unique().sort()
-    return Vocabulary(values.name, tuple(known.to_list()), missing=bool(values.has_nulls()))
-
-
-def _statistics(
-    name: str, values: np.ndarray, fill: float, indicator: bool, scale: str, winsorize: float
-) -> NumericStatistics:
-    low = high = None
-    if winsorize > 0 and len(values):
-        low, high = (float(q) for q in np.quantile(values, [winsorize, 1 - winsorize]))
-        values = values.clip(low, high)
-    if scale == "quantile":
-        knots, heights = _quantile_knots(values)
-        return NumericStatistics(name, fill, indicator, low, high, knots=knots, heights=heights)
-    center, factor = _center_and_factor(values, scale)
-    return NumericStatistics(name, fill, indicator, low, high, center, factor)
-
-
-def _center_and_factor(values: np.ndarray, scale: str) -> tuple[float, float]:
-    """Location and reciprocal width; a column without width carries nothing and is multiplied by 0."""
-    if not len(values):
-        return 0.0, 0.0
-    if scale == "none":
-        return 0.0, 1.0
-    if scale == "standard":
-        center, width = float(values.mean()), float(values.std())
-        size = abs(center)
-    elif scale == "minmax":
-        center, width = float(values.min()), float(np.ptp(values))
-        size = max(abs(center), abs(center + width))
-    else:
-        q25, center, q75 = (float(q) for q in np.quantile(values, [0.25, 0.5, 0.75]))
-        width, size = q75 - q25, max(abs(q25), abs(q75))
-        if width == 0:
-            # More than half of the rows alike (mostly zeros, say): half the whole range instead, as RealMLP does.
-            width, size = float(np.ptp(values)) / 2, float(np.abs(values).max())
-    # A width of rounding errors is no width, nor is one whose reciprocal float32 cannot hold.
-    tiny = max(float(np.finfo(np.float32).eps) * size, 1 / FLOAT32_MAX)
-    return center, 1 / width if width > tiny else 0.0
-
-
-def _quantile_knots(values: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Knots at the quantiles and the normal scores there; equal quantiles (ties) share the mean of their scores."""
-    if not len(values):
-        return (0.0, 1.0), (0.0, 0.0)
-    share = np.linspace(0, 1, N_KNOTS)
-    quantiles = np.quantile(values, share).astype(np.float32).astype(np.float64)
-    # The ends at 0.1 % and 99.9 %: +-3.09, as far out as smooth clipping goes.
-    score = np.array([NormalDist().inv_cdf(min(max(s, 1e-3), 1 - 1e-3)) for s in share])
-    knots, which = np.unique(quantiles, return_inverse=True)
-    heights = np.bincount(which, weights=score) / np.bincount(which)
-    if len(knots) == 1:
-        return (float(knots[0]), float(knots[0]) + 1.0), (0.0, 0.0)
-    return tuple(knots.tolist()), tuple(heights.tolist())
+    return Vocabulary(name, tuple(known.to_list()), missing=bool(values.has_nulls()))
 
 
 def as_number(name: str, dtype: pl.DataType, *, time: str | None = None, order: Sequence[str] = ()) -> pl.Expr:
@@ -344,4 +243,19 @@ def _as_code(vocabulary: Vocabulary) -> pl.Expr:
 def _to_numpy(frame: pl.DataFrame, n: int, dtype: Any) -> np.ndarray:
     if not frame.width:
         return np.zeros((n, 0), dtype=dtype)
-    return np.ascontiguousarray(frame.to_numpy(), dtype=dtype)
+    # polars shares its memory of a single column, which torch must not write to.
+    return np.require(frame.to_numpy(), dtype=dtype, requirements=["C", "W"])
+
+
+__all__ = [
+    "IMPUTE",
+    "MISSING",
+    "SCALE",
+    "UNSEEN",
+    "Encoded",
+    "NumericStatistics",
+    "Preparation",
+    "Vocabulary",
+    "as_number",
+    "fit_preparation",
+]

@@ -1,7 +1,7 @@
-"""What the training rows looked like: the reference that later rows are compared with, and made-up rows drawn from it.
+"""What the training rows looked like: the reference for later rows, and made-up rows drawn from it.
 
-A profile holds counts and quantiles, never a row. Rows drawn from it take each column on its own, so that no drawn row is
-a customer; they carry no id.
+A profile holds counts and quantiles, never a row. Rows drawn from it take each column on its own, so that no drawn row
+is a customer; they carry no id.
 """
 
 from __future__ import annotations
@@ -12,10 +12,16 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from churnlib.data.scaling import FLOAT32_MAX
 from churnlib.schema import Column, Kind, Schema
 
 N_QUANTILES = 21
 """0 %, 5 %, ..., 100 %."""
+
+RARE = "(a rare value)"
+"""Drawn for a column that has no value common enough to be named."""
+
+EPOCH = dt.datetime(1970, 1, 1)
 
 FEWEST = 5
 """Training rows that a category needs to be named in a profile; rarer ones could point at a person."""
@@ -30,10 +36,10 @@ def build_profile(typed: pl.DataFrame, schema: Schema) -> dict[str, Any]:
 
     Returns:
         JSON-ready: ``n``, and by column ``missing`` (count) with either ``quantiles`` (numbers; dates as ISO text),
-        ``mean``, ``std`` and ``whole`` (only whole numbers), or ``counts`` by value, most frequent first, with ``other``
-        for all rarer ones together.
+        ``mean``, ``std`` and ``whole`` (only whole numbers), or ``counts`` by value, most frequent first, with
+        ``other`` for all rarer ones together.
     """
-    columns = {name: _profile_column(typed[name], schema[name]) for name in typed.columns}
+    columns = {values.name: _profile_column(values.alias("value"), schema[values.name]) for values in typed}
     return {"n": len(typed), "columns": columns}
 
 
@@ -41,29 +47,32 @@ def _profile_column(values: pl.Series, column: Column) -> dict[str, Any]:
     missing = int(values.null_count())
     filled = values.drop_nulls()
     if column.kind is Kind.datetime:
-        seconds = filled.dt.epoch("s").to_numpy()
-        quantiles = np.quantile(seconds, np.linspace(0, 1, N_QUANTILES)) if len(seconds) else np.zeros(0)
-        return {"missing": missing, "quantiles": [_iso(q) for q in quantiles.tolist()]}
+        return {"missing": missing, "quantiles": [_iso(q) for q in _quantiles(filled.dt.epoch("s").to_numpy())]}
     if column.kind is Kind.numeric:
-        numbers = filled.to_numpy()
+        # The range of float32, as networks read it: sums and differences stay finite.
+        numbers = filled.clip(-FLOAT32_MAX, FLOAT32_MAX).to_numpy()
         return {
             "missing": missing,
-            "quantiles": np.quantile(numbers, np.linspace(0, 1, N_QUANTILES)).tolist() if len(numbers) else [],
+            "quantiles": _quantiles(numbers),
             "mean": float(numbers.mean()) if len(numbers) else None,
             "std": float(numbers.std()) if len(numbers) else None,
             "whole": bool((numbers == np.floor(numbers)).all()),
         }
-    counts = filled.value_counts().sort(["count", values.name], descending=[True, False])
-    named = counts.filter(pl.col("count") >= FEWEST)
+    counts = filled.value_counts(name="n").sort(["n", "value"], descending=[True, False])
+    named = counts.filter(pl.col("n") >= FEWEST)
     return {
         "missing": missing,
-        "counts": dict(zip(named[values.name].to_list(), named["count"].to_list(), strict=True)),
-        "other": int(counts["count"].sum() - named["count"].sum()),
+        "counts": dict(named.select("value", "n").iter_rows()),
+        "other": int(counts["n"].sum()) - int(named["n"].sum()),
     }
 
 
+def _quantiles(numbers: np.ndarray) -> list[float]:
+    return np.quantile(numbers, np.linspace(0, 1, N_QUANTILES)).tolist() if len(numbers) else []
+
+
 def _iso(seconds: float) -> str:
-    return (dt.datetime(1970, 1, 1) + dt.timedelta(seconds=round(seconds))).isoformat()
+    return (EPOCH + dt.timedelta(seconds=round(seconds))).isoformat()
 
 
 def draw_rows(profile: dict[str, Any], schema: Schema, n: int, *, seed: int = 0) -> list[dict[str, Any]]:
@@ -89,12 +98,18 @@ def _draw(profile: dict[str, Any], column: Column, n_profile: int, n: int, rng: 
     if column.kind in (Kind.numeric, Kind.datetime):
         drawn = _draw_between(profile, column.kind, position)
     else:
-        values, counts = list(profile["counts"]), np.array(list(profile["counts"].values()), dtype=float)
-        if not values:
-            return [None] * n
-        edges = np.cumsum(counts) / counts.sum()
-        drawn = [_json_value(values[min(i, len(values) - 1)], column.kind) for i in np.searchsorted(edges, position)]
+        drawn = _draw_value(profile["counts"], column, position)
     return [None if gone and column.nullable else value for value, gone in zip(drawn, absent, strict=True)]
+
+
+def _draw_value(counts: dict[str, int], column: Column, position: np.ndarray) -> list[Any]:
+    if not counts:
+        # Each value is rare: the declared order names no customer; else a word that training did not see.
+        counts = dict.fromkeys(column.order or (RARE,), 1)
+    values = [_json_value(value, column.kind) for value in counts]
+    shares = np.cumsum(list(counts.values())) / sum(counts.values())
+    places = np.searchsorted(shares, position, side="right").clip(max=len(values) - 1)
+    return [values[place] for place in places.tolist()]
 
 
 def _draw_between(profile: dict[str, Any], kind: Kind, position: np.ndarray) -> list[Any]:
@@ -102,13 +117,13 @@ def _draw_between(profile: dict[str, Any], kind: Kind, position: np.ndarray) -> 
         return [None] * len(position)
     at = np.linspace(0, 1, N_QUANTILES)
     if kind is Kind.datetime:
-        seconds = [(dt.datetime.fromisoformat(q) - dt.datetime(1970, 1, 1)).total_seconds() for q in profile["quantiles"]]
+        seconds = [(dt.datetime.fromisoformat(q) - EPOCH).total_seconds() for q in profile["quantiles"]]
         days = np.interp(position, at, seconds) // 86_400
-        return [(dt.date(1970, 1, 1) + dt.timedelta(days=int(day))).isoformat() for day in days]
+        return [(EPOCH + dt.timedelta(days=day)).date().isoformat() for day in days.tolist()]
     numbers = np.interp(position, at, profile["quantiles"])
     if profile["whole"]:
-        return [int(number) if abs(number) < 2**53 else float(number) for number in np.rint(numbers)]
-    return [float(f"{number:.6g}") for number in numbers]
+        return [int(number) if abs(number) < 2**53 else number for number in np.rint(numbers).tolist()]
+    return [float(f"{number:.6g}") for number in numbers.tolist()]
 
 
 def _json_value(text: str, kind: Kind) -> str | bool:

@@ -265,7 +265,7 @@ def simulate_to_parquet(
     unfinished = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:
         (table if truth else table.drop(TRUTH)).sink_parquet(unfinished, row_group_size=ROW_GROUP_ROWS)
-        os.replace(unfinished, target)
+        unfinished.replace(target)
     except (OSError, pl.exceptions.PolarsError) as error:
         raise DataError(f"{target} cannot be written ({error}); choose another place for output") from error
     finally:

@@ -77,9 +77,7 @@ def with_outliers(table: pl.DataFrame, rng: np.random.Generator, share: float) -
     )
 
 
-def with_duplicates(
-    table: pl.DataFrame, rng: np.random.Generator, share: float, *, keep: int
-) -> pl.DataFrame:
+def with_duplicates(table: pl.DataFrame, rng: np.random.Generator, share: float, *, keep: int) -> pl.DataFrame:
     """Return the first ``keep`` rows, some of them repeated exactly at a random later place.
 
     The draws are made for the whole table, so that which rows are repeated does not depend on ``keep``; where the

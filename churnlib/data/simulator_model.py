@@ -164,10 +164,8 @@ def _payment(rng: np.random.Generator, contract: np.ndarray, age: np.ndarray) ->
     return (u > electronic).astype(np.int64) + (u > electronic + mailed) + (u > electronic + mailed + bank)
 
 
-def _recency(
-    rng: np.random.Generator, dormant: np.ndarray, tickets: np.ndarray, tenure: np.ndarray
-) -> np.ndarray:
-    """Draw whole days since the last interaction: at most a year, the age of the contract, and the last ticket's age."""
+def _recency(rng: np.random.Generator, dormant: np.ndarray, tickets: np.ndarray, tenure: np.ndarray) -> np.ndarray:
+    """Draw whole days since the last interaction: no more than since the last ticket or the start."""
     n = len(tenure)
     days = rng.gamma(1.3, 34.0, n) * np.where(dormant, 3.0, 1.0)
     # The latest of k tickets, spread evenly over the window, lies min of k uniforms back: 1 - U^(1/k).
@@ -195,7 +193,7 @@ def list_price(services: dict) -> np.ndarray:
 
 def _number_of_services(services: dict) -> np.ndarray:
     booked = [services["phone_service"], services["multiple_lines"], services["internet_service"] != NO_INTERNET]
-    return np.sum([*booked, *services["additions"].values()], axis=0, dtype=np.int64)
+    return np.stack([*booked, *services["additions"].values()]).sum(axis=0, dtype=np.int64)
 
 
 def draw_customers(rng: np.random.Generator, n: int) -> Customers:
@@ -273,21 +271,21 @@ def churn_terms(customers: Customers) -> dict[str, np.ndarray]:
         "payment_method": np.array([0.4, 0.0, -0.1, -0.2])[c.payment_method],
         "family": -0.1 * c.partner - 0.15 * c.dependents,
         "region": REGION_EFFECTS[c.region],
-        "price": 1.5 * np.log(c.monthly_charges / c.normal_charges),
+        "overpaid": 0.03 * (c.monthly_charges - c.normal_charges),
         "recency": 1.0 * (1 - np.exp(-recency / 50.0)),
         "age": 0.15 * np.tanh(((c.age - 48) / 18.0) ** 2),
         # A newcomer on a monthly contract has not settled yet; the others are bound anyway.
         "tenure": 2.1 * monthly * np.exp(-c.tenure_months / 40.0),
         # Who can leave any month compares prices.
-        "price_per_service": 0.6 * monthly * np.tanh((price_per_service - 16.0) / 8.0),
+        "price_per_service": 0.5 * monthly * np.tanh((price_per_service - 16.0) / 8.0),
         # Heavy users outgrow a slow line and cannot do without a fast one.
         "line": 1.4 * (1.0 * dsl - fibre) * np.tanh((usage - 150.0) / 160.0),
         # A problem that support solves binds, an unsolved one drives away, most of all with the costly fibre ...
         "tickets": np.tanh(tickets / 2.0) * np.where(supported, -1.0, 1.2 + 0.6 * fibre),
         # ... and beyond three of them patience ends for everybody.
-        "many_tickets": 1.0 * sigmoid(1.5 * (tickets - 3.0)),
+        "many_tickets": 0.8 * sigmoid(1.5 * (tickets - 3.0)),
         # Paid for, hardly used, not heard of for weeks.
-        "ghost": 1.6 * (fibre | dsl) * np.exp(-usage / 60.0) * sigmoid((recency - 45.0) / 15.0),
+        "ghost": 1.4 * (fibre | dsl) * np.exp(-usage / 90.0) * sigmoid((recency - 45.0) / 25.0),
     }
 
 

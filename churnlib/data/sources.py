@@ -163,7 +163,20 @@ def _scan_csv(part: str, header: Header, options: dict[str, Any] | None) -> pl.L
     # The schema makes polars check the columns of each file behind an address that is a glob.
     lazy = pl.scan_csv(part, schema=dict.fromkeys(names, pl.String), **layout)
     lazy = lazy.rename(dict(zip(names, header.names, strict=True)))
-    return lazy.filter(pl.any_horizontal(pl.all().is_not_null())) if len(names) > 1 else lazy
+    if len(names) == 1:
+        return lazy
+    # As a lazy filter this takes 10 s for 1,000 columns (polars 2.1); on the batch at hand it takes none.
+    return lazy.map_batches(
+        _without_empty_rows,
+        predicate_pushdown=False,
+        projection_pushdown=False,
+        slice_pushdown=False,
+        streamable=True,
+    )
+
+
+def _without_empty_rows(batch: pl.DataFrame) -> pl.DataFrame:
+    return batch.filter(pl.any_horizontal(pl.all().is_not_null()))
 
 
 def _is_tab_separated(part: str) -> bool:

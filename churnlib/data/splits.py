@@ -45,12 +45,13 @@ def check_shares(shares: Sequence[float]) -> None:
     train, validation, test = shares
     if not abs(sum(shares) - 1) <= 1e-6:  # NaN is refused too
         raise ConfigError(
-            f"split.train, split.validation and split.test must sum to 1, got {train:g} + {validation:g} + {test:g} = {sum(shares):g}"
+            f"split.train, split.validation and split.test must sum to 1, "
+            f"got {train:g} + {validation:g} + {test:g} = {sum(shares):g}"
         )
     if train <= 0 or validation <= 0:
         raise ConfigError(
-            f"split.train and split.validation must be above 0 (validation rows stop the training and set the threshold), "
-            f"got {train:g} and {validation:g}"
+            "split.train and split.validation must be above 0 (validation rows stop the training and set the "
+            f"threshold), got {train:g} and {validation:g}"
         )
     if test < 0:
         raise ConfigError(f"split.test must be 0 or above, got {test:g}")
@@ -137,8 +138,8 @@ def check_classes(label: np.ndarray, split: Split, classes: Sequence[str]) -> No
             if not count:
                 total = int((label == number).sum())
                 raise DataError(
-                    f"the {name} rows have no {classes[number]!r} ({total:,} of {len(label):,} rows are): too few rows to "
-                    f"split; give more rows or larger shares"
+                    f"the {name} rows have no {classes[number]!r} ({total:,} of {len(label):,} rows are): too few rows "
+                    "to split; give more rows or larger shares"
                 )
 
 
@@ -166,11 +167,11 @@ def _deal(label: np.ndarray, shares: Sequence[float], rng: np.random.Generator) 
 
 
 def _proportional(counts: np.ndarray, totals: Sequence[int]) -> np.ndarray:
-    """Integer table ``(classes, 3)`` with these row and column sums, each entry its proportional share rounded up or down.
+    """Integer table ``(classes, 3)`` with these row and column sums, each entry its share rounded up or down.
 
-    Such a table always exists, but rounding entry by entry does not find it. Each entry starts rounded down; the rows that
-    a class still has to place go, one by one, to sides that have room, and where none of the class's own has, another
-    class makes room by moving a row of its own (augmenting paths, as in matching).
+    Such a table always exists, but rounding entry by entry does not find it. Each entry starts rounded down; the rows
+    that a class still has to place go, one by one, to sides that have room, and where none of the class's own has,
+    another class makes room by moving a row of its own (augmenting paths, as in matching).
     """
     products = np.outer(counts, totals)
     table, rest = np.divmod(products, max(int(counts.sum()), 1))

@@ -4,7 +4,7 @@ A layer's weights are drawn normal with mean 0 and standard deviation ``gain / s
 the right gain a signal keeps its size from layer to layer: the mean square of the activations stays near 1 when that of
 the inputs is 1. ``fan`` is the number of inputs, except for tanh:
 
-    relu, gelu, silu, mish, elu    He et al. 2015 (arXiv 1502.01852, equation 10), ``gain = 1 / sqrt(E f(z)^2)``
+    relu, gelu, silu, mish, elu    He et al. 2015 (arXiv 1502.01852, section 2.2): the gain with ``E f(gain z)^2 = 1``
                                    for ``z ~ N(0, 1)``; for ReLU that is the paper's sqrt(2)
     selu                           LeCun et al. 1998: gain 1, of which SELU's two constants make a fixed point
                                    (Klambauer et al. 2017, arXiv 1706.02515)
@@ -31,7 +31,7 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 }
 """Activations by name."""
 
-GAINS = {"relu": 2**0.5, "elu": 1.2452, "selu": 1.0, "gelu": 1.5335, "silu": 1.6765, "mish": 1.4868, "tanh": 5 / 3}
+GAINS = {"relu": 2**0.5, "elu": 1.2780, "selu": 1.0, "gelu": 1.4680, "silu": 1.5588, "mish": 1.4515, "tanh": 5 / 3}
 """Gain of the weights in front of each activation."""
 
 

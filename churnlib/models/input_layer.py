@@ -8,20 +8,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 
 MISSING, FIRST_KNOWN = 0, 2
+"""Codes of a category as ``churnlib.data.preparation`` gives them; 1 is a value that training did not see."""
+
 FLOAT32_MAX = torch.finfo(torch.float32).max
+
+LARGEST = 1e12
+"""Scaled values end here: their squares, and sums of those, stay inside float32."""
 
 
 class InputLayer(nn.Module):
     """Turns raw numbers and category codes into the inputs of a network.
 
-    The output's columns are, in this order: one per numeric column (scaled), one 0/1 indicator per numeric column that had
-    missing values in training, the one-hot columns, the embeddings. ``groups[i]`` is the raw column (numeric first, then
-    categorical) that output column ``i`` comes from.
+    The output's columns are, in this order: one per numeric column (scaled), one 0/1 indicator per numeric column that
+    had missing values in training, the one-hot columns, the embeddings. ``groups[i]`` is the raw column (numeric first,
+    then categorical) that output column ``i`` comes from.
 
     All arguments are numbers and lists, as ``churnlib.data.preparation.Preparation.input_spec`` returns them, so that a
     checkpoint or a bundle can hold them.
@@ -38,13 +44,27 @@ class InputLayer(nn.Module):
         clip: Smooth clip ``z / sqrt(1 + (z / 3)^2)`` after scaling.
         cardinalities: Number of codes per categorical column, missing and unseen included.
         one_hot: Whether a categorical column is one-hot encoded rather than embedded.
-        has_missing: Whether a categorical column had missing values in training; only then "missing" is a one-hot column.
+        has_missing: Whether a categorical column had missing values in training; only then "missing" is a one-hot
+            column.
         embedding_dim: Width of every embedding; ``min(16, ceil(1.6 * values ** 0.56))`` of its column when None.
 
     Shape:
         numeric ``(batch, n_numeric)`` float32 with NaN for missing, codes ``(batch, n_categorical)`` int64 ->
         ``(batch, out_features)`` float32.
     """
+
+    fill: Tensor
+    low: Tensor
+    high: Tensor
+    center: Tensor
+    factor: Tensor
+    indicators: Tensor
+    segment_start: Tensor
+    segment_width: Tensor
+    segment_rise: Tensor
+    first_height: Tensor
+    one_hot_column: Tensor
+    one_hot_code: Tensor
 
     def __init__(
         self,
@@ -64,7 +84,10 @@ class InputLayer(nn.Module):
         embedding_dim: int | None = None,
     ) -> None:
         super().__init__()
+        _check_lengths(fill, indicator, low, high, center, factor, knots, heights)
+        _check_lengths(cardinalities, one_hot, has_missing)
         self.n_numeric = len(fill)
+        self.n_categorical = len(cardinalities)
         self.clip = clip
         self.register_buffer("fill", _floats(fill))
         self.register_buffer("low", _floats([-FLOAT32_MAX if v is None else v for v in low]))
@@ -83,24 +106,29 @@ class InputLayer(nn.Module):
 
     def _register_segments(self, knots: Sequence[Sequence[float]], heights: Sequence[Sequence[float]]) -> None:
         """Quantile scaling as a sum of clamped straight lines: exportable, no search; unused segments rise by 0."""
-        most = max((len(k) for k in knots), default=0)
-        self.piecewise = most > 0
+        lengths = {len(k) for k in knots} | {0}
+        self.piecewise = len(lengths) > 1
         if not self.piecewise:
             return
-        start, width, rise, first = [], [], [], []
+        if not all(len(k) == len(h) >= 2 for k, h in zip(knots, heights, strict=True)):
+            raise ValueError("with quantile scaling each numeric column needs two or more knots and as many heights")
+        start, width, rise = [], [], []
         for k, h in zip(knots, heights, strict=True):
-            pad = most - len(k)
+            pad = max(lengths) - len(k)
             start.append([*k[:-1], *[0.0] * pad])
-            width.append([*(b - a for a, b in zip(k[:-1], k[1:], strict=True)), *[1.0] * pad])
-            rise.append([*(b - a for a, b in zip(h[:-1], h[1:], strict=True)), *[0.0] * pad])
-            first.append(h[0])
-        self.register_buffer("segment_start", torch.tensor(start))
-        self.register_buffer("segment_width", torch.tensor(width))
-        self.register_buffer("segment_rise", torch.tensor(rise))
-        self.register_buffer("first_height", torch.tensor(first))
+            width.append([*(min(b - a, FLOAT32_MAX) for a, b in pairwise(k)), *[1.0] * pad])
+            rise.append([*(b - a for a, b in pairwise(h)), *[0.0] * pad])
+        self.register_buffer("segment_start", torch.tensor(start, dtype=torch.float32))
+        self.register_buffer("segment_width", torch.tensor(width, dtype=torch.float32))
+        self.register_buffer("segment_rise", torch.tensor(rise, dtype=torch.float32))
+        self.register_buffer("first_height", _floats([h[0] for h in heights]))
 
     def _register_categories(
-        self, cardinalities: Sequence[int], one_hot: Sequence[bool], has_missing: Sequence[bool], embedding_dim: int | None
+        self,
+        cardinalities: Sequence[int],
+        one_hot: Sequence[bool],
+        has_missing: Sequence[bool],
+        embedding_dim: int | None,
     ) -> None:
         column, code, embedded, tables = [], [], [], []
         for i, (n_codes, flat, missing) in enumerate(zip(cardinalities, one_hot, has_missing, strict=True)):
@@ -111,7 +139,7 @@ class InputLayer(nn.Module):
             else:
                 n_values = n_codes - FIRST_KNOWN
                 embedded.append(i)
-                tables.append(_embedding(n_codes, embedding_dim or min(16, math.ceil(1.6 * n_values**0.56))))
+                tables.append(_embedding(n_codes, embedding_dim or max(1, min(16, math.ceil(1.6 * n_values**0.56)))))
         self.register_buffer("one_hot_column", _integers(column))
         self.register_buffer("one_hot_code", _integers(code))
         self._embedded = embedded
@@ -133,7 +161,8 @@ class InputLayer(nn.Module):
             z = self.first_height + (along.clamp(0, 1) * self.segment_rise).sum(-1)
         else:
             # A number near the end of float32 may overflow here; the clamp keeps infinity out of what follows.
-            z = ((numeric - self.center) * self.factor).clamp(-1e6, 1e6).nan_to_num(0.0)
+            # (Infinity times the factor 0 of a constant column is NaN, and that column is 0.)
+            z = ((numeric - self.center) * self.factor).clamp(-LARGEST, LARGEST).nan_to_num(0.0)
         return z * torch.rsqrt(1 + (z / 3).square()) if self.clip else z
 
 
@@ -144,6 +173,12 @@ def _embedding(n_codes: int, dim: int) -> nn.Embedding:
     with torch.no_grad():
         table.weight[:FIRST_KNOWN].zero_()
     return table
+
+
+def _check_lengths(*arguments: Sequence[object]) -> None:
+    lengths = [len(values) for values in arguments]
+    if len(set(lengths)) > 1:
+        raise ValueError(f"expected lists with one entry per column, got the lengths {lengths}; are they of one table?")
 
 
 def _floats(values: Sequence[float]) -> Tensor:

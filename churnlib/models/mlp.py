@@ -112,7 +112,8 @@ class MLP(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the logits of rows; see the class for shapes."""
-        if not torch.jit.is_tracing() and (x.ndim != 2 or x.shape[1] != self.in_features):
+        tracing = torch.jit.is_tracing()  # pyright: ignore[reportPrivateImportUsage]
+        if not tracing and (x.ndim != 2 or x.shape[1] != self.in_features):
             raise ValueError(f"expected rows of shape (batch, {self.in_features}), got {tuple(x.shape)}")
         if self.embedding is not None:
             x = torch.cat([self.embedding(x[:, : self.n_numeric]), x[:, self.n_numeric :]], dim=1)

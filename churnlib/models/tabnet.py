@@ -142,6 +142,9 @@ class TabNet(nn.Module):
         groups: For each input feature the number of the raw column it belongs to, ``0 .. K-1``, each used. All features
             of a column (one-hot values, coordinates of an embedding) then get the same attention. ``None``: one each.
         dropout: Probability of dropping an output of the decision before the last layer (not in the paper).
+        input_dropout: Probability of dropping an input feature of a row (not in the paper).
+        attention_scale: Initial scale of the attention's normalisation (1 in the paper). A small one starts with nearly
+            even masks, which sharpen as training finds what to look at, instead of with a random choice of columns.
         generator: Source of the initial weights; ``None`` uses PyTorch's global one.
 
     Example:
@@ -174,6 +177,8 @@ class TabNet(nn.Module):
         lambda_sparse: float = 1e-3,
         groups: Sequence[int] | None = None,
         dropout: float = 0.0,
+        input_dropout: float = 0.0,
+        attention_scale: float = 1.0,
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
@@ -182,6 +187,7 @@ class TabNet(nn.Module):
         self.in_features, self.out_features = in_features, out_features
         self.n_d, self.n_a, self.n_steps = n_d, n_a, n_steps
         self.gamma, self.epsilon, self.lambda_sparse = gamma, epsilon, lambda_sparse
+        self.attention_scale = attention_scale
         self.n_groups = in_features if groups is None else _count_groups(groups, in_features)
         # Derived from the arguments, so not part of the state; moves with the module.
         self.register_buffer("groups", None if groups is None else torch.tensor(groups), persistent=False)
@@ -199,6 +205,7 @@ class TabNet(nn.Module):
             AttentiveTransformer(n_a, self.n_groups, mask=mask, norm=norm) for _ in range(n_steps)
         )
         self.steps = nn.ModuleList(transformer() for _ in range(n_steps))
+        self.input_dropout = nn.Dropout(input_dropout)
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Parameter(torch.empty(out_features, n_d))  # no bias, as in the paper
         self.reset_parameters(generator)
@@ -215,6 +222,8 @@ class TabNet(nn.Module):
                 gated = not name.startswith("attentions")
                 std = (2.0 if gated else 1.0) ** 0.5 * parameter.shape[1] ** -0.25
             parameter.normal_(0.0, std, generator=generator)
+        for attention in self.attentions:
+            attention.norm.weight.fill_(self.attention_scale)
 
     def forward(self, x: Tensor) -> Tensor:
         """Maps rows (B, in_features) float32 to logits (B, out_features) float32."""
@@ -266,7 +275,7 @@ class TabNet(nn.Module):
         if not tracing and (x.ndim != 2 or x.shape[1] != self.in_features):
             raise ValueError(f"expected rows of shape (batch, {self.in_features}), got {tuple(x.shape)}")
         shared = list(self.shared)
-        features = self.input_norm(x.T.contiguous())  # (D, B)
+        features = self.input_norm(self.input_dropout(x).T.contiguous())  # (D, B)
         widths = [self.n_d, self.n_a]
         _, state = self.initial(features, shared).split(widths)  # (n_a, B)
         prior: Tensor | None = None

@@ -16,11 +16,13 @@ def class_weights(pos_weight: float | str | None, counts: np.ndarray) -> list[fl
         counts: ``(n_classes,)`` training rows per class.
 
     Raises:
-        ValueError: For a number with more than two classes, or one that is not above 0.
+        ValueError: For a number with more than two classes, one that is not above 0, or a class without rows.
     """
     if pos_weight is None:
         return [1.0] * len(counts)
     if pos_weight == "balanced":
+        if not all(counts):
+            raise ValueError(f'pos_weight="balanced" needs rows of each class, got the counts {counts.tolist()}')
         return [float(counts[0] / count) for count in counts]
     if len(counts) > 2:
         raise ValueError(f'with {len(counts)} classes pos_weight must be "balanced" or None, got {pos_weight!r}')

@@ -67,7 +67,7 @@ class Column:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Column:
-        """Build a column from what :meth:`Schema.to_dict` wrote; entries that an older release lacked take their default."""
+        """Build a column from what :meth:`Schema.to_dict` wrote; what an older release lacked takes its default."""
         lists = {key: tuple(values[key]) for key in ("order", "formats") if key in values}
         return cls(**{**values, **lists, "kind": Kind(values["kind"]), "role": Role(values["role"])})
 

@@ -51,7 +51,7 @@ class Correction:
         order = _order(said["order"], f"{where}.order") if "order" in said else ()
         implied = Kind.ordinal if order else Kind.datetime if "format" in said else kind
         if kind not in (None, implied) or (order and "format" in said):
-            raise ConfigError(f"{where} says more than one kind: order makes it ordinal, format datetime; leave one out")
+            raise ConfigError(f"{where} says two kinds: order makes it ordinal, format datetime; leave one out")
         if implied is Kind.ordinal and not order:
             raise ConfigError(f"{where}.kind=ordinal needs {where}.order=[lowest, ..., highest]")
         return cls(implied, role, order, said.get("format"), said.get("sensitive"))

@@ -99,8 +99,8 @@ def _describe(values: pl.Series, correction: Correction, role: Role | None) -> t
     )
     if column.role is Role.feature and column.kind not in FEATURE_KINDS:
         raise ConfigError(
-            f"data.columns.{name} has the kind {column.kind}, which no model reads; set data.columns.{name}.kind to one "
-            f"of {', '.join(FEATURE_KINDS)}, or data.columns.{name}.role=ignored"
+            f"data.columns.{name} has the kind {column.kind}, which no model reads; set data.columns.{name}.kind to "
+            f"one of {', '.join(FEATURE_KINDS)}, or data.columns.{name}.role=ignored"
         )
     return column, found.unique and column.kind is Kind.identifier
 
@@ -129,10 +129,10 @@ def _declared(cells: Cells, correction: Correction, name: str) -> Finding:
     if cells.given and missing + strange == cells.n_rows:
         option = "format" if correction.format else "order" if correction.order else "kind"
         raise ConfigError(
-            f"data.columns.{name}.{option} does not fit: none of the values can be read by it ({_examples(cells.values)})"
+            f"data.columns.{name}.{option} does not fit: no value can be read by it ({_examples(cells.values)})"
         )
     if strange:
-        note += f", {strange:,} cells hold values outside the order"
+        note += f"; cells outside the order: {strange:,}"
     return Finding(kind, Role.feature, missing, formats, note)
 
 

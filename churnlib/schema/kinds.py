@@ -44,7 +44,7 @@ LONG_NUMBER = 100_000
 """From here on, unique whole numbers with equally many digits are taken for account numbers."""
 
 MOST_SPELLINGS = 1_000
-"""A column of truth words has fewer different cells than this, in however many spellings ("Yes", " YES", "true", ...)."""
+"""A column of truth words has fewer different cells than this, in however many spellings ("Yes", " YES", ...)."""
 
 MOST_TRIED = 10_000
 """Different cells at most on which all date formats are tried; the best is then applied to the rest."""
@@ -109,24 +109,11 @@ class Cells:
         """Return the different cells read as this kind; null where that fails."""
         if kind is Kind.numeric:
             return self.frame["number"]
-        return self.frame.select(as_kind(CELL, self.dtype, kind, formats)).to_series()
+        return self.frame.select(parsing.as_kind(CELL, self.dtype, kind, formats)).to_series()
 
     def missing(self, kind: Kind, formats: Sequence[str] = ()) -> int:
         """Return how many rows hold no value of this kind (unreadable ones are missing in training)."""
         return self.count(self.read(kind, formats).is_null())
-
-
-def as_kind(cell: pl.Expr, dtype: pl.DataType, kind: Kind, formats: Sequence[str] = ()) -> pl.Expr:
-    """Return the cell read as this kind: Float64 for numbers, ``Datetime("us")`` for dates, text for the rest."""
-    if not parsing.is_plain(dtype):
-        cell, dtype = parsing.nothing(pl.String), pl.String()
-    if kind is Kind.numeric:
-        return parsing.number(cell, dtype)
-    if kind is Kind.datetime:
-        return parsing.moment(cell, dtype, formats)
-    if kind is Kind.boolean:
-        return parsing.truth(cell, dtype)
-    return parsing.category(cell, dtype)
 
 
 def find_kind(cells: Cells, *, dates_first: bool = False) -> Finding:
@@ -193,17 +180,17 @@ def _number(cells: Cells) -> Finding:
         note = "every value is different, as in a customer number"
         return Finding(Kind.identifier, Role.ignored, 0, note=note, unique=True)
     unreadable = found.missing - (cells.n_rows - cells.given)
-    if unreadable and parsing.is_text(cells.dtype):
-        return replace(found, note=f"text read as numbers, {unreadable:,} unreadable")
+    if unreadable and found.role is Role.feature:
+        return replace(found, note=f"cells without a finite number: {unreadable:,}")
     return found
 
 
 def _counts_customers(cells: Cells) -> bool:
     """Whether whole numbers look like customer numbers rather than like a measurement.
 
-    All different is not enough, since so are many measurements. They also follow the order of the file, fill their range,
-    or all have the same number of digits where that is no accident: the numbers are long, or so many draws from their
-    range would have met twice.
+    All different is not enough, since so are many measurements. They also follow the order of the file, fill their
+    range, or all have the same number of digits where that is no accident: the numbers are long, or so many draws from
+    their range would have met twice.
     """
     n, numbers = cells.n_rows, cells.frame["number"]
     if n < FEW_ROWS or len(numbers) != n or not (numbers == numbers.floor()).all():
@@ -235,7 +222,8 @@ def date_formats(cells: Cells) -> tuple[str, ...] | None:
         tried = unread.head(MOST_TRIED)
         reads = {f: _rows_read(tried, cells.dtype, f) for f in parsing.DATE_FORMATS}
         best = max(reads, key=reads.__getitem__)
-        if not reads[best] or reads[best] / tried["n"].sum() * unread["n"].sum() < FORMAT_SHARE * cells.given:
+        estimate = reads[best] / int(tried["n"].sum()) * int(unread["n"].sum())
+        if not estimate or estimate < FORMAT_SHARE * cells.given:
             break
         formats.append(best)
         unread = unread.filter(parsing.moment(CELL, cells.dtype, [best]).is_null())
@@ -243,7 +231,8 @@ def date_formats(cells: Cells) -> tuple[str, ...] | None:
 
 
 def _rows_read(frame: pl.DataFrame, dtype: pl.DataType, date_format: str) -> int:
-    return frame["n"].filter(frame.select(parsing.moment(CELL, dtype, [date_format])).to_series().is_not_null()).sum()
+    read = frame.select(parsing.moment(CELL, dtype, [date_format])).to_series()
+    return int(frame["n"].filter(read.is_not_null()).sum())
 
 
 def _text(cells: Cells) -> Finding:

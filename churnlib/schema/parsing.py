@@ -12,6 +12,8 @@ from collections.abc import Sequence
 import polars as pl
 import polars.selectors as cs
 
+from churnlib.schema.columns import Kind
+
 MISSING_WORDS = ("", "na", "n/a", "#n/a", "nan", "null", "none", "nil", "<na>", "?")
 """Words (any case) that mean "no value" where a number, a date or a truth value is expected.
 
@@ -89,6 +91,19 @@ def is_plain(dtype: pl.DataType) -> bool:
 def nothing(dtype: type[pl.DataType] | pl.DataType) -> pl.Expr:
     """Return a column of missing values, as long as the table (a literal alone would be one row)."""
     return pl.repeat(None, pl.len(), dtype=dtype)
+
+
+def as_kind(cell: pl.Expr, dtype: pl.DataType, kind: Kind, formats: Sequence[str] = ()) -> pl.Expr:
+    """Return the cell read as this kind: Float64 for numbers, ``Datetime("us")`` for dates, text for the rest."""
+    if not is_plain(dtype):
+        cell, dtype = nothing(pl.String), pl.String()
+    if kind is Kind.numeric:
+        return number(cell, dtype)
+    if kind is Kind.datetime:
+        return moment(cell, dtype, formats)
+    if kind is Kind.boolean:
+        return truth(cell, dtype)
+    return category(cell, dtype)
 
 
 def stripped(cell: pl.Expr) -> pl.Expr:
