@@ -163,7 +163,8 @@ class Schema:
         from rich.table import Table
 
         table = Table(title=f"Schema: {len(self.features)} of {len(self.columns)} columns are features")
-        for header in ("column", "kind", "role", "missing", "note"):
+        table.add_column("column", no_wrap=True, overflow="ellipsis")
+        for header in ("kind", "role", "missing", "note"):
             table.add_column(header, overflow="fold")
         for column in self.columns[:most]:
             style = "dim" if column.role is Role.ignored else ""
