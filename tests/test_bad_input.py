@@ -105,6 +105,7 @@ REFUSED: dict[str, tuple[bytes, str]] = {
     "two churners": (table(column("churn", lambda i, v: "yes" if i < 2 else "no")), "too few"),
     "duplicate column names": (table(renamed("plan", "region")), "'region'"),
     "names that differ in blanks only": (table(renamed("plan", " region  ")), "'region'"),
+    "a column named *": (table(renamed("plan", "*")), "rename it"),
     "more fields than columns": (table(lambda rows: rows[50].append("x")), "51|50|49"),
     "binary junk": (bytes(range(256)) * 20, "."),
     "latin-1": (table(column("region", lambda i, v: "Zürich")).decode().encode("latin-1"), "UTF-8"),

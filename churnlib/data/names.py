@@ -43,7 +43,7 @@ def normalize_names(names: Iterable[object], *, table: str = "the table") -> lis
         table: What to call the table in an error, such as its path.
 
     Raises:
-        DataError: If two columns have the same name once normalised, or a name is no valid Unicode.
+        DataError: If two columns have the same name once normalised, a name is no valid Unicode, or it is a pattern (``*``, ``^...$``).
 
     >>> normalize_names(["id", " ", "tenure "])
     ['id', 'column_2', 'tenure']
@@ -53,6 +53,9 @@ def normalize_names(names: Iterable[object], *, table: str = "the table") -> lis
     for place, name in enumerate(normalized, start=1):
         if not is_unicode(name):
             raise DataError(f"the name of column {place} of {table} is no valid Unicode text ({name!a}); rename it")
+        if name == "*" or (name.startswith("^") and name.endswith("$")):
+            # polars reads such names as patterns that stand for several columns.
+            raise DataError(f"{table} has a column named {name!r}, which stands for a pattern; rename it")
         if name in first_place:
             raise DataError(
                 f"{table} has two columns named {name!r} (columns {first_place[name]} and {place}); rename one of them"

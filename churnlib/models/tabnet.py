@@ -142,7 +142,7 @@ class TabNet(nn.Module):
         groups: For each input feature the number of the raw column it belongs to, ``0 .. K-1``, each used. All features
             of a column (one-hot values, coordinates of an embedding) then get the same attention. ``None``: one each.
         dropout: Probability of dropping an output of the decision before the last layer (not in the paper).
-        input_dropout: Probability of dropping an input feature of a row (not in the paper).
+        input_dropout: Probability of replacing an input feature of a row by its mean (not in the paper).
         attention_scale: Initial scale of the attention's normalisation (1 in the paper). A small one starts with nearly
             even masks, which sharpen as training finds what to look at, instead of with a random choice of columns.
         generator: Source of the initial weights; ``None`` uses PyTorch's global one.
@@ -223,7 +223,7 @@ class TabNet(nn.Module):
                 std = (2.0 if gated else 1.0) ** 0.5 * parameter.shape[1] ** -0.25
             parameter.normal_(0.0, std, generator=generator)
         for attention in self.attentions:
-            attention.norm.weight.fill_(self.attention_scale)
+            nn.init.constant_(attention.norm.weight, self.attention_scale)  # type: ignore[union-attr,arg-type]
 
     def forward(self, x: Tensor) -> Tensor:
         """Maps rows (B, in_features) float32 to logits (B, out_features) float32."""
@@ -275,7 +275,8 @@ class TabNet(nn.Module):
         if not tracing and (x.ndim != 2 or x.shape[1] != self.in_features):
             raise ValueError(f"expected rows of shape (batch, {self.in_features}), got {tuple(x.shape)}")
         shared = list(self.shared)
-        features = self.input_norm(self.input_dropout(x).T.contiguous())  # (D, B)
+        # Dropped after the normalisation: a zero is then the feature's mean, and running statistics stay those of the data.
+        features = self.input_dropout(self.input_norm(x.T.contiguous()))  # (D, B)
         widths = [self.n_d, self.n_a]
         _, state = self.initial(features, shared).split(widths)  # (n_a, B)
         prior: Tensor | None = None
