@@ -254,7 +254,7 @@ def test_the_penalty_is_the_mean_entropy_of_the_masks() -> None:
 def trained(*, lambda_sparse: float, mask: str = "sparsemax", seed: int = 0, steps: int = 60) -> TabNet:
     x = rows(128)
     target = ((x[:, 0] * x[:, 1] > 0) ^ (x[:, 2] > 1)).float()[:, None]
-    network = TabNet(6, mask=mask, lambda_sparse=lambda_sparse, generator=seeded(seed))  # type: ignore[arg-type]
+    network = TabNet(6, mask=mask, lambda_sparse=lambda_sparse, momentum=0.1, generator=seeded(seed))  # type: ignore[arg-type]
     optimizer = torch.optim.Adam(network.parameters(), lr=0.02)
     for _ in range(steps):
         logits, penalty = network.forward_with_penalty(x)
@@ -282,12 +282,21 @@ def test_the_same_seed_trains_to_the_same_weights() -> None:
 
 @pytest.mark.parametrize("mask", ["sparsemax", "entmax"])
 def test_in_evaluation_one_row_equals_many(mask: str) -> None:
-    network = trained(lambda_sparse=1e-3, mask=mask, steps=10).eval()
-    x = rows(40)
-    together = network(x).sigmoid()
-    alone = torch.cat([network(row[None]) for row in x]).sigmoid()
-    torch.testing.assert_close(together, alone, atol=1e-6, rtol=0)
+    network = TabNet(6, mask=mask, momentum=1.0, generator=seeded())  # type: ignore[arg-type]
+    network(rows(200))  # settles the running statistics
+    network.eval()
+    x = rows(100, seed=5)
+    alone = torch.cat([network(row[None]) for row in x])
+    torch.testing.assert_close(network(x).sigmoid(), alone.sigmoid(), atol=1e-6, rtol=0)
     assert network(x[:0]).shape == (0, 1)
+
+
+def test_rows_do_not_see_each_other_in_a_sharply_trained_network() -> None:
+    # Float32 rounding grows with the sharpness of the function (3e-6 here), so the proof is in float64.
+    network = trained(lambda_sparse=1e-3).double().eval()
+    x = rows(40).double()
+    alone = torch.cat([network(row[None]) for row in x])
+    torch.testing.assert_close(network(x), alone, atol=1e-10, rtol=1e-10)
 
 
 @pytest.mark.parametrize("size", [1, 2, 15, 16, 17, 31, 32, 33, 48])
@@ -349,6 +358,36 @@ def test_dropout_acts_in_training_only() -> None:
     network, plain = small(dropout=0.5), small()
     assert not torch.allclose(network(rows(32)), plain(rows(32)))
     torch.testing.assert_close(network.eval()(rows(32)), plain.eval()(rows(32)))
+
+
+def test_input_dropout_replaces_features_by_their_mean_in_training_only() -> None:
+    network = small(input_dropout=0.5)
+    seen: list[Tensor] = []
+    network.initial.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    x = rows(500) + 100  # far from zero: only the features' means are
+    network(x)
+    centred = small().input_norm(x.T) * 2  # inverse of the share kept
+    dropped = seen[0] == 0
+    assert dropped.float().mean().item() == pytest.approx(0.5, abs=0.05)
+    torch.testing.assert_close(seen[0][~dropped], centred[~dropped])
+    torch.testing.assert_close(network.input_norm.running_mean, small_after(x).running_mean)
+    torch.testing.assert_close(network.eval()(x), network(x))
+
+
+def small_after(x: Tensor) -> GhostBatchNorm:
+    """The input's normalisation after one training batch without dropout."""
+    network = small()
+    network(x)
+    return network.input_norm
+
+
+def test_a_small_attention_scale_starts_with_nearly_even_masks() -> None:
+    even, paper = (TabNet(6, attention_scale=scale, momentum=1.0, generator=seeded()) for scale in (0.01, 1.0))
+    for network in (even, paper):
+        network(rows(500))  # one batch for the running statistics
+    masks, _ = even.explain(rows(50))
+    torch.testing.assert_close(masks, torch.full_like(masks, 1 / 6), atol=0.1, rtol=0)
+    assert (paper.explain(rows(50))[0] == 0).float().mean() > 0.3
 
 
 @pytest.mark.parametrize("arguments", [{}, {"mask": "entmax", "groups": [0, 1, 1, 2, 0, 3]}], ids=str)

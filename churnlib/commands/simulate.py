@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -20,22 +19,15 @@ def main(words: Sequence[str]) -> int:
 
 def _run(composed: DictConfig) -> None:
     from rich.console import Console
-    from rich.progress import Progress
 
     config = from_hydra(composed)
-    from churnlib.data.simulator import simulate_to_parquet
+    from churnlib.data.simulator_command import write_customers
 
-    console = Console()
-    started = time.perf_counter()
-    with Progress(console=console, transient=True) as bar:
-        task = bar.add_task("customers", total=config.n_customers)
-        rows = simulate_to_parquet(
-            config.output,
-            config.n_customers,
-            seed=config.seed,
-            n_snapshots=config.n_snapshots,
-            truth=config.truth,
-            progress=lambda drawn: bar.update(task, completed=min(drawn, config.n_customers)),
-        )
-    seconds = time.perf_counter() - started
-    console.print(f"{rows:,} rows in {seconds:.1f} s  {config.output}", soft_wrap=True, highlight=False, markup=False)
+    write_customers(
+        config.output,
+        config.n_customers,
+        console=Console(),
+        seed=config.seed,
+        n_snapshots=config.n_snapshots,
+        truth=config.truth,
+    )

@@ -69,10 +69,12 @@ def with_outliers(table: pl.DataFrame, rng: np.random.Generator, share: float) -
         share: Fraction in [0, 1] of the rows of each of the three columns; a usage or duration of 0 stays 0.
     """
     usage, calls, age = (pl.Series(rng.random(table.height) < share) for _ in range(3))
+    factors = {"monthly_data_usage_gb": (usage, USAGE_ERROR), "call_duration_avg_minutes": (calls, CALL_ERROR)}
     return table.with_columns(
-        monthly_data_usage_gb=pl.col("monthly_data_usage_gb") * (1.0 + (USAGE_ERROR - 1.0) * usage.cast(pl.Float64)),
-        call_duration_avg_minutes=pl.col("call_duration_avg_minutes")
-        * (1.0 + (CALL_ERROR - 1.0) * calls.cast(pl.Float64)),
+        *(
+            pl.when(wrong).then((pl.col(name) * factor).round(2)).otherwise(pl.col(name)).alias(name)
+            for name, (wrong, factor) in factors.items()
+        ),
         age=pl.when(age).then(pl.lit(AGE_ERROR, dtype=pl.Int64)).otherwise(pl.col("age")),
     )
 

@@ -275,7 +275,7 @@ class TabNet(nn.Module):
         if not tracing and (x.ndim != 2 or x.shape[1] != self.in_features):
             raise ValueError(f"expected rows of shape (batch, {self.in_features}), got {tuple(x.shape)}")
         shared = list(self.shared)
-        # Dropped after the normalisation: a zero is then the feature's mean, and running statistics stay those of the data.
+        # Dropped after the normalisation: a zero is then the mean, and the running statistics stay those of the data.
         features = self.input_dropout(self.input_norm(x.T.contiguous()))  # (D, B)
         widths = [self.n_d, self.n_a]
         _, state = self.initial(features, shared).split(widths)  # (n_a, B)
