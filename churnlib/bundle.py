@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import platform
 import shutil
 from collections.abc import Mapping, Sequence
@@ -109,7 +108,7 @@ def write_bundle(bundle: Bundle, path: str | Path) -> Bundle:
         _write_files(bundle, temporary)
         manifest = _manifest(bundle, temporary)
         _write_json(temporary / "bundle.json", manifest)
-        os.replace(temporary, target)
+        temporary.replace(target)
     except OSError as error:
         raise BundleError(f"the bundle cannot be written to {target} ({error.strerror or error})") from error
     finally:
@@ -247,7 +246,9 @@ def _read_checked(folder: Path, name: str, manifest: Mapping[str, Any]) -> bytes
         raise BundleError(f"{path} has {size:,} bytes, more than the {largest:,} this release reads")
     content = path.read_bytes()
     if _fingerprint(content) != expected:
-        raise BundleError(f"{path} is damaged or was changed after writing (its checksum differs); copy the bundle again")
+        raise BundleError(
+            f"{path} is damaged or was changed after writing (its checksum differs); copy the bundle again"
+        )
     return content
 
 

@@ -15,14 +15,12 @@ import polars as pl
 import torch
 
 from churnlib.bundle import Bundle, read_bundle
+from churnlib.data.batches import evaluation_rows
 from churnlib.data.coercion import PROBLEMS, coerce, read_columns
 from churnlib.data.tables import table_from
 from churnlib.decision import decide, probability_from_logits
 from churnlib.errors import BundleError, CellError, DataError, RowErrors
 from churnlib.schema import Schema, near_misses
-
-BATCH_ROWS = 8_192
-"""Rows given to the network at a time."""
 
 GOLDEN_TOLERANCE = 1e-5
 """Largest difference between a golden row's stored and replayed probability (other processors round differently)."""
@@ -160,7 +158,11 @@ class Predictor:
         for mask in (*missing, *unreadable):
             bad |= mask.to_numpy()
         warnings = [CellWarning(None, name, "is absent") for name in coerced.absent if name not in required]
-        warnings += [CellWarning(None, name, "is not a column of this model") for name in frame.columns if name not in self.schema]
+        warnings += [
+            CellWarning(None, name, "is not a column of this model")
+            for name in frame.columns
+            if name not in self.schema
+        ]
         for name, rows in self.bundle.preparation.unseen(coerced.typed).items():
             warnings += [CellWarning(int(row), name, "has a value that training did not see") for row in rows]
         return Reading(frame, coerced.typed, bad, warnings, unreadable, missing, self.schema)
@@ -172,10 +174,10 @@ class Predictor:
             typed: Columns as :func:`churnlib.data.coercion.coerce` returns them.
         """
         encoded = self.bundle.preparation.encode(typed)
-        parts = []
+        parts, batch_rows = [], evaluation_rows(len(self.bundle.preparation.feature_names))
         with torch.inference_mode():
-            for start in range(0, len(encoded), BATCH_ROWS):
-                numeric, codes = (part[start : start + BATCH_ROWS] for part in (encoded.numeric, encoded.codes))
+            for start in range(0, len(encoded), batch_rows):
+                numeric, codes = (part[start : start + batch_rows] for part in (encoded.numeric, encoded.codes))
                 parts.append(self._network(torch.from_numpy(numeric), torch.from_numpy(codes)).numpy())
         empty = np.zeros((0,) if len(self.classes) == 2 else (0, len(self.classes)), dtype=np.float32)
         return np.concatenate(parts) if parts else empty
@@ -244,7 +246,9 @@ class Predictor:
         chosen = np.zeros(len(good), dtype=np.int64)
         chosen[good] = decide(probability[good], self.threshold)
         if len(self.classes) == 2:
-            answers = pl.DataFrame([ids, pl.Series("churn_probability", probability), pl.Series("churn_prediction", chosen)])
+            answers = pl.DataFrame(
+                [ids, pl.Series("churn_probability", probability), pl.Series("churn_prediction", chosen)]
+            )
             decided = ["churn_prediction"]
         else:
             columns = [pl.Series(f"probability_{name}", probability[:, i]) for i, name in enumerate(self.classes)]

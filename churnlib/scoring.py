@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -63,11 +62,13 @@ def score_file(config: ScoreConfig, console: Console | None = None) -> Scored:
         answers = register_io_source(stream.batches, schema=stream.schema, is_pure=False)
         getattr(answers, WRITERS[target.suffix.lower()])(temporary, maintain_order=True)
         stream.check()
-        os.replace(temporary, target)
+        temporary.replace(target)
     except pl.exceptions.PolarsError as error:
         raise stream.failure or DataError(f"{source} cannot be read to its end ({error})") from error
     except OSError as error:
-        raise DataError(f"{target} cannot be written ({error.strerror or error}); choose another output=FILE") from error
+        raise DataError(
+            f"{target} cannot be written ({error.strerror or error}); choose another output=FILE"
+        ) from error
     finally:
         temporary.unlink(missing_ok=True)
     scored = Scored(stream.rows, stream.bad, time.perf_counter() - started)
@@ -146,14 +147,16 @@ class _Stream:
         if self.first_error is not None and self.config.on_error == "raise":
             count = "1 row" if self.bad == 1 else f"{self.bad:,} rows"
             raise DataError(
-                f"{count} of {self.config.input} cannot be scored; the first is {self.first_error} (correct it, or write "
-                f"empty results for such rows with on_error=null)"
+                f"{count} of {self.config.input} cannot be scored; the first is {self.first_error} (correct it, or "
+                f"write empty results for such rows with on_error=null)"
             )
 
 
 def _summarise(console: Console, scored: Scored, stream: _Stream, target: Path) -> None:
     rate = scored.rows / max(scored.seconds, 1e-9)
-    console.print(f"{scored.rows:,} rows scored in {scored.seconds:.1f} s ({rate:,.0f} rows/s): {target}", soft_wrap=True)
+    console.print(
+        f"{scored.rows:,} rows scored in {scored.seconds:.1f} s ({rate:,.0f} rows/s): {target}", soft_wrap=True
+    )
     if scored.bad:
         console.print(f"[yellow]•[/] {scored.bad:,} rows have empty results; the first is {stream.first_error}")
     for column, count in stream.unseen.items():

@@ -33,7 +33,9 @@ customers.table.head()
 # The schema is inferred from the values. Whatever it gets wrong is corrected by `columns={"NAME": {"kind": ...}}`.
 
 # %%
-schema = churnlib.infer_schema(customers.table, target="churn", id="customer_id", time="snapshot_date", drop=["churn_date"])
+schema = churnlib.infer_schema(
+    customers.table, target="churn", id="customer_id", time="snapshot_date", drop=["churn_date"]
+)
 schema.render()
 
 # %% [markdown]
@@ -59,8 +61,8 @@ trainer.fit(module, data)
 # %% [markdown]
 # ## A whole run
 #
-# The same thing with early stopping, calibration, a decision threshold, an honest comparison and a bundle to serve is one
-# call. It takes the words of the command line: `python train.py data=simulator data.n_customers=4000 ...`.
+# The same thing with early stopping, calibration, a decision threshold, an honest comparison and a bundle to serve is
+# one call. It takes the words of the command line: `python train.py data=simulator data.n_customers=4000 ...`.
 
 # %%
 from churnlib.compose import compose
@@ -80,8 +82,8 @@ names = ["roc_auc", "average_precision", "log_loss", "f1"]
 pl.DataFrame([{"model": model, **{name: round(metrics[name], 3) for name in names}} for model, metrics in rows.items()])
 
 # %% [markdown]
-# The last line is the limit: nobody who knows only what the table says can do better, because whether a customer leaves is
-# drawn with the customer's true probability.
+# The last line is the limit: nobody who knows only what the table says can do better, because whether a customer leaves
+# is drawn with the customer's true probability.
 #
 # ## Ask about one customer
 

@@ -1,6 +1,6 @@
 """How good the models are: several seeds on the public tables and on simulated customers, beside a logistic regression.
 
-    python scripts/bench_quality.py                          every table, MLP and TabNet, seeds 0 to 4 (about 20 minutes)
+    python scripts/bench_quality.py      every table, MLP and TabNet, seeds 0 to 4 (about 10 minutes)
     python scripts/bench_quality.py tables=telco,mlc models=mlp seeds=0,1
 
 The public tables are found in CHURNLIB_DATA_DIR. Each line is the mean over seeds; a seed draws the split, the weights
@@ -46,7 +46,19 @@ def main(words: list[str]) -> int:
         options[key] = value
     console = Console(width=130)
     table = Table(title="Quality, mean over seeds (standard deviation)")
-    for header in ("table", "model", "seeds", "ROC AUC", "log loss", "F1", "logistic AUC", "logistic F1", "limit AUC", "fit s", "bars"):
+    for header in (
+        "table",
+        "model",
+        "seeds",
+        "ROC AUC",
+        "log loss",
+        "F1",
+        "logistic AUC",
+        "logistic F1",
+        "limit AUC",
+        "fit s",
+        "bars",
+    ):
         table.add_column(header, justify="left" if header in ("table", "model", "bars") else "right")
     missed = 0
     for name in options["tables"].split(","):

@@ -29,7 +29,9 @@ def made_customers(n: int = 300, *, seed: int = 0) -> pl.DataFrame:
         {
             "customer": [f"C{i:05d}" for i in range(n)],
             "tenure": tenure,
-            "charges": [None if gone else value for value, gone in zip(charges.tolist(), rng.random(n) < 0.1, strict=True)],
+            "charges": [
+                None if gone else value for value, gone in zip(charges.tolist(), rng.random(n) < 0.1, strict=True)
+            ],
             "plan": plan,
             "region": rng.choice([f"region {i}" for i in range(25)], n),
             "paperless": rng.choice(["Yes", "No"], n),

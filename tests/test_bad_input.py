@@ -34,11 +34,16 @@ def text_rows() -> list[list[str]]:
     return [frame.columns, *[list(row) for row in frame.rows()]]
 
 
-def table(change: Callable[[list[list[str]]], None] = lambda rows: None, *, separator: str = ",", end: str = "\n") -> bytes:
+def table(
+    change: Callable[[list[list[str]]], None] = lambda rows: None, *, separator: str = ",", end: str = "\n"
+) -> bytes:
     """A CSV file after a change to its cells."""
     rows = text_rows()
     change(rows)
-    quoted = [['"' + cell.replace('"', '""') + '"' if any(c in cell for c in ',"\n;') else cell for cell in row] for row in rows]
+    quoted = [
+        ['"' + cell.replace('"', '""') + '"' if any(c in cell for c in ',"\n;') else cell for cell in row]
+        for row in rows
+    ]
     return (end.join(separator.join(row) for row in quoted) + end).encode()
 
 
@@ -113,7 +118,8 @@ REFUSED: dict[str, tuple[bytes, str]] = {
     "every feature constant": (
         b"a,b,churn\n" + b"".join(b"1,x,%s\n" % (b"yes" if i % 2 else b"no") for i in range(60)), "no column is left"),
     "every feature missing": (
-        b"a,b,churn\n" + b"".join(b",,%s\n" % (b"yes" if i % 2 else b"no") for i in range(60)), "no column is left|same"),
+        b"a,b,churn\n" + b"".join(b",,%s\n" % (b"yes" if i % 2 else b"no") for i in range(60)),
+        "no column is left|same"),
     "only an id beside the target": (
         b"a,churn\n" + b"".join(b"n%d,%s\n" % (i, b"yes" if i % 2 else b"no") for i in range(60)), "no column is left"),
     "a wrong delimiter, named": (table(separator=";"), "separator"),
@@ -187,9 +193,12 @@ def test_is_trained_on_and_scored(tmp_path, name):
     assert json.loads((tmp_path / "run" / "metrics.json").read_text())["test"] == metrics["test"]
     out = tmp_path / "out.csv"
     config = ScoreConfig(
-        bundle=str(tmp_path / "run" / "bundle"), input=str(tmp_path / "customers.csv"), output=str(out), on_error="null",
+        bundle=str(tmp_path / "run" / "bundle"),
+        input=str(tmp_path / "customers.csv"),
+        output=str(out),
+        on_error="null",
         batch_rows=50,
-    )  # fmt: skip
+    )
     scored = score_file(config)
     answers = pl.read_csv(out, infer_schema_length=None)
     # The same verdict as in training: only unreadable cells keep a row from being scored.

@@ -24,7 +24,9 @@ def test_a_bundle_comes_back_as_it_was_written(written):
     assert again.schema == bundle.schema
     assert again.preparation.to_dict() == bundle.preparation.to_dict()
     assert (again.temperature, again.threshold, again.name, again.version) == (1.25, 0.4, "tabnet", bundle.version)
-    for (name, tensor), expected in zip(again.network.state_dict().items(), bundle.network.state_dict().values(), strict=True):
+    for (name, tensor), expected in zip(
+        again.network.state_dict().items(), bundle.network.state_dict().values(), strict=True
+    ):
         assert torch.equal(tensor, expected), name
     table = made_customers(50)
     np.testing.assert_array_equal(Predictor(again).probabilities(table), Predictor(bundle).probabilities(table))
@@ -35,8 +37,8 @@ def test_it_holds_json_and_safetensors_that_anyone_may_read(written):
     _, path = written
     names = sorted(p.name for p in path.iterdir())
     assert names == [
-        "background.json", "bundle.json", "decision.json", "golden.json", "metrics.json", "network.json", "preparation.json",
-        "profile.json", "schema.json", "weights.safetensors",
+        "background.json", "bundle.json", "decision.json", "golden.json", "metrics.json", "network.json",
+        "preparation.json", "profile.json", "schema.json", "weights.safetensors",
     ]  # fmt: skip
     umask = os.umask(0)
     os.umask(umask)
@@ -74,7 +76,9 @@ def test_a_failed_write_leaves_nothing_behind(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("name", ["schema.json", "preparation.json", "network.json", "weights.safetensors", "golden.json"])
+@pytest.mark.parametrize(
+    "name", ["schema.json", "preparation.json", "network.json", "weights.safetensors", "golden.json"]
+)
 @pytest.mark.parametrize("harm", ["missing", "cut", "flipped"])
 def test_damage_is_found_before_anything_is_used(written, name, harm):
     _, path = written

@@ -35,7 +35,9 @@ def test_equal_rows_of_different_customers_stay():
 
 def test_unreadable_cells_count_as_missing_and_are_reported():
     frame = made_customers(100).with_columns(pl.col("tenure").cast(pl.String))
-    frame = frame.with_columns(pl.when(pl.int_range(pl.len()) == 7).then(pl.lit("many")).otherwise("tenure").alias("tenure"))
+    frame = frame.with_columns(
+        pl.when(pl.int_range(pl.len()) == 7).then(pl.lit("many")).otherwise("tenure").alias("tenure")
+    )
     customers = prepare_customers(frame, target="churn")
     assert customers.report.unreadable == {"tenure": 1}
     assert customers.schema["tenure"].nullable

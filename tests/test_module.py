@@ -55,7 +55,9 @@ def test_logged_metrics_are_those_of_scikit_learn():
 
 def test_the_same_seed_gives_the_same_weights():
     first, second, other = (fitted(SMALL_MLP, seed=seed)[0] for seed in (1, 1, 2))
-    for (name, a), b, c in zip(first.state_dict().items(), second.state_dict().values(), other.state_dict().values(), strict=True):
+    for (name, a), b, c in zip(
+        first.state_dict().items(), second.state_dict().values(), other.state_dict().values(), strict=True
+    ):
         assert torch.equal(a, b), name
         if name.endswith("weight") and a.ndim == 2 and "embeddings" not in name and a.std() > 0:
             assert not torch.equal(a, c), name
@@ -82,7 +84,9 @@ def test_a_resumed_run_ends_with_the_weights_of_an_uninterrupted_one(tmp_path):
     torch.manual_seed(99)  # another process would stand elsewhere
     resumed = ChurnModule(SMALL_MLP, optimizer=adam)
     data = ChurnDataModule(table, batch_size=64)
-    again = quiet_trainer(max_epochs=4, enable_checkpointing=True, callbacks=[ModelCheckpoint(dirpath=tmp_path, save_last=True)])
+    again = quiet_trainer(
+        max_epochs=4, enable_checkpointing=True, callbacks=[ModelCheckpoint(dirpath=tmp_path, save_last=True)]
+    )
     again.fit(resumed, data, ckpt_path=tmp_path / "last.ckpt")
     for (name, expected), tensor in zip(whole.state_dict().items(), resumed.state_dict().values(), strict=True):
         assert torch.equal(tensor, expected), name
@@ -108,7 +112,8 @@ def test_class_weights_do_not_shift_the_probabilities():
 
     network = {"_target_": "churnlib.models.mlp.MLP", "hidden_sizes": [4]}
     module, data, _ = fitted(
-        network, table=prepare_customers(frame, target="churn"), pos_weight="balanced", trainer=quiet_trainer(max_epochs=25),
+        network, table=prepare_customers(frame, target="churn"), pos_weight="balanced",
+        trainer=quiet_trainer(max_epochs=25),
         optimizer=lambda groups: torch.optim.Adam(groups, lr=0.01),
     )  # fmt: skip
     numeric, codes, label = next(iter(data.val_dataloader()))
@@ -152,7 +157,9 @@ def test_gradient_clipping_bounds_the_norm():
 
     class Watched(ChurnModule):
         def on_train_batch_end(self, *_):
-            norms.append(float(torch.nn.utils.get_total_norm([p.grad for p in self.parameters() if p.grad is not None])))
+            norms.append(
+                float(torch.nn.utils.get_total_norm([p.grad for p in self.parameters() if p.grad is not None]))
+            )
 
     torch.manual_seed(0)
     quiet_trainer(gradient_clip_val=0.01).fit(Watched(SMALL_MLP), ChurnDataModule(made_prepared(200), batch_size=32))

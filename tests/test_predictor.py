@@ -56,7 +56,10 @@ def test_columns_known_in_other_roles_may_be_there_or_not(predictor):
 def test_a_number_sent_as_text_is_read_and_other_text_is_an_error_of_its_row(predictor):
     rows = TABLE[:3].to_dicts()
     rows[1]["tenure"] = "a year"
-    with pytest.raises(RowErrors, match=r"1 row cannot be scored; the first is row 1: column 'tenure' must be a finite number, got 'a year'"):
+    with pytest.raises(
+        RowErrors,
+        match=r"1 row cannot be scored; the first is row 1: column 'tenure' must be a finite number, got 'a year'",
+    ):
         predictor.predict(rows)
     rows[1]["tenure"] = " 12 "
     rows[2]["tenure"] = float("inf")
@@ -113,6 +116,11 @@ def test_training_rows_and_served_rows_go_the_same_way():
 
 def test_the_input_schema_tells_what_a_row_may_hold(predictor):
     by_name = {entry["name"]: entry for entry in predictor.input_schema()}
-    assert by_name["plan"] == {"name": "plan", "kind": "categorical", "required": True, "values": ["monthly", "two years", "yearly"]}
+    assert by_name["plan"] == {
+        "name": "plan",
+        "kind": "categorical",
+        "required": True,
+        "values": ["monthly", "two years", "yearly"],
+    }
     assert by_name["charges"] == {"name": "charges", "kind": "numeric", "required": False}
     assert set(by_name) == {"tenure", "charges", "plan", "region", "paperless", "joined"}

@@ -26,7 +26,14 @@ TABLE = made_customers(500, seed=1)
 def score(bundle, source, target, **options):
     said = io.StringIO()
     config = ScoreConfig(
-        **{"bundle": str(bundle), "input": str(source), "output": str(target), "on_error": "raise", "batch_rows": 64, **options}
+        **{
+            "bundle": str(bundle),
+            "input": str(source),
+            "output": str(target),
+            "on_error": "raise",
+            "batch_rows": 64,
+            **options,
+        }
     )
     scored = score_file(config, Console(file=said, width=200))
     return scored, said.getvalue()
@@ -54,7 +61,9 @@ def test_rows_are_numbered_through_where_there_is_no_id(bundle, tmp_path):
 
 def with_bad_rows(tmp_path):
     bad = pl.int_range(pl.len()).is_in([130, 200, 499])
-    frame = TABLE.with_columns(pl.when(bad).then(pl.lit("often")).otherwise(pl.col("tenure").cast(pl.String)).alias("tenure"))
+    frame = TABLE.with_columns(
+        pl.when(bad).then(pl.lit("often")).otherwise(pl.col("tenure").cast(pl.String)).alias("tenure")
+    )
     frame.write_csv(tmp_path / "in.csv")
     return tmp_path / "in.csv"
 

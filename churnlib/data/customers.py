@@ -117,7 +117,10 @@ def prepare_customers(
         frame: The table; columns may be typed or all text.
         target: Column that says who left.
         positive: Its value that means "left"; may be left out for 0/1, yes/no, true/false.
-        id, time, drop, columns: See :func:`churnlib.schema.infer_schema`.
+        id: Column that names the customer.
+        time: Column with the date at which each row was taken.
+        drop: Columns that are not read.
+        columns: Corrections to the schema, see :func:`churnlib.schema.infer_schema`.
         split: ``train``, ``validation``, ``test`` (shares), ``by`` (auto, random, time, column), ``column``, ``seed``.
         preprocess: Keyword arguments of :func:`churnlib.data.preparation.fit_preparation`.
         seed: Of the split, unless ``split`` has its own.
@@ -127,7 +130,15 @@ def prepare_customers(
         DataError: If the table cannot be learned from.
         ConfigError: If an option is wrong.
     """
-    options = {"train": 0.7, "validation": 0.15, "test": 0.15, "by": "auto", "column": None, "seed": None, **(split or {})}
+    options = {
+        "train": 0.7,
+        "validation": 0.15,
+        "test": 0.15,
+        "by": "auto",
+        "column": None,
+        "seed": None,
+        **(split or {}),
+    }
     shares = (options["train"], options["validation"], options["test"])
     check_shares(shares)
     _check_split_options(options, frame.columns, time)

@@ -9,12 +9,9 @@ import lightning as L
 import numpy as np
 import torch
 
-from churnlib.data.batches import IndexBatches
+from churnlib.data.batches import IndexBatches, evaluation_rows
 from churnlib.data.customers import Customers, prepare_customers
 from churnlib.data.sources import read_table, table_from
-
-EVALUATION_ROWS = 8_192
-"""Rows in a batch without gradients."""
 
 
 class ChurnDataModule(L.LightningDataModule):
@@ -110,11 +107,12 @@ class ChurnDataModule(L.LightningDataModule):
     def test_dataloader(self) -> IndexBatches:  # noqa: D102
         return self._on_device("test")
 
-    def _on_device(self, side: str, *, batch_size: int = EVALUATION_ROWS, shuffle: bool = False) -> IndexBatches:
+    def _on_device(self, side: str, *, batch_size: int | None = None, shuffle: bool = False) -> IndexBatches:
         if side not in self._batches:
             encoded = self.customers.encoded[side]
             arrays = (encoded.numeric, encoded.codes, self.customers.labels(side))
             tensors = [torch.from_numpy(np.ascontiguousarray(array)) for array in arrays]
+            batch_size = batch_size or evaluation_rows(len(self.customers.preparation.feature_names))
             self._batches[side] = IndexBatches(tensors, batch_size=batch_size, shuffle=shuffle, seed=self.seed)
         if self.trainer is not None:
             self._batches[side].to(self.trainer.strategy.root_device)

@@ -43,7 +43,8 @@ def normalize_names(names: Iterable[object], *, table: str = "the table") -> lis
         table: What to call the table in an error, such as its path.
 
     Raises:
-        DataError: If two columns have the same name once normalised, a name is no valid Unicode, or it is a pattern (``*``, ``^...$``).
+        DataError: If two columns have the same name once normalised, a name is no valid Unicode, or it is a pattern
+            (``*``, ``^...$``).
 
     >>> normalize_names(["id", " ", "tenure "])
     ['id', 'column_2', 'tenure']

@@ -44,7 +44,7 @@ class ChurnModule(L.LightningModule):
             or None for 1. With more than two classes only ``"balanced"``. Probabilities stay those of the unweighted
             data: the weight's effect is taken off the logits.
         optimizer: From parameter groups to an optimizer; AdamW with a rate of 1e-3 when None. Not kept in checkpoints.
-        scheduler: From the optimizer and the number of steps to Lightning's ``lr_scheduler`` dictionary. Not kept either.
+        scheduler: From the optimizer and the number of steps to Lightning's ``lr_scheduler`` dictionary. Not kept.
     """
 
     def __init__(
@@ -91,7 +91,7 @@ class ChurnModule(L.LightningModule):
         self._build_metrics(len(class_weights))
 
     def _build_metrics(self, n_classes: int) -> None:
-        """Accumulators on the device; nan_strategy and validate_args are off because their checks wait for the device."""
+        """Accumulators on the device; checks of their values are off, because they wait for the device."""
         options: dict[str, Any] = {"validate_args": False}
         if n_classes > 2:
             options |= {"num_classes": n_classes, "average": "macro"}
@@ -99,7 +99,9 @@ class ChurnModule(L.LightningModule):
         self.train_loss = MeanMetric(nan_strategy="disable")
         self.val_log_loss = MeanMetric(nan_strategy="disable")
         self.val_roc_auc = BinaryAUROC(**options) if binary else MulticlassAUROC(**options)
-        self.val_average_precision = BinaryAveragePrecision(**options) if binary else MulticlassAveragePrecision(**options)
+        self.val_average_precision = (
+            BinaryAveragePrecision(**options) if binary else MulticlassAveragePrecision(**options)
+        )
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add what the network was built from, and where the random numbers (dropout) stand."""
@@ -135,9 +137,9 @@ class ChurnModule(L.LightningModule):
 
     def on_train_epoch_start(self) -> None:
         """Choose the epoch's order of rows."""
-        batches = self.trainer.train_dataloader
-        if hasattr(batches, "set_epoch"):
-            batches.set_epoch(self.current_epoch)
+        set_epoch = getattr(self.trainer.train_dataloader, "set_epoch", None)
+        if set_epoch is not None:
+            set_epoch(self.current_epoch)
 
     def on_train_epoch_end(self) -> None:
         """Log the epoch's mean loss."""
@@ -189,7 +191,7 @@ def classification_loss(logits: Tensor, label: Tensor, weights: Tensor | None = 
 
 
 def parameter_groups(network: nn.Module) -> list[dict[str, Any]]:
-    """Two groups: matrices, which weight decay keeps small, and biases, scales and norms, which it would only distort."""
+    """Two groups: matrices, which weight decay keeps small, and biases and scales, which it would only distort."""
     parameters = [p for p in network.parameters() if p.requires_grad]
     groups = [
         {"params": [p for p in parameters if p.ndim >= 2]},

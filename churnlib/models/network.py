@@ -29,8 +29,8 @@ class ChurnNetwork(nn.Module):
     Args:
         inputs: The input layer.
         body: A module from ``(batch, in_features)`` float32 to ``(batch, out_features)``.
-        offset: ``(out_features,)`` subtracted from the logits outside training: undoes what class weights in the loss do
-            to the probabilities (log of the weight).
+        offset: ``(out_features,)`` subtracted from the logits outside training: undoes what class weights in the loss
+            do to the probabilities (log of the weight).
 
     Shape:
         Logits are ``(batch,)`` for two classes, ``(batch, n_classes)`` for more, always float32.
@@ -68,7 +68,9 @@ def network_spec(network: str | Mapping[str, Any]) -> dict[str, Any]:
     """
     if isinstance(network, str):
         if network not in NETWORKS:
-            raise ValueError(f"network must be one of {', '.join(NETWORKS)}, or a mapping with _target_, got {network!r}")
+            raise ValueError(
+                f"network must be one of {', '.join(NETWORKS)}, or a mapping with _target_, got {network!r}"
+            )
         return {"_target_": NETWORKS[network]}
     if "_target_" not in network:
         raise ValueError(f"a network's mapping needs _target_ (the class), got the keys {sorted(network)}")
@@ -85,8 +87,8 @@ def build_network(
 ) -> ChurnNetwork:
     """Build a network with fresh weights.
 
-    The body gets, of ``in_features``, ``out_features``, ``n_numeric`` (the first columns, scaled numbers) and ``groups``
-    (raw column of each input), those that its constructor asks for.
+    The body gets, of ``in_features``, ``out_features``, ``n_numeric`` (the first columns, scaled numbers) and
+    ``groups`` (raw column of each input), those that its constructor asks for.
 
     Args:
         spec: ``_target_`` and the body's own arguments.
@@ -101,8 +103,11 @@ def build_network(
     inputs = InputLayer(**input_spec)
     out_features = 1 if n_classes == 2 else n_classes
     sizes = {
-        "in_features": inputs.out_features, "out_features": out_features, "n_numeric": inputs.n_numeric, "groups": inputs.groups,
-    }  # fmt: skip
+        "in_features": inputs.out_features,
+        "out_features": out_features,
+        "n_numeric": inputs.n_numeric,
+        "groups": inputs.groups,
+    }
     cls = _locate(spec["_target_"], trust)
     accepted = inspect.signature(cls).parameters
     arguments = {key: value for key, value in spec.items() if key != "_target_"}
@@ -114,7 +119,9 @@ def _locate(target: str, trust: Sequence[str] | None) -> type[nn.Module]:
     """Import a network's class; a name that is not trusted is never imported."""
     package = target.split(".", 1)[0]
     if trust is not None and not target.startswith(OWN) and package not in trust:
-        raise ValueError(f"the network {target} is not part of churnlib; if you trust that package, say trust=[{package}]")
+        raise ValueError(
+            f"the network {target} is not part of churnlib; if you trust that package, say trust=[{package}]"
+        )
     module_name, _, name = target.rpartition(".")
     try:
         cls = getattr(importlib.import_module(module_name), name)

@@ -1,4 +1,4 @@
-"""What validation rows decide after training: the temperature of the probabilities and the threshold of the decision."""
+"""What validation rows decide after training: the probabilities' temperature and the decision's threshold."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from churnlib.config import ThresholdConfig
 from churnlib.decision import probability_from_logits
 from churnlib.evaluation.calibration import fit_temperature
 from churnlib.evaluation.thresholds import choose_threshold
+
 
 def calibrate(
     logits: np.ndarray, label: np.ndarray, threshold: ThresholdConfig, calibration: str

@@ -57,5 +57,7 @@ def show_result(console: Console, metrics: Mapping[str, Any], folder: Path, *, c
         f"({metrics['rows_per_second']:,.0f} rows/s), {metrics['total_seconds']:.1f} s in all"
     )
     console.print(f"Run folder  [bold]{escape(str(folder))}[/]", soft_wrap=True)
-    console.print(f"Score a file  churnlib score bundle={escape(str(folder))}/bundle input=FILE output=FILE", soft_wrap=True)
+    console.print(
+        f"Score a file  churnlib score bundle={escape(str(folder))}/bundle input=FILE output=FILE", soft_wrap=True
+    )
     console.print(f"Serve it      churnlib serve bundle={escape(str(folder))}/bundle port=8000", soft_wrap=True)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from churnlib.data.datamodule import ChurnDataModule
     from churnlib.models.module import ChurnModule
 
+
 @dataclass(frozen=True, slots=True)
 class Fit:
     """A trained network.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Any
 
 WIDE = 1_000_000
@@ -17,5 +18,5 @@ def resolve_precision(precision: str, accelerator: str, model: Mapping[str, Any]
 
     on_gpu = accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
     widths = [width for width in (model.get("hidden_sizes") or []) if isinstance(width, int)]
-    n_weights = sum(a * b for a, b in zip(widths, widths[1:], strict=False))
+    n_weights = sum(a * b for a, b in pairwise(widths))
     return "bf16-mixed" if on_gpu and n_weights >= WIDE else "32-true"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -31,18 +30,20 @@ def side_metrics(customers: Customers, side: str, predictor: Predictor) -> dict[
 
 
 def baseline_metrics(customers: Customers, threshold: ThresholdConfig, calibration: str) -> dict[str, Any] | None:
-    """Fit a logistic regression on the training rows, treat it as the network is treated, and return its test metrics."""
+    """Fit a logistic regression on the training rows, treat it like the network, and return its test metrics."""
     if not len(customers.rows("test")):
         return None
     spec = customers.preparation.input_spec(one_hot_max=EVERY_VALUE)
     inputs = {side: baseline_inputs(spec, e.numeric, e.codes) for side, e in customers.encoded.items()}
     model = LogisticRegressionBaseline(inputs["train"], customers.labels("train"))
-    temperature, cut = calibrate(model.logits(inputs["validation"]), customers.labels("validation"), threshold, calibration)
+    temperature, cut = calibrate(
+        model.logits(inputs["validation"]), customers.labels("validation"), threshold, calibration
+    )
     return _evaluate(customers, "test", probability_from_logits(model.logits(inputs["test"]), temperature), cut)
 
 
 def limit_metrics(customers: Customers) -> dict[str, Any] | None:
-    """Return the test metrics of the true probabilities; the threshold is the best one for the validation rows' truth."""
+    """Return the test metrics of the true probabilities, at the threshold that is best for the validation rows."""
     if customers.truth is None or not len(customers.rows("test")):
         return None
     threshold, _ = best_expected_f1(customers.truth[customers.rows("validation")])
@@ -63,4 +64,4 @@ def write_predictions(customers: Customers, predictor: Predictor, path: Path) ->
     table = pl.concat([table, answers.drop("customer_id")], how="horizontal")
     temporary = path.with_name(f".{path.name}.{uuid4().hex[:8]}")
     table.write_parquet(temporary)
-    os.replace(temporary, path)
+    temporary.replace(path)
