@@ -259,12 +259,15 @@ class TrainerConfig:
     """auto, cpu, gpu, ..."""
     gradient_clip_val: float | None
     """Largest norm of the gradient; null for no clipping."""
+    threads: int | None
+    """Processor threads of the training; null for as many as PyTorch takes."""
     progress: bool
     """Live progress bar."""
 
     def __post_init__(self) -> None:
         check_range("trainer.max_epochs", self.max_epochs, low=1)
         check_range("trainer.batch_size", self.batch_size, low=1)
+        check_range("trainer.threads", self.threads, low=1)
         check_choice("trainer.precision", self.precision, ("auto", "32-true", "bf16-mixed", "16-mixed"))
         check_choice("trainer.accelerator", self.accelerator, ("auto", "cpu", "gpu", "cuda", "mps"))
         check_range("trainer.gradient_clip_val", self.gradient_clip_val, low=0, open_low=True)

@@ -49,6 +49,8 @@ def fit(config: TrainConfig, data: ChurnDataModule, folder: Path) -> Fit:
 
     from churnlib.models.module import ChurnModule
 
+    if config.trainer.threads is not None:
+        torch.set_num_threads(config.trainer.threads)
     # The application's seed: initial weights and dropout. The split and the batches have their own generators.
     L.seed_everything(config.seed, verbose=False)
     module = ChurnModule(
