@@ -24,7 +24,7 @@ def made_table(n: int = 400) -> pl.DataFrame:
             "spend": np.round(rng.gamma(3, 20, n), 2),
             "months": rng.integers(0, 72, n),
             "count": [None if x < 0 else float(x) for x in rng.normal(1, 1, n)],
-            "^plan$": plans,
+            "the plan": plans,
             "active": rng.choice(["Yes", "no"], n),
             "size": rng.choice(["S", "M", "L"], n),
             "joined": [
@@ -53,7 +53,7 @@ def test_a_profile_holds_counts_and_quantiles():
     assert (column["mean"], column["std"], column["whole"]) == (spend.mean(), spend.std(), False)
     assert profile["columns"]["months"]["whole"]
     assert profile["columns"]["count"]["missing"] == typed["count"].null_count() > 0
-    assert profile["columns"]["^plan$"] == {"missing": 0, "counts": {"basic": 386, "gold": 10}, "other": 4}
+    assert profile["columns"]["the plan"] == {"missing": 0, "counts": {"basic": 386, "gold": 10}, "other": 4}
     joined = profile["columns"]["joined"]["quantiles"]
     assert (joined[0], joined[-1]) == (typed["joined"].min().isoformat(), typed["joined"].max().isoformat())  # type: ignore[union-attr]
 
