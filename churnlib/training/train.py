@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -59,6 +60,8 @@ def train(config: TrainConfig, *, folder: RunFolder, console: Console | None = N
 
     data = ChurnDataModule(customers, batch_size=config.trainer.batch_size, seed=config.seed)
     fitted = fit(config, data, path)
+    # Only a run that goes on finds a bundle here: its own, of fewer epochs.
+    shutil.rmtree(path / "bundle", ignore_errors=True)
     predictor = pack(config, customers, fitted.module, path / "bundle")
 
     metrics: dict[str, Any] = {side: side_metrics(customers, side, predictor) for side in ("test", "validation")}
