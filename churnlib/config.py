@@ -77,7 +77,7 @@ class ColumnConfig:
     """Corrections to what was inferred about one column (``data.columns.NAME.kind=...``)."""
 
     kind: str | None = None
-    """numeric, categorical, ordinal, boolean, datetime, text or identifier."""
+    """numeric, categorical, ordinal, boolean, datetime, sequence, text or identifier."""
     role: str | None = None
     """feature, target, id, time or ignored."""
     order: list[str] | None = None
@@ -216,6 +216,8 @@ class PreprocessConfig:
     """Share of training rows cut off at each end of a numeric column before scaling, in [0, 0.5)."""
     one_hot_max: int
     """Categorical columns with up to this many values are one-hot encoded, larger ones embedded."""
+    max_steps: int
+    """Most steps of a sequence that are read, counted from its end; the longest training row where it is shorter."""
     embedding_dim: int | None = None
     """Width of an embedding; ``min(16, ceil(1.6 * values ** 0.56))`` when left out."""
 
@@ -226,6 +228,7 @@ class PreprocessConfig:
         check_range("preprocess.winsorize", self.winsorize, low=0, high=0.5, open_high=True)
         check_range("preprocess.one_hot_max", self.one_hot_max, low=0)
         check_range("preprocess.embedding_dim", self.embedding_dim, low=1)
+        check_range("preprocess.max_steps", self.max_steps, low=1)
 
 
 # --- models and training --------------------------------------------------------------------------------------------

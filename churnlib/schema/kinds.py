@@ -128,6 +128,8 @@ def find_kind(cells: Cells, *, dates_first: bool = False) -> Finding:
         return Finding(Kind.categorical, Role.ignored, cells.n_rows, note="all values are missing")
     if isinstance(dtype, pl.Date | pl.Datetime):
         return _varying(cells, Kind.datetime)
+    if parsing.is_sequence(dtype) or _holds_sequences(cells):
+        return _sequence(cells)
     words = None if dates_first else _words(cells)
     if words is not None:
         return _varying(cells, Kind.boolean, note=words)
@@ -157,6 +159,27 @@ def _words(cells: Cells) -> str | None:
     if not words <= {*parsing.TRUE_WORDS, *parsing.FALSE_WORDS}:
         return None
     return "0/1" if words & {"0", "1"} else "yes/no"
+
+
+# --- sequences ----------------------------------------------------------------------------------------------------
+
+
+def _holds_sequences(cells: Cells) -> bool:
+    """Whether every given cell of text is an array of numbers; one that is none makes the column text."""
+    if not parsing.is_text(cells.dtype):
+        return False
+    given = cells.frame.filter(pl.col("given"))["cell"]
+    if not given.head(1).cast(pl.String).str.strip_chars().str.starts_with("[").all():
+        return False
+    return bool(given.to_frame().select(parsing.sequence(CELL, cells.dtype).is_not_null().all()).item())
+
+
+def _sequence(cells: Cells) -> Finding:
+    read = cells.read(Kind.sequence)
+    longest = read.list.len().max() or 0
+    if not read.list.len().sum() or not read.list.eval(pl.element().is_not_null()).list.any().any():
+        return Finding(Kind.sequence, Role.ignored, cells.count(read.is_null()), note="no list has a value")
+    return _varying(cells, Kind.sequence, note=f"up to {longest:,} steps")
 
 
 # --- numbers ------------------------------------------------------------------------------------------------------

@@ -117,3 +117,8 @@ def check_options(config: TrainConfig, customers: Customers) -> None:
         class_weights(config.loss.pos_weight, customers.class_counts("train"))
     except (TypeError, ValueError) as error:
         raise ConfigError(f"loss.pos_weight: {error}") from error
+    if config.model["_target_"].startswith("churnlib.models.sequence.") and not customers.preparation.histories:
+        raise ConfigError(
+            "model=gru, lstm and cnn read histories, and this table has no column of them; give it a column of lists "
+            "of numbers or data.history.path=FILE, or choose another model"
+        )
