@@ -168,6 +168,8 @@ class SimulatorConfig(DataConfig):
     """Distinct customers; a few rows come twice on top, as in real exports."""
     n_snapshots: int
     """Month-end snapshot dates over which the customers are spread; more than one gives a split by time."""
+    history_months: int
+    """Most months of two usage histories (list columns whose order bears on churn); 0 for a table without them."""
     seed: int | None = None
     """Seed of the draw; the run's seed when left out."""
 
@@ -175,6 +177,7 @@ class SimulatorConfig(DataConfig):
         super().__post_init__()
         check_range("data.n_customers", self.n_customers, low=1)
         check_range("data.n_snapshots", self.n_snapshots, low=1)
+        check_range("data.history_months", self.history_months, low=0, high=120)
         check_range("data.seed", self.seed, low=0)
 
 
@@ -382,6 +385,8 @@ class SimulateConfig:
     """Distinct customers; a few rows come twice on top, as in real exports."""
     n_snapshots: int = 1
     """Month-end snapshot dates over which the customers are spread."""
+    history_months: int = 0
+    """Most months of two usage histories (list columns); 0 for a table without them."""
     seed: int = 42
     truth: bool = False
     """Add the column of the true churn probabilities; a model must never see it."""
@@ -391,6 +396,7 @@ class SimulateConfig:
             raise ConfigError("output is missing: simulate needs output=FILE.parquet")
         check_range("n_customers", self.n_customers, low=1)
         check_range("n_snapshots", self.n_snapshots, low=1)
+        check_range("history_months", self.history_months, low=0, high=120)
         check_range("seed", self.seed, low=0)
 
 

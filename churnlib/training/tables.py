@@ -22,7 +22,12 @@ def load_table(data: DataConfig, *, seed: int) -> tuple[pl.DataFrame, np.ndarray
     if isinstance(data, SimulatorConfig):
         from churnlib.data.simulator import simulate
 
-        drawn = simulate(data.n_customers, seed=seed if data.seed is None else data.seed, n_snapshots=data.n_snapshots)
+        drawn = simulate(
+            data.n_customers,
+            seed=seed if data.seed is None else data.seed,
+            n_snapshots=data.n_snapshots,
+            history_months=data.history_months,
+        )
         return drawn.table, drawn.churn_probability
     if isinstance(data, ReferenceConfig):
         from churnlib.data.reference import load_reference
