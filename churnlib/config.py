@@ -137,6 +137,24 @@ class DataConfig:
 
 
 @dataclass(kw_only=True)
+class HistoryConfig:
+    """A long table, one row per customer and month or event, gathered into list columns of the customer table."""
+
+    path: str | None = None
+    """CSV or Parquet, as data.path; null for no history."""
+    id: str | None = None
+    """Its column that names the customer; called as in the customer table when left out."""
+    time: str | None = None
+    """Its column with the date (or number) that orders a customer's rows."""
+    columns: list[str] = field(default_factory=list)
+    """Its columns of numbers; each becomes a list column of that name."""
+    format: str | None = None
+    """strftime pattern of times that come as text or whole numbers."""
+    separator: str | None = None
+    """Delimiter of a CSV file; detected from the header when left out."""
+
+
+@dataclass(kw_only=True)
 class TableConfig(DataConfig):
     """``data=table``: a file, several files, or an object store."""
 
@@ -144,6 +162,8 @@ class TableConfig(DataConfig):
     """CSV or Parquet: a path, a glob, or an s3://, gs://, az:// address."""
     separator: str | None = None
     """Delimiter of a CSV file; detected from the header when left out."""
+    history: HistoryConfig = field(default_factory=HistoryConfig)
+    """A second, long table with the customers' histories."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -361,6 +381,8 @@ class ScoreConfig:
     """raise (stop at bad rows, write nothing) or null (bad rows get empty results)."""
     separator: str | None = None
     """Delimiter of a CSV file; detected from the header when left out."""
+    history: HistoryConfig = field(default_factory=HistoryConfig)
+    """The long table of these customers' histories, for a model that was trained with one (``data.history``)."""
     batch_rows: int = 65_536
     """Rows scored at a time."""
     trust: list[str] = field(default_factory=list)
