@@ -149,7 +149,9 @@ def with_history(
         formats = _formats(frame[time]) if formats is None else formats
         snapshot = frame.select(parsing.moment(parsing.cell_of(time), dtypes[time], formats or ())).to_series()
         rows = rows.with_columns(snapshot.alias("\0snapshot"))
-        joined = rows.lazy().join(events.frame.lazy(), on=KEY, how="inner").filter(pl.col(MOMENT) <= pl.col("\0snapshot"))
+        joined = (
+            rows.lazy().join(events.frame.lazy(), on=KEY, how="inner").filter(pl.col(MOMENT) <= pl.col("\0snapshot"))
+        )
     lists = (
         # A stable order by time within each row: a join promises none.
         joined.sort(ROW, MOMENT, maintain_order=True)

@@ -1,14 +1,15 @@
 """Networks that read a customer's history in its order: GRU, LSTM and one-dimensional convolution.
 
-Whatever the encoder, the way is the same: the steps of each sequence, scaled, with a 0/1 mask beside each of them; an
-encoder that sums a sequence up in one vector; and an :class:`~churnlib.models.mlp.MLP` that reads this vector beside
-the customer's other columns. Sequences of equal length are channels of one sequence, read together.
+Whatever the encoder, the way is the same: the steps of each sequence, scaled, beside each of them the same relative to
+the row's own level and spread, and a 0/1 mask; an encoder that sums a sequence up in one vector; and an
+:class:`~churnlib.models.mlp.MLP` that reads this vector beside the customer's other columns. Sequences of equal length
+are channels of one sequence, read together.
 
 Histories are right-aligned, so that the newest step always stands last. A history begins with its first step that is
 there in any channel: what stands before it counts as nothing, and a missing step after it as a step without a value. No
 row's answer depends on how far its history was filled up.
 
-Shape letters in the comments: B rows, T steps, C channels (a value and a mask per sequence), H width of the state.
+Shape letters in the comments: B rows, T steps, C channels (three per sequence), H width of the state.
 """
 
 from __future__ import annotations
@@ -22,8 +23,14 @@ from torch import Tensor, nn
 from churnlib.models.initialization import ACTIVATIONS, check_activation
 from churnlib.models.mlp import MLP
 
+CHANNELS = 3
+"""What an encoder reads of each sequence at each step: the value, the value relative to the row, and the mask."""
+
 Places = tuple[Sequence[int], Sequence[int]]
 """Columns of a sequence's steps, oldest first, and of their masks in a network's input."""
+
+SMALLEST_VARIANCE = 1e-8
+"""Added to the variance of a row, so that a history without ups and downs is 0 and not rounding errors."""
 
 
 class SequenceNetwork(nn.Module):
@@ -35,8 +42,9 @@ class SequenceNetwork(nn.Module):
         n_numeric: How many of the first columns are numbers, the steps included, which are the last of them.
         sequences: For each sequence the columns of its steps and of their masks, as
             :class:`~churnlib.models.input_layer.InputLayer` delivers them.
-        encoder: From a number of sequences to a module with ``out_features`` that takes two tensors ``(batch, steps,
-            sequences)`` float32, values (0 where missing) and masks, and returns ``(batch, out_features)``.
+        encoder: From a number of channels to a module with ``out_features`` that takes the steps, ``(batch, steps,
+            channels)`` float32, and which of them the history has begun at, ``(batch, steps)`` bool, and returns
+            ``(batch, out_features)``.
         head: Arguments of :class:`~churnlib.models.mlp.MLP`.
 
     Shape:
@@ -63,7 +71,7 @@ class SequenceNetwork(nn.Module):
         read = {column for places in sequences for columns in places for column in columns}
         others = [column for column in range(in_features) if column not in read]
         groups = _of_equal_length(sequences)
-        self.encoders = nn.ModuleList(encoder(len(group)) for group in groups)
+        self.encoders = nn.ModuleList(encoder(CHANNELS * len(group)) for group in groups)
         # Follow from the arguments, so not part of the state; move with the module.
         self.register_buffer("others", torch.tensor(others, dtype=torch.int64), persistent=False)
         for number, group in enumerate(groups):
@@ -82,7 +90,7 @@ class SequenceNetwork(nn.Module):
             # (B, sequences, T) as gathered; the encoders want the channels last.
             values = x[:, getattr(self, f"steps_{number}")].transpose(1, 2)
             given = x[:, getattr(self, f"masks_{number}")].transpose(1, 2)
-            parts.append(encoder(values * given, given))
+            parts.append(encoder(torch.cat([values * given, relative(values, given), given], dim=2), begun(given)))
         return self.head(torch.cat(parts, dim=1))
 
 
@@ -108,6 +116,25 @@ def begun(given: Tensor) -> Tensor:
     return given.sum(2).cumsum(1) > 0
 
 
+def relative(values: Tensor, given: Tensor) -> Tensor:
+    """Return each value less the mean of its row and sequence, by their standard deviation; 0 where none is there.
+
+    Customers differ more in their level than in their months: without this a network sees a light user's fall to half
+    as no fall at all (as reversible instance normalisation does for forecasts, Kim et al. 2022; the level itself stays
+    in a channel of its own).
+
+    Args:
+        values: ``(batch, steps, sequences)`` float32 without NaN.
+        given: The same shape, 1 where a value is there, else 0.
+
+    >>> relative(torch.tensor([[[9.0], [1.0], [3.0]]]), torch.tensor([[[0.0], [1.0], [1.0]]])).flatten().tolist()
+    [0.0, -1.0, 1.0]
+    """
+    n = given.sum(1, keepdim=True).clamp(min=1)
+    centered = (values - (values * given).sum(1, keepdim=True) / n) * given
+    return centered * torch.rsqrt(centered.square().sum(1, keepdim=True) / n + SMALLEST_VARIANCE)
+
+
 # --- recurrent networks ---------------------------------------------------------------------------------------------
 
 
@@ -120,27 +147,32 @@ class RecurrentEncoder(nn.Module):
 
     Args:
         network: ``nn.GRU`` or ``nn.LSTM``.
-        n_sequences: Sequences read together.
+        n_channels: Channels of the steps.
         hidden_size: Width of the state.
         n_layers: Recurrent layers on top of each other.
         dropout: Probability of dropping an output of a layer below another one, in [0, 1).
     """
 
     def __init__(
-        self, network: type[nn.GRU] | type[nn.LSTM], n_sequences: int, *, hidden_size: int, n_layers: int, dropout: float
+        self,
+        network: type[nn.GRU] | type[nn.LSTM],
+        n_channels: int,
+        *,
+        hidden_size: int,
+        n_layers: int,
+        dropout: float,
     ) -> None:
         super().__init__()
         between = dropout if n_layers > 1 else 0.0
-        self.network = network(2 * n_sequences, hidden_size, num_layers=n_layers, dropout=between, batch_first=True)
+        self.network = network(n_channels, hidden_size, num_layers=n_layers, dropout=between, batch_first=True)
         self.out_features = 2 * hidden_size
 
-    def forward(self, values: Tensor, given: Tensor) -> Tensor:
+    def forward(self, steps: Tensor, inside: Tensor) -> Tensor:
         """Return ``(batch, out_features)``; see :class:`SequenceNetwork` for the arguments."""
-        n_steps = values.shape[1]
-        length = begun(given).sum(1, keepdim=True)  # (B, 1)
-        place = torch.arange(n_steps, device=values.device)  # (T,)
+        n_steps = steps.shape[1]
+        length = inside.sum(1, keepdim=True)  # (B, 1)
+        place = torch.arange(n_steps, device=steps.device)  # (T,)
         source = (place + n_steps - length).clamp(max=n_steps - 1)  # (B, T)
-        steps = torch.cat([values, given], dim=2)  # (B, T, C)
         states, _ = self.network(steps.gather(1, source.unsqueeze(2).expand(-1, -1, steps.shape[2])))  # (B, T, H)
         newest = place == length - 1  # (B, T): nowhere in a history without steps
         mean = (states * (place < length).unsqueeze(2)).sum(1) / length.clamp(min=1)
@@ -202,7 +234,7 @@ class GRU(SequenceNetwork):
 
 
 class LSTM(GRU):
-    """Long short-term memory (Hochreiter and Schmidhuber 1997) in place of gated recurrent units; else as :class:`GRU`."""
+    """Long short-term memory (Hochreiter and Schmidhuber 1997) in place of gated recurrent units; else :class:`GRU`."""
 
     network = nn.LSTM
 
@@ -218,7 +250,7 @@ class ConvolutionEncoder(nn.Module):
     steps at once. They are summed up over all steps: a pattern counts wherever in the history it stands.
 
     Args:
-        n_sequences: Sequences read together.
+        in_channels: Channels of the steps.
         n_channels: Width of each layer.
         n_layers: Convolutions.
         kernel_size: Steps that one of them reads, odd.
@@ -227,10 +259,10 @@ class ConvolutionEncoder(nn.Module):
     """
 
     def __init__(
-        self, n_sequences: int, *, n_channels: int, n_layers: int, kernel_size: int, activation: str, dropout: float
+        self, in_channels: int, *, n_channels: int, n_layers: int, kernel_size: int, activation: str, dropout: float
     ) -> None:
         super().__init__()
-        self.first = nn.Conv1d(2 * n_sequences, n_channels, 1)
+        self.first = nn.Conv1d(in_channels, n_channels, 1)
         self.layers = nn.ModuleList(
             nn.Conv1d(n_channels, n_channels, kernel_size, padding="same", dilation=2**layer)
             for layer in range(n_layers)
@@ -239,10 +271,10 @@ class ConvolutionEncoder(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.out_features = 3 * n_channels
 
-    def forward(self, values: Tensor, given: Tensor) -> Tensor:
+    def forward(self, steps: Tensor, inside: Tensor) -> Tensor:
         """Return ``(batch, out_features)``; see :class:`SequenceNetwork` for the arguments."""
-        inside = begun(given).unsqueeze(1)  # (B, 1, T)
-        x = self.first(torch.cat([values, given], dim=2).transpose(1, 2)) * inside  # (B, C, T)
+        inside = inside.unsqueeze(1)  # (B, 1, T)
+        x = self.first(steps.transpose(1, 2)) * inside  # (B, C, T)
         for layer in self.layers:
             x = (x + self.dropout(self.activation(layer(x)))) * inside
         mean = x.sum(2) / inside.sum(2).clamp(min=1)

@@ -121,6 +121,7 @@ def check_options(config: TrainConfig, customers: Customers) -> None:
     except (TypeError, ValueError) as error:
         raise ConfigError(f"loss.pos_weight: {error}") from error
 
+
 def check_histories(config: TrainConfig, customers: Customers) -> None:
     """Refuse a network that reads histories for a table without them.
 
