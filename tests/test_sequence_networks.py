@@ -10,7 +10,7 @@ from torch import nn
 
 from churnlib.data.customers import prepare_customers
 from churnlib.models.network import build_network
-from churnlib.models.sequence import CNN, GRU, LSTM, ConvolutionEncoder, RecurrentEncoder, begun
+from churnlib.models.sequence import CNN, GRU, LSTM, ConvolutionEncoder, RecurrentEncoder, begun, relative
 
 NETWORKS = {"gru": GRU, "lstm": LSTM, "cnn": CNN}
 SMALL = {"hidden_sizes": [8], "dropout": 0.0}
@@ -22,11 +22,12 @@ def seeded(seed: int = 0) -> torch.Generator:
 
 
 def right_aligned(rows: list[torch.Tensor], n_steps: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Values and masks ``(rows, n_steps, channels)`` of unequally long rows; NaN is a missing step."""
+    """Values beside masks ``(rows, n_steps, channels)`` of unequally long rows (NaN is a missing step), and begun."""
     values = torch.full((len(rows), n_steps, rows[0].shape[1]), float("nan"))
     for place, row in enumerate(rows):
         values[place, n_steps - len(row) :] = row
-    return values.nan_to_num(0.0), (~values.isnan()).float()
+    given = (~values.isnan()).float()
+    return torch.cat([values.nan_to_num(0.0), given], dim=2), begun(given)
 
 
 ROWS = [torch.randn(length, 2, generator=seeded(length)) for length in (6, 1, 3, 5)]
@@ -35,7 +36,7 @@ ROWS = [torch.randn(length, 2, generator=seeded(length)) for length in (6, 1, 3,
 @pytest.mark.parametrize("network", [nn.GRU, nn.LSTM])
 def test_a_recurrent_encoder_answers_as_torch_does_on_rows_that_were_never_filled_up(network):
     torch.manual_seed(0)
-    encoder = RecurrentEncoder(network, 2, hidden_size=5, n_layers=2, dropout=0.0).eval()
+    encoder = RecurrentEncoder(network, 4, hidden_size=5, n_layers=2, dropout=0.0).eval()
     answers = encoder(*right_aligned(ROWS, N_STEPS))
     for row, answer in zip(ROWS, answers, strict=True):
         states, _ = encoder.network(torch.cat([row, torch.ones_like(row)], dim=1).unsqueeze(0))
@@ -44,7 +45,7 @@ def test_a_recurrent_encoder_answers_as_torch_does_on_rows_that_were_never_fille
 
 def test_a_convolution_answers_as_its_own_layers_do_on_rows_that_were_never_filled_up():
     torch.manual_seed(0)
-    encoder = ConvolutionEncoder(2, n_channels=4, n_layers=3, kernel_size=3, activation="silu", dropout=0.0).eval()
+    encoder = ConvolutionEncoder(4, n_channels=4, n_layers=3, kernel_size=3, activation="silu", dropout=0.0).eval()
     answers = encoder(*right_aligned(ROWS, N_STEPS))
     for row, answer in zip(ROWS, answers, strict=True):
         x = encoder.first(torch.cat([row, torch.ones_like(row)], dim=1).T)
@@ -55,9 +56,9 @@ def test_a_convolution_answers_as_its_own_layers_do_on_rows_that_were_never_fill
 
 
 ENCODERS = {
-    "gru": lambda: RecurrentEncoder(nn.GRU, 1, hidden_size=5, n_layers=1, dropout=0.0),
-    "lstm": lambda: RecurrentEncoder(nn.LSTM, 1, hidden_size=5, n_layers=1, dropout=0.0),
-    "cnn": lambda: ConvolutionEncoder(1, n_channels=4, n_layers=2, kernel_size=3, activation="selu", dropout=0.0),
+    "gru": lambda: RecurrentEncoder(nn.GRU, 2, hidden_size=5, n_layers=1, dropout=0.0),
+    "lstm": lambda: RecurrentEncoder(nn.LSTM, 2, hidden_size=5, n_layers=1, dropout=0.0),
+    "cnn": lambda: ConvolutionEncoder(2, n_channels=4, n_layers=2, kernel_size=3, activation="selu", dropout=0.0),
 }
 
 
@@ -83,6 +84,24 @@ def test_the_order_of_the_steps_counts(name):
 def test_a_history_begins_with_the_first_step_that_is_there_in_any_channel():
     given = torch.tensor([[[0.0, 0.0], [0.0, 1.0], [0.0, 0.0], [1.0, 1.0]]])
     assert begun(given).tolist() == [[False, True, True, True]]
+
+
+def test_the_relative_values_are_numpys_z_scores_of_the_steps_that_are_there():
+    values = torch.randn(5, 9, 2, generator=seeded())
+    given = (torch.rand(5, 9, 2, generator=seeded(1)) < 0.6).float()
+    given[0] = 0.0
+    answers = relative(values, given)
+    for row in range(5):
+        for sequence in range(2):
+            there = given[row, :, sequence].bool()
+            seen = values[row, there, sequence].double().numpy()
+            expected = (seen - seen.mean()) / seen.std() if len(seen) > 1 else np.zeros(len(seen))
+            np.testing.assert_allclose(answers[row, there, sequence].numpy(), expected, atol=1e-5)
+            assert not answers[row, ~there, sequence].any()
+
+
+def test_a_history_without_ups_and_downs_is_relative_to_nothing():
+    assert relative(torch.full((1, 12, 1), 0.1), torch.ones(1, 12, 1)).abs().max() < 1e-3
 
 
 # --- in a network ---------------------------------------------------------------------------------------------------
@@ -115,6 +134,11 @@ def built(name: str, **options):
     return customers, build_network(spec, customers.preparation.input_spec()).eval()
 
 
+def tensors(customers):
+    encoded = customers.encoded["train"]
+    return torch.from_numpy(encoded.numeric), torch.from_numpy(encoded.codes)
+
+
 @pytest.mark.parametrize("name", NETWORKS)
 def test_the_body_reads_each_step_where_the_input_layer_puts_it(name):
     customers, network = built(name)
@@ -137,9 +161,7 @@ def test_the_body_reads_each_step_where_the_input_layer_puts_it(name):
 @pytest.mark.parametrize("name", NETWORKS)
 def test_one_row_equals_many(name):
     customers, network = built(name)
-    numeric, codes = (
-        torch.from_numpy(part) for part in (customers.encoded["train"].numeric, customers.encoded["train"].codes)
-    )
+    numeric, codes = tensors(customers)
     with torch.inference_mode():
         together = network(numeric, codes)
         alone = torch.cat([network(numeric[i : i + 1], codes[i : i + 1]) for i in range(len(numeric))])
@@ -156,22 +178,19 @@ def test_a_missing_step_is_known_even_if_training_had_none_and_indicators_are_of
     customers = prepare_customers(full.drop("visits"), target="churn", preprocess={"indicator": False})
     torch.manual_seed(0)
     network = build_network(spec, customers.preparation.input_spec()).eval()
-    numeric, codes = (
-        torch.from_numpy(part[:1].copy())
-        for part in (customers.encoded["train"].numeric, customers.encoded["train"].codes)
-    )
+    numeric, codes = (part[:1].clone() for part in tensors(customers))
     gone, like_others = numeric.clone(), numeric.clone()
     gone[:, 1], like_others[:, 1] = float("nan"), network.inputs.fill[1]
     with torch.inference_mode():
         assert (network(gone, codes) - network(like_others, codes)).abs() > 1e-6
 
 
+# torch 2.13 notes that its own recurrent layers list their weights anew while they are exported.
+@pytest.mark.filterwarnings("ignore:The tensor attributes .*_flat_weights")
 @pytest.mark.parametrize("name", NETWORKS)
 def test_the_graph_is_exported_with_any_number_of_rows(name):
     customers, network = built(name)
-    numeric, codes = (
-        torch.from_numpy(part) for part in (customers.encoded["train"].numeric, customers.encoded["train"].codes)
-    )
+    numeric, codes = tensors(customers)
     rows = torch.export.Dim("rows", min=2, max=10_000)
     exported = torch.export.export(network, (numeric[:5], codes[:5]), dynamic_shapes=({0: rows}, {0: rows}))
     with torch.inference_mode():
@@ -181,23 +200,23 @@ def test_the_graph_is_exported_with_any_number_of_rows(name):
 @pytest.mark.parametrize("name", NETWORKS)
 def test_every_weight_learns(name):
     customers, network = built(name)
-    encoded = customers.encoded["train"]
-    network.train()(torch.from_numpy(encoded.numeric), torch.from_numpy(encoded.codes)).square().sum().backward()
+    network.train()(*tensors(customers)).square().sum().backward()
     still = [key for key, weight in network.named_parameters() if weight.grad is None or not weight.grad.any()]
     assert not still
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NETWORKS)
 def test_a_pattern_that_no_order_free_summary_shows_is_found(name):
-    """Whether the largest of eight values comes before the smallest: each order is as likely as any other."""
+    """Whether the largest of six values comes before the smallest: each order is as likely as any other."""
     torch.manual_seed(0)
-    values = torch.rand(1_500, 8)
+    values = torch.rand(1_500, 6)
     label = (values.argmax(1) < values.argmin(1)).float()
     rows = torch.cat([values, torch.ones_like(values)], dim=1)
     options = {"hidden_sizes": (16,), "dropout": 0.0, **({"conv_dropout": 0.0} if name == "cnn" else {})}
-    network = NETWORKS[name](16, n_numeric=8, sequences=[(range(8), range(8, 16))], **options)
+    network = NETWORKS[name](12, n_numeric=6, sequences=[(range(6), range(6, 12))], **options)
     optimizer = torch.optim.AdamW(network.parameters(), lr=1e-2)
-    for _ in range(150):
+    for _ in range(300 if name == "cnn" else 500):
         optimizer.zero_grad()
         loss = nn.functional.binary_cross_entropy_with_logits(network(rows[:1_000]).squeeze(1), label[:1_000])
         loss.backward()

@@ -317,7 +317,7 @@ class CNN(SequenceNetwork):
         n_layers: int = 3,
         kernel_size: int = 3,
         hidden_sizes: Sequence[int] = (256, 256),
-        activation: str = "selu",
+        activation: str = "silu",
         dropout: float = 0.3,
         conv_dropout: float = 0.1,
         numeric_embedding: str | None = "periodic",
