@@ -331,7 +331,9 @@ def test_golden_rows_are_replayed_and_the_input_schema_names_the_steps(predictor
 
 def test_a_wrong_history_is_an_error_of_its_row(predictor: Predictor):
     rows = [{"tenure": 3, "plan": "monthly", "usage": cell} for cell in ([1, 2], ["a"], 5, None, [], "[1")]
-    with pytest.raises(RowErrors, match=r"3 rows cannot be scored.*'usage' must be a list of finite numbers") as refusal:
+    with pytest.raises(
+        RowErrors, match=r"3 rows cannot be scored.*'usage' must be a list of finite numbers"
+    ) as refusal:
         predictor.predict(rows)
     assert [error.row for error in refusal.value.errors] == [1, 2, 5]
     answers = predictor.predict(rows, on_error="null")

@@ -35,7 +35,8 @@ class Coerced:
 
     Attributes:
         typed: Columns of the roles feature and time: numbers ``Float64``, dates ``Datetime("us")``, sequences
-            ``List(Float64)``, the rest ``String``; missing and unreadable cells are null. Columns that the table lacks are all null.
+            ``List(Float64)``, the rest ``String``; missing and unreadable cells are null. Columns that the table lacks
+            are all null.
         unreadable: One Boolean column for each numeric, datetime or sequence column with at least one unreadable cell.
         absent: Names of the schema's columns that the table lacks.
     """

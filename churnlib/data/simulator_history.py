@@ -5,8 +5,8 @@ Two list columns, oldest month first, the month of the snapshot last. A customer
 
     data_usage_history_gb     last: ``monthly_data_usage_gb``; before: that x exp(0.15 z0) x exp(0.4 z) each month
     call_history_minutes      the same of ``call_duration_avg_minutes``
-    streak                    longest run of months in a row, the last one left out, each below the one before it, in
-                              the data usage, or in the calls of a customer who uses no data
+    streak                    longest run of months, the last one left out, each below the one before it, in the data
+                              usage, or in the calls of a customer who uses no data
     churn                     ``3.0 (s(3 (streak - 2.5)) - 0.27)`` on top of ``simulator_model.churn_terms``: three falls
                               in a row, at any time of the year, are a customer who weans himself off
 

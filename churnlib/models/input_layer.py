@@ -26,8 +26,8 @@ class InputLayer(nn.Module):
     """Turns raw numbers and category codes into the inputs of a network.
 
     The output's columns are, in this order: one per numeric column (scaled), one 0/1 indicator per numeric column that
-    had missing values in training, the one-hot columns, the embeddings, the masks of sequences. ``groups[i]`` is the raw
-    column (numeric first, then categorical) that output column ``i`` comes from.
+    had missing values in training, the one-hot columns, the embeddings, the masks of sequences. ``groups[i]`` is the
+    raw column (numeric first, then categorical) that output column ``i`` comes from.
 
     All arguments are numbers and lists, as ``churnlib.data.preparation.Preparation.input_spec`` returns them, so that a
     checkpoint or a bundle can hold them.

@@ -212,9 +212,9 @@ class GRU(SequenceNetwork):
         sequences: Sequence[Places],
         hidden_size: int = 32,
         n_layers: int = 1,
-        hidden_sizes: Sequence[int] = (256, 256),
-        activation: str = "selu",
-        dropout: float = 0.3,
+        hidden_sizes: Sequence[int] = (64,),
+        activation: str = "silu",
+        dropout: float = 0.5,
         numeric_embedding: str | None = "periodic",
     ) -> None:
         _check_at_least(hidden_size=hidden_size, n_layers=n_layers)
@@ -316,10 +316,10 @@ class CNN(SequenceNetwork):
         n_channels: int = 32,
         n_layers: int = 3,
         kernel_size: int = 3,
-        hidden_sizes: Sequence[int] = (256, 256),
+        hidden_sizes: Sequence[int] = (64,),
         activation: str = "silu",
-        dropout: float = 0.3,
-        conv_dropout: float = 0.1,
+        dropout: float = 0.5,
+        conv_dropout: float = 0.3,
         numeric_embedding: str | None = "periodic",
     ) -> None:
         _check_at_least(n_channels=n_channels, n_layers=n_layers, kernel_size=kernel_size)
