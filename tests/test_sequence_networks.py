@@ -197,6 +197,22 @@ def test_the_graph_is_exported_with_any_number_of_rows(name):
         torch.testing.assert_close(exported.module()(numeric, codes), network(numeric, codes), atol=1e-6, rtol=0)
 
 
+@pytest.mark.filterwarnings("ignore")  # the exporter's own, many and changing
+@pytest.mark.parametrize("name", NETWORKS)
+def test_onnxruntime_gives_the_same_answers_for_any_number_of_rows(name, tmp_path):
+    pytest.importorskip("onnx")
+    runtime = pytest.importorskip("onnxruntime")
+    customers, network = built(name)
+    numeric, codes = tensors(customers)
+    path, rows = str(tmp_path / "model.onnx"), {"numeric": {0: "rows"}, "codes": {0: "rows"}}
+    torch.onnx.export(network, (numeric[:5], codes[:5]), path, input_names=[*rows], dynamic_axes=rows, dynamo=False)
+    session = runtime.InferenceSession(path)
+    for n in (1, len(numeric)):
+        [answers] = session.run(None, {"numeric": numeric[:n].numpy(), "codes": codes[:n].numpy()})
+        with torch.inference_mode():
+            np.testing.assert_allclose(answers, network(numeric[:n], codes[:n]).numpy(), atol=1e-6)
+
+
 @pytest.mark.parametrize("name", NETWORKS)
 def test_every_weight_learns(name):
     customers, network = built(name)

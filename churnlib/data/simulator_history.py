@@ -7,8 +7,8 @@ Two list columns, oldest month first, the month of the snapshot last. A customer
     call_history_minutes      the same of ``call_duration_avg_minutes``
     streak                    longest run of months, the last one left out, each below the one before it, in the data
                               usage, or in the calls of a customer who uses no data
-    churn                     ``3.0 (s(3 (streak - 2.5)) - 0.27)`` on top of ``simulator_model.churn_terms``: three falls
-                              in a row, at any time of the year, are a customer who weans himself off
+    churn                     ``3.0 (s(3 (streak - 2.5)) - 0.27)`` on top of ``simulator_model.churn_terms``: three
+                              falls in a row, at any time of the year, are a customer who weans himself off
 
 The months before the last are drawn alike and independently around the customer's own level, so that each order of
 them is as likely as any other, whatever the values are. Hence nothing that forgets the order (mean, spread, smallest,

@@ -263,8 +263,9 @@ class ConvolutionEncoder(nn.Module):
     ) -> None:
         super().__init__()
         self.first = nn.Conv1d(in_channels, n_channels, 1)
+        # The padding in numbers: onnxruntime takes no "same" for dilated convolutions.
         self.layers = nn.ModuleList(
-            nn.Conv1d(n_channels, n_channels, kernel_size, padding="same", dilation=2**layer)
+            nn.Conv1d(n_channels, n_channels, kernel_size, padding=2**layer * (kernel_size // 2), dilation=2**layer)
             for layer in range(n_layers)
         )
         self.activation = ACTIVATIONS[activation]
