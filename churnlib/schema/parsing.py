@@ -176,14 +176,23 @@ def sequence(cell: pl.Expr, dtype: pl.DataType) -> pl.Expr:
     if is_text(dtype):
         text = cell.cast(pl.String)
         inside = pl.when(text.str.contains(_STEPS)).then(text.str.strip_chars(" \t\r\n[]"))
-        words = inside.str.replace_all(r"\s", "").str.split(",")
-        steps = words.list.eval(pl.element().filter(pl.element() != "").cast(pl.Float64, strict=False))
+        words = (
+            pl.when(inside != "").then(inside.str.split(",")).when(inside == "").then(pl.lit([], pl.List(pl.String)))
+        )
+        steps = words.list.eval(pl.element().str.strip_chars().cast(pl.Float64, strict=False))
     elif is_sequence(dtype):
         steps = (cell.arr.to_list() if isinstance(dtype, pl.Array) else cell).cast(_HISTORY)
     else:
         return nothing(_HISTORY)
-    infinite = steps.list.eval(pl.element().is_infinite()).list.any()
-    return pl.when(~infinite).then(steps.list.eval(pl.element().fill_nan(None)))
+    # As an expression the steps would be read anew for each use of them.
+    return steps.map_batches(_finite_steps, return_dtype=_HISTORY, is_elementwise=True)
+
+
+def _finite_steps(steps: pl.Series) -> pl.Series:
+    """Return lists with null for NaN, and null for a list with an infinite step."""
+    known = steps.to_frame().select(pl.first().list.eval(pl.element().fill_nan(None))).to_series()
+    infinite = known.list.max().is_infinite() | known.list.min().is_infinite()
+    return known.set(infinite.fill_null(False), None) if infinite.any() else known
 
 
 def moment(cell: pl.Expr, dtype: pl.DataType, formats: Sequence[str] = ()) -> pl.Expr:
