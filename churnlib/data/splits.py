@@ -94,7 +94,7 @@ def split_each_class(label: np.ndarray, share: float, *, seed: int) -> Split:
         seed: Of the draw.
 
     >>> [rows.tolist() for rows in split_each_class(np.array([0, 0, 0, 0, 1, 1, 2]), 0.25, seed=1).sides().values()]
-    [[0, 2, 3, 4, 6], [1, 5], []]
+    [[1, 2, 3, 5, 6], [0, 4], []]
     """
     rng = np.random.default_rng(seed)
     side = np.zeros(len(label), dtype=np.int8)
