@@ -122,6 +122,17 @@ def test_a_number_that_cannot_be_read_is_named(fitted: ChurnClassifier):
         fitted.predict(strange)
 
 
+def test_dicts_may_name_their_columns_in_any_order_and_leave_out_gaps(fitted: ChurnClassifier):
+    rows, _ = rows_and_labels(5)
+    dicts = [dict(reversed(row.items())) for row in rows.with_columns(charges=pl.lit(None)).to_dicts()]
+    expected = fitted.predict_proba(rows.with_columns(charges=pl.lit(None, dtype=pl.Float64)))
+    for row in dicts:
+        del row["charges"]
+    np.testing.assert_allclose(fitted.predict_proba(dicts), expected, atol=1e-12)
+    with pytest.raises(ValueError, match="Feature names unseen at fit time:\n- shoe_size"):
+        fitted.predict([{**row, "shoe_size": 43} for row in dicts])
+
+
 def test_columns_can_be_corrected():
     rows, labels = rows_and_labels()
     classifier = tiny(columns={"tenure": {"kind": "categorical"}, "region": {"role": "ignored"}}).fit(rows, labels)
@@ -168,7 +179,7 @@ def test_the_second_class_is_the_one_whose_log_odds_are_decided_on():
 @pytest.mark.parametrize(
     ("labels", "message"),
     [
-        (["a"] * 10, "needs two or more classes in y, got one class: "),
+        (["a"] * 10, r"needs rows of two or more classes, got \['a'\]"),
         (["a", None] * 5, r"Input y contains NaN or None \(5 labels are missing\)"),
         ([0.0, np.nan] * 5, "Input y contains NaN"),
         (np.linspace(0, 1, 10), "Unknown label type"),

@@ -31,9 +31,10 @@ from churnlib.schema import Kind, Role
 from churnlib.training.classifier_input import (
     array_names,
     check_labels,
-    is_rows,
+    is_customers,
     labels_from_texts,
     table_from_array,
+    table_of_customers,
     target_column,
 )
 from churnlib.training.classifier_options import compose_options
@@ -104,7 +105,8 @@ class ChurnClassifier(ClassifierMixin, BaseEstimator):
         """Train on rows.
 
         Args:
-            X: ``(n, n_columns)``: a polars or pandas frame, a list of dicts, an array or a list of lists.
+            X: ``(n, n_columns)``: a polars or pandas frame, a list of dicts, a dict of columns, an array or a list of
+                lists.
             y: ``(n,)`` labels of any type, two classes or more.
             eval_set: Validation rows and their labels, in the form of ``X`` and ``y``; taken from these when None.
 
@@ -116,11 +118,12 @@ class ChurnClassifier(ClassifierMixin, BaseEstimator):
         labels = check_labels(y, len(frame))
         self.classes_, label = np.unique(labels, return_inverse=True)
         if len(self.classes_) < 2:
-            raise ValueError(f"{type(self).__name__} needs two or more classes in y, got one class: {labels[:1]}")
-        random_state = check_random_state(self.random_state)
-        seed = int(self.random_state if isinstance(self.random_state, Integral) else random_state.randint(2**31 - 1))
+            raise ValueError(f"{type(self).__name__} needs rows of two or more classes, got {self.classes_.tolist()}")
+        seed: Any = self.random_state
+        if not isinstance(seed, Integral):
+            seed = check_random_state(seed).randint(2**31 - 1)
         options = compose_options(self.model, self.options, threshold=self.threshold, progress=self.verbose > 0)
-        config = replace(options, seed=seed)
+        config = replace(options, seed=int(seed))
         if eval_set is None:
             split = self._split(label, seed)
         else:
@@ -142,8 +145,8 @@ class ChurnClassifier(ClassifierMixin, BaseEstimator):
 
     def _table(self, X: Any, *, reset: bool, y: Any = "no_validation") -> tuple[pl.DataFrame, bool]:
         """Return rows as a table, and whether they came as an array of numbers; columns are found by their place."""
-        if is_rows(X):
-            X = table_from(X)
+        if is_customers(X):
+            X = table_of_customers(X, [] if reset else self._names)
         elif not hasattr(X, "columns"):
             X = check_array(X, dtype=None, ensure_all_finite=False, estimator=self, input_name="X")  # type: ignore[arg-type]
         validate_data(self, X, y, reset=reset, skip_check_array=True)
@@ -162,6 +165,8 @@ class ChurnClassifier(ClassifierMixin, BaseEstimator):
     ) -> tuple[pl.DataFrame, np.ndarray, Split]:
         """Return the rows with those for validation below them, the labels of both, and which are which."""
         others, _ = self._table(eval_set[0], reset=False)
+        if not len(others):
+            raise ValueError("eval_set has no rows; leave it out to take a share of X")
         labels = check_labels(eval_set[1], len(others))
         strange = sorted(set(labels.tolist()) - set(self.classes_.tolist()), key=str)
         if strange:

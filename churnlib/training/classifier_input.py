@@ -17,9 +17,18 @@ TARGET = "target"
 """Name of the target in the schema where the labels have none."""
 
 
-def is_rows(X: Any) -> bool:
-    """Whether these are customers as dicts, or a table that polars reads only when asked."""
-    return isinstance(X, pl.LazyFrame) or (isinstance(X, list) and bool(X) and isinstance(X[0], Mapping))
+def is_customers(X: Any) -> bool:
+    """Whether these are what churnlib takes and scikit-learn does not: dicts, or a table read only when asked."""
+    return isinstance(X, pl.LazyFrame | Mapping) or (isinstance(X, list) and bool(X) and isinstance(X[0], Mapping))
+
+
+def table_of_customers(X: Any, names: Sequence[str]) -> pl.DataFrame:
+    """Return customers as a table with these columns first: dicts name theirs, in any order, and leave out gaps."""
+    frame = table_from(X)
+    if isinstance(X, pl.LazyFrame):
+        return frame
+    absent = [pl.lit(None).alias(name) for name in names if name not in frame.columns]
+    return frame.with_columns(absent).select(*names, *(name for name in frame.columns if name not in names))
 
 
 def table_from_array(array: np.ndarray) -> tuple[pl.DataFrame, bool]:
