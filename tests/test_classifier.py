@@ -179,7 +179,7 @@ def test_the_second_class_is_the_one_whose_log_odds_are_decided_on():
 @pytest.mark.parametrize(
     ("labels", "message"),
     [
-        (["a"] * 10, r"needs rows of two or more classes, got \['a'\]"),
+        (["a"] * 10, r"needs rows of two or more classes, got one class: \['a'\]"),
         (["a", None] * 5, r"Input y contains NaN or None \(5 labels are missing\)"),
         ([0.0, np.nan] * 5, "Input y contains NaN"),
         (np.linspace(0, 1, 10), "Unknown label type"),

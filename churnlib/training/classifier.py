@@ -24,7 +24,6 @@ from churnlib.config import TrainConfig
 from churnlib.data.customers import Customers, prepare_labelled
 from churnlib.data.splits import Split, split_each_class
 from churnlib.data.tables import table_from
-from churnlib.decision import decide
 from churnlib.evaluation.metrics import evaluate
 from churnlib.predictor import Predictor, Reading, load
 from churnlib.schema import Kind, Role
@@ -118,12 +117,11 @@ class ChurnClassifier(ClassifierMixin, BaseEstimator):
         labels = check_labels(y, len(frame))
         self.classes_, label = np.unique(labels, return_inverse=True)
         if len(self.classes_) < 2:
-            raise ValueError(f"{type(self).__name__} needs rows of two or more classes, got {self.classes_.tolist()}")
-        seed: Any = self.random_state
-        if not isinstance(seed, Integral):
-            seed = check_random_state(seed).randint(2**31 - 1)
+            found = f"one class: {self.classes_.tolist()}" if len(labels) else "no rows"
+            raise ValueError(f"{type(self).__name__} needs rows of two or more classes, got {found}")
+        seed = self._seed()
         options = compose_options(self.model, self.options, threshold=self.threshold, progress=self.verbose > 0)
-        config = replace(options, seed=int(seed))
+        config = replace(options, seed=seed)
         if eval_set is None:
             split = self._split(label, seed)
         else:
@@ -154,6 +152,11 @@ class ChurnClassifier(ClassifierMixin, BaseEstimator):
         if reset:
             self._names = frame.columns
         return frame.rename(dict(zip(frame.columns, self._names, strict=True))), numeric
+
+    def _seed(self) -> int:
+        if isinstance(self.random_state, Integral):
+            return int(self.random_state)
+        return int(check_random_state(self.random_state).randint(2**31 - 1))
 
     def _split(self, label: np.ndarray, seed: int) -> Split:
         if not 0 < self.validation_fraction < 1:
@@ -196,6 +199,8 @@ class ChurnClassifier(ClassifierMixin, BaseEstimator):
     def predict(self, X: Any) -> np.ndarray:
         """Return the class of each row, ``(n,)``: by the threshold for two classes, else the most probable.
 
+        Where a probability equals the threshold, it is the first class, as in scikit-learn.
+
         Args:
             X: Rows as ``fit`` takes them.
 
@@ -203,7 +208,9 @@ class ChurnClassifier(ClassifierMixin, BaseEstimator):
             RowErrors: If a number or a date cannot be read.
         """
         reading = self._reading(X)
-        return self.classes_[decide(self._exact.probabilities(reading), self._exact.threshold)]
+        probability = self._exact.probabilities(reading)
+        second = probability > self._exact.threshold if probability.ndim == 1 else probability.argmax(axis=1)
+        return self.classes_[second.astype(np.int64)]
 
     def decision_function(self, X: Any) -> np.ndarray:
         """Return calibrated log-odds of the second class, ``(n,)``, or one number per class, ``(n, n_classes)``.

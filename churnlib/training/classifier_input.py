@@ -19,7 +19,9 @@ TARGET = "target"
 
 def is_customers(X: Any) -> bool:
     """Whether these are what churnlib takes and scikit-learn does not: dicts, or a table read only when asked."""
-    return isinstance(X, pl.LazyFrame | Mapping) or (isinstance(X, list) and bool(X) and isinstance(X[0], Mapping))
+    if isinstance(X, list):
+        return bool(X) and isinstance(X[0], Mapping)
+    return isinstance(X, pl.LazyFrame) or (isinstance(X, Mapping) and not hasattr(X, "shape"))  # some sparse ones map
 
 
 def table_of_customers(X: Any, names: Sequence[str]) -> pl.DataFrame:
