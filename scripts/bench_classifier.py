@@ -58,9 +58,8 @@ def theirs(rows: np.ndarray, label: np.ndarray) -> list[float]:
     from sklearn.neural_network import MLPClassifier
 
     warnings.simplefilter("ignore", ConvergenceWarning)
-    return figures(
-        lambda epochs: MLPClassifier((256, 256), max_iter=epochs, batch_size=85, n_iter_no_change=epochs), rows, label
-    )
+    same: dict[str, Any] = {"hidden_layer_sizes": (256, 256), "batch_size": 85}
+    return figures(lambda epochs: MLPClassifier(**same, max_iter=epochs, n_iter_no_change=epochs), rows, label)
 
 
 def figures(make: Callable[[int], Any], rows: np.ndarray, label: np.ndarray) -> list[float]:
