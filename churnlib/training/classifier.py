@@ -296,13 +296,11 @@ class ChurnClassifier(ClassifierMixin, BaseEstimator):
 
 def _train(config: TrainConfig, customers: Customers) -> tuple[Predictor, int]:
     """Return what scores rows, and the epochs that were run."""
-    from churnlib.data.datamodule import ChurnDataModule
-    from churnlib.training.fitting import fit
     from churnlib.training.packing import calibrated
+    from churnlib.training.train import fit_model
 
-    data = ChurnDataModule(customers, batch_size=config.trainer.batch_size, seed=config.seed)
     with isolated():
-        fitted = fit(config, data, Path())
+        fitted = fit_model(config, customers, Path())
     return calibrated(config, customers, fitted.module), fitted.epochs
 
 
