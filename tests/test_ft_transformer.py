@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from churnlib.models.ft_transformer import FTTransformer
+from churnlib.models.module import parameter_groups
 from churnlib.models.network import build_network
 
 N_NUMERIC, CARDINALITIES = 3, [2, 4]
@@ -104,6 +105,20 @@ def test_initial_weights_are_drawn_like_those_of_the_authors_package():
         # The largest of many uniform numbers is near their bound; biases of attention are 0 in both.
         tolerance = 0.3 if parameter.numel() > 15 else 0.8
         assert drawn[name] == pytest.approx(float(parameter.detach().abs().max()), rel=tolerance), name
+
+
+def test_weight_decay_reaches_the_same_parameters_as_in_the_authors_package():
+    reference, network = theirs(2), made(out_features=2, n_blocks=2)
+    copy_weights(reference, network)
+    counts = [
+        [sum(parameter.numel() for parameter in group["params"]) for group in groups]
+        for groups in (parameter_groups(network), reference.make_parameter_groups())
+    ]
+    # Theirs reaches the gain of the last normalisation too, which has a name that their rule does not know.
+    gain = network.norm.weight.numel()
+    assert counts[0] == [counts[1][0] - gain, counts[1][1] + gain]
+    decayed = {id(parameter) for parameter in parameter_groups(network)[0]["params"]}
+    assert not {id(parameter) for parameter in network.tokenizer.parameters()} & decayed
 
 
 # --- tokens ---------------------------------------------------------------------------------------------------------
