@@ -373,6 +373,8 @@ def test_it_stands_behind_transformers():
     for chosen in (columns, columns.set_output(transform="pandas")):
         pipeline = make_pipeline(clone(chosen), tiny()).fit(rows.to_pandas(), labels.to_numpy())
         assert pipeline.predict_proba(rows.to_pandas()).shape == (200, 2)
+    pipeline.set_params(churnclassifier__model__dropout=0.1)
+    assert pipeline[-1].options == {**TINY, "model.dropout": 0.1}
 
 
 def test_it_can_be_calibrated_again():
