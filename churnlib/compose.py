@@ -19,6 +19,7 @@ SCHEMAS: dict[str, dict[str, type]] = {
     "model": {
         "mlp": component_config.MLPConfig,
         "tabnet": component_config.TabNetConfig,
+        "ft_transformer": component_config.FTTransformerConfig,
         "gru": component_config.RecurrentConfig,
         "lstm": component_config.RecurrentConfig,
         "cnn": component_config.CNNConfig,

@@ -19,6 +19,7 @@ from churnlib.models.input_layer import InputLayer
 NETWORKS = {
     "mlp": "churnlib.models.mlp.MLP",
     "tabnet": "churnlib.models.tabnet.TabNet",
+    "ft_transformer": "churnlib.models.ft_transformer.FTTransformer",
     "gru": "churnlib.models.sequence.GRU",
     "lstm": "churnlib.models.sequence.LSTM",
     "cnn": "churnlib.models.sequence.CNN",
