@@ -16,7 +16,12 @@ if TYPE_CHECKING:
 SCHEMAS: dict[str, dict[str, type]] = {
     "": {"train": config.TrainConfig, "score": config.ScoreConfig, "simulate": config.SimulateConfig},
     "data": {"table": config.TableConfig, "reference": config.ReferenceConfig, "simulator": config.SimulatorConfig},
-    "model": {"mlp": component_config.MLPConfig, "tabnet": component_config.TabNetConfig},
+    "model": {
+        "mlp": component_config.MLPConfig,
+        "mlp_plain": component_config.PlainMLPConfig,
+        "realmlp": component_config.RealMLPConfig,
+        "tabnet": component_config.TabNetConfig,
+    },
     "optimizer": {
         "adam": component_config.AdamConfig,
         "adamw": component_config.AdamConfig,
@@ -24,6 +29,7 @@ SCHEMAS: dict[str, dict[str, type]] = {
         "sgd": component_config.SGDConfig,
     },
     "scheduler": {
+        "coslog": component_config.CoslogConfig,
         "cosine": component_config.CosineConfig,
         "onecycle": component_config.OneCycleConfig,
         "plateau": component_config.PlateauConfig,

@@ -16,6 +16,7 @@ from churnlib.config import ColumnConfig, DataConfig, TrainConfig, config_dir, t
 from churnlib.data.preparation import IMPUTE, SCALE
 from churnlib.errors import ConfigError
 from churnlib.models.initialization import ACTIVATIONS
+from churnlib.models.members import MEMBERS
 from churnlib.models.mlp import NORMS, NUMERIC_EMBEDDINGS
 
 CONF = config_dir()
@@ -68,7 +69,10 @@ def test_every_named_class_takes_the_arguments_it_is_given():
     ("group", "name", "target"),
     [
         ("model", "mlp", "churnlib.models.mlp.MLP"),
+        ("model", "mlp_plain", "churnlib.models.mlp.PlainMLP"),
+        ("model", "realmlp", "churnlib.models.realmlp.RealMLP"),
         ("model", "tabnet", "churnlib.models.tabnet.TabNet"),
+        ("scheduler", "coslog", "churnlib.models.schedules.coslog"),
         ("scheduler", "cosine", "churnlib.models.schedules.cosine"),
         ("scheduler", "onecycle", "churnlib.models.schedules.onecycle"),
         ("scheduler", "plateau", "churnlib.models.schedules.plateau"),
@@ -91,7 +95,8 @@ def test_the_configuration_and_the_preparation_know_the_same_names():
 
 def test_the_configuration_and_the_network_know_the_same_names():
     schema = SCHEMAS["model"]["mlp"](**composed().model)
-    for option, names in (("activation", ACTIVATIONS), ("norm", NORMS), ("numeric_embedding", NUMERIC_EMBEDDINGS)):
+    known = {"activation": ACTIVATIONS, "norm": NORMS, "numeric_embedding": NUMERIC_EMBEDDINGS, "members": MEMBERS}
+    for option, names in known.items():
         with pytest.raises(ConfigError, match=f"must be one of {', '.join(names)}, got 'other'"):
             dataclasses.replace(schema, **{option: "other"})
 
@@ -99,7 +104,7 @@ def test_the_configuration_and_the_network_know_the_same_names():
 def test_every_recipe_belongs_to_a_model_and_an_optimizer():
     models = {path.stem for path in CONF.glob("model/*.yaml")}
     optimizers = {path.stem for path in CONF.glob("optimizer/*.yaml")}
-    recipes = {tuple(path.stem.split("_", 1)) for path in CONF.glob("recipe/*.yaml")}
+    recipes = {tuple(path.stem.rsplit("_", 1)) for path in CONF.glob("recipe/*.yaml")}
     assert {model for model, _ in recipes} == models
     assert {optimizer for _, optimizer in recipes} <= optimizers
 

@@ -53,6 +53,8 @@ class MLP(nn.Module):
         n_members: Members, at least 1; None for a single network.
         members: ``"mini"`` (members differ in their inputs' scales and their heads) or ``"full"`` (also in scales
             around every hidden layer).
+        scale_lr: Learning rate of the members' scales on the inputs, as a factor on the optimizer's: there are few of
+            them, and which columns count is what a member has to find out first.
         generator: Source of the initial weights; PyTorch's global one when None. Dropout always draws from the global
             one, as PyTorch's own does.
 
@@ -87,6 +89,7 @@ class MLP(nn.Module):
         n_bins: int = 24,
         n_members: int | None = None,
         members: str = "mini",
+        scale_lr: float = 3.0,
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
@@ -114,6 +117,7 @@ class MLP(nn.Module):
         if n_members is not None:
             signs = self.embedding is None
             self.members = MemberInputs(len(columns), n_members=n_members, groups=columns, signs=signs)
+            self.members.lr_factors = {"weight": scale_lr}
             self.head = MemberHeads(widths[-1], out_features, n_members=n_members, scale=HEAD_SCALE)
         self.reset_parameters(generator)
         if n_members is not None and members == "full":
@@ -157,6 +161,41 @@ class MLP(nn.Module):
         # In half precision, logits of different customers would be equal.
         with torch.autocast(x.device.type, enabled=False):
             return self.head(x.to(self.head.weight.dtype))
+
+
+class PlainMLP(MLP):
+    """The textbook network: hidden layers of linear, normalisation, activation and dropout on the columns as they are.
+
+    Args:
+        in_features: Columns of the input.
+        out_features: Logits per row.
+        hidden_sizes, activation, dropout, norm, generator: As in :class:`MLP`.
+
+    Shape:
+        ``(batch, in_features)`` float32 -> ``(batch, out_features)``, float32 under autocast too.
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int = 1,
+        *,
+        hidden_sizes: Sequence[int] = (256, 256),
+        activation: str = "relu",
+        dropout: float = 0.3,
+        norm: str | None = "batch",
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__(
+            in_features,
+            out_features,
+            hidden_sizes=hidden_sizes,
+            activation=activation,
+            dropout=dropout,
+            norm=norm,
+            numeric_embedding=None,
+            generator=generator,
+        )
 
 
 class _Block(nn.Module):

@@ -20,6 +20,7 @@ from churnlib.models.members import combine
 
 NETWORKS = {
     "mlp": "churnlib.models.mlp.MLP",
+    "mlp_plain": "churnlib.models.mlp.PlainMLP",
     "realmlp": "churnlib.models.realmlp.RealMLP",
     "tabnet": "churnlib.models.tabnet.TabNet",
 }
