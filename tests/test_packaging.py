@@ -125,7 +125,7 @@ def test_two_commands_do_all_the_set_up(readme, checkout):
     setup = [line for block in blocks(readme, "bash") for line in block.splitlines() if "pip install" in line]
     assert len(setup) == 2
     assert setup[0].endswith("&& python train.py -m model=mlp,tabnet")
-    assert setup[1].endswith("&& python -m pytest")
+    assert setup[1].endswith("&& python -m pytest -n auto --dist loadfile")
     pattern = re.search(r"grep -m 1 -E '(.*?)' README.md", (checkout / ".ci" / "run").read_text(encoding="utf-8"))
     assert pattern
     assert [line for line in readme.splitlines() if re.search(pattern[1], line)] == setup[1:]
