@@ -68,7 +68,12 @@ def xgboost(x: Sides, y: Sides, seed: int, *, patience: int = 50, **options: Any
     import xgboost as xgb
 
     model = xgb.XGBClassifier(
-        n_estimators=1_000, n_jobs=1, random_state=seed, early_stopping_rounds=patience, eval_metric="logloss", **options
+        n_estimators=1_000,
+        n_jobs=1,
+        random_state=seed,
+        early_stopping_rounds=patience,
+        eval_metric="logloss",
+        **options,
     )
     return model.fit(x["train"], y["train"], eval_set=[(x["validation"], y["validation"])], verbose=False)
 

@@ -73,5 +73,5 @@ def test_a_resumed_run_goes_on_where_it_stood(tmp_path):
             trainer.should_stop = trainer.current_epoch == 2
 
     fitted(FlatCosine(), Stop(), ModelCheckpoint(dirpath=tmp_path, save_last=True))
-    fitted(FlatCosine(), resumed, ckpt_path=tmp_path / "last.ckpt")
+    fitted(FlatCosine(), resumed, ModelCheckpoint(dirpath=tmp_path), ckpt_path=tmp_path / "last.ckpt")
     torch.testing.assert_close(torch.tensor(resumed.seen), torch.tensor(whole.seen[12:]))

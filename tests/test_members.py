@@ -194,7 +194,7 @@ def test_a_trunk_without_linear_layers_cannot_be_full():
     def trunk(in_features: int, out_features: int, **sizes) -> nn.Module:
         return nn.Identity()
 
-    with pytest.raises(ValueError, match="Identity has no torch.nn.Linear inside"):
+    with pytest.raises(ValueError, match=r"Identity has no torch\.nn\.Linear inside"):
         Members(5, trunk=trunk, members="full")
 
 

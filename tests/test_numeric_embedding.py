@@ -115,7 +115,7 @@ def test_impossible_arguments_are_refused(cls, arguments: dict, message: str) ->
         cls(**{"n_features": 2, **arguments})
 
 
-# --- bins at quantiles, and the package of the embeddings' authors -----------------------------------------------------
+# --- bins at quantiles, and the package of the embeddings' authors ---------------------------------------------------
 
 
 def counts_and_amounts(n: int = 400) -> torch.Tensor:

@@ -18,7 +18,7 @@ else their combination (:func:`combine`).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -66,6 +66,8 @@ class MemberInputs(nn.Module):
     Shape:
         ``(batch, in_features)`` -> ``(batch * k, in_features)``
     """
+
+    lr_factors: Mapping[str, float]
 
     def __init__(
         self,
@@ -153,6 +155,8 @@ class LinearBatchEnsemble(nn.Module):
     Shape:
         ``(batch * k, in_features)`` -> ``(batch * k, out_features)``
     """
+
+    input_scale: nn.Parameter | None
 
     def __init__(self, linear: nn.Linear, *, n_members: int, scale_inputs: bool = True) -> None:
         super().__init__()

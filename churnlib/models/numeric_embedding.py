@@ -10,6 +10,7 @@ Shape letters in the comments: B rows, F columns, K frequencies or bins, C curve
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
@@ -36,6 +37,8 @@ class PeriodicEmbedding(nn.Module):
     Shape:
         ``(B, F)`` floating -> ``(B, F * embedding_dim)``: first the ``F`` values, then the curves, column by column.
     """
+
+    lr_factors: Mapping[str, float]
 
     def __init__(
         self,
