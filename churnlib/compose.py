@@ -21,6 +21,7 @@ SCHEMAS: dict[str, dict[str, type]] = {
         "mlp_plain": component_config.PlainMLPConfig,
         "realmlp": component_config.RealMLPConfig,
         "tabnet": component_config.TabNetConfig,
+        "ft_transformer": component_config.FTTransformerConfig,
     },
     "optimizer": {
         "adam": component_config.AdamConfig,

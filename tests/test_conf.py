@@ -72,6 +72,7 @@ def test_every_named_class_takes_the_arguments_it_is_given():
         ("model", "mlp_plain", "churnlib.models.mlp.PlainMLP"),
         ("model", "realmlp", "churnlib.models.realmlp.RealMLP"),
         ("model", "tabnet", "churnlib.models.tabnet.TabNet"),
+        ("model", "ft_transformer", "churnlib.models.ft_transformer.FTTransformer"),
         ("scheduler", "coslog", "churnlib.models.schedules.coslog"),
         ("scheduler", "cosine", "churnlib.models.schedules.cosine"),
         ("scheduler", "onecycle", "churnlib.models.schedules.onecycle"),

@@ -143,8 +143,10 @@ def test_the_readme_names_every_option_of_every_group(readme, checkout):
 def test_the_readmes_examples_run(readme, empty_folder, capsys):
     words = ["data.n_customers=500", "trainer=debug", "trainer.progress=false", "model=tabnet"]
     assert cli.main(["train", *words]) == 0
-    (example,) = blocks(readme, "python")
-    exec(compile(example, "README.md", "exec"), {})
+    examples = blocks(readme, "python")
+    assert examples
+    for example in examples:
+        exec(compile(example, "README.md", "exec"), {})
     assert "churn_probability" in capsys.readouterr().out
 
     (customer,) = re.findall(r"-d '({.*?})'", readme, re.DOTALL)

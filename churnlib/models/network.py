@@ -23,6 +23,7 @@ NETWORKS = {
     "mlp_plain": "churnlib.models.mlp.PlainMLP",
     "realmlp": "churnlib.models.realmlp.RealMLP",
     "tabnet": "churnlib.models.tabnet.TabNet",
+    "ft_transformer": "churnlib.models.ft_transformer.FTTransformer",
 }
 """Short names of the networks that come with churnlib."""
 

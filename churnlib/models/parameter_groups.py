@@ -13,7 +13,8 @@ def parameter_groups(network: nn.Module) -> list[dict[str, Any]]:
 
     Matrices are kept small by weight decay; biases and vectors of scales, which it would only distort, are not. A
     module of the network may name some of its own parameters in an attribute ``lr_factors``, a mapping from a
-    parameter's name to a factor on the learning rate (RealMLP: 6 for its front scales, 0.1 for biases). A fused
+    parameter's name to a factor on the learning rate (RealMLP: 6 for its front scales, 0.1 for biases), and in an
+    attribute ``undecayed`` matrices that are no weights of a layer (FT-Transformer's tokens). A fused
     optimizer makes one call per group, so there is no group per parameter.
 
     Returns:
@@ -22,11 +23,11 @@ def parameter_groups(network: nn.Module) -> list[dict[str, Any]]:
     found: dict[tuple[float, bool], list[nn.Parameter]] = {}
     seen: set[nn.Parameter] = set()
     for module in network.modules():
-        factors = getattr(module, "lr_factors", {})
+        factors, undecayed = getattr(module, "lr_factors", {}), getattr(module, "undecayed", ())
         for name, parameter in module.named_parameters(recurse=False):
             if parameter.requires_grad and parameter not in seen:
                 seen.add(parameter)
-                decays = parameter.ndim >= 2 and name != "bias"
+                decays = parameter.ndim >= 2 and name != "bias" and name not in undecayed
                 found.setdefault((factors.get(name, 1.0), decays), []).append(parameter)
     return [
         {"params": params, "lr_factor": factor, **({} if decays else {"weight_decay": 0.0})}
