@@ -22,6 +22,9 @@ SCHEMAS: dict[str, dict[str, type]] = {
         "realmlp": component_config.RealMLPConfig,
         "tabnet": component_config.TabNetConfig,
         "ft_transformer": component_config.FTTransformerConfig,
+        "gru": component_config.RecurrentConfig,
+        "lstm": component_config.RecurrentConfig,
+        "cnn": component_config.CNNConfig,
     },
     "optimizer": {
         "adam": component_config.AdamConfig,

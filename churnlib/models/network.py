@@ -24,6 +24,9 @@ NETWORKS = {
     "realmlp": "churnlib.models.realmlp.RealMLP",
     "tabnet": "churnlib.models.tabnet.TabNet",
     "ft_transformer": "churnlib.models.ft_transformer.FTTransformer",
+    "gru": "churnlib.models.sequence.GRU",
+    "lstm": "churnlib.models.sequence.LSTM",
+    "cnn": "churnlib.models.sequence.CNN",
 }
 """Short names of the networks that come with churnlib."""
 
@@ -118,9 +121,10 @@ def build_network(
 ) -> ChurnNetwork:
     """Build a network with fresh weights.
 
-    The body gets, of ``in_features``, ``out_features``, ``n_numeric`` (the first columns, scaled numbers) and
-    ``groups`` (raw column of each input), those that its constructor asks for. An argument that is itself a mapping
-    with ``_target_`` reaches it as a function from these sizes to that network
+    The body gets, of ``in_features``, ``out_features``, ``n_numeric`` (the first columns, scaled numbers),
+    ``groups`` (raw column of each input) and ``sequences`` (for each sequence the columns of its steps and of their
+    masks), those that its constructor asks for. An argument that is
+    itself a mapping with ``_target_`` reaches it as a function from these sizes to that network
     (:class:`~churnlib.models.members.Members` has such a one).
 
     Args:
@@ -133,13 +137,16 @@ def build_network(
     Raises:
         ValueError: If the class is not trusted, cannot be imported, or refuses its arguments.
     """
-    inputs = InputLayer(**input_spec)
+    cls = _locate(spec["_target_"], trust)
+    accepted = inspect.signature(cls).parameters
+    inputs = InputLayer(**input_spec, masks="sequences" in accepted)
     out_features = 1 if n_classes == 2 else n_classes
     sizes = {
         "in_features": inputs.out_features,
         "out_features": out_features,
         "n_numeric": inputs.n_numeric,
         "groups": inputs.groups,
+        "sequences": inputs.sequences,
     }
     body = _body(spec, trust)(**sizes)
     return ChurnNetwork(inputs, body, offset=[0.0] * out_features if offset is None else offset)
