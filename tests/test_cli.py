@@ -72,9 +72,15 @@ MISTAKES = [
     ("output_dir=[a]", "output_dir must be text"),
     ("seed=null", "seed must have a value, got null"),
     ("seed=1,2", "add -m to run each of them"),
-    ("model=null", "there is no model=null (choose from cnn, ft_transformer, gru, lstm, mlp, mlp_plain, realmlp, tabnet)"),
-    ("model=[mlp]", "there is no model=[mlp] (choose from cnn, ft_transformer, gru, lstm, mlp, mlp_plain, realmlp, tabnet)"),
-    ("model", "expected key=value, got 'model'; write for example model=ft_transformer"),
+    (
+        "model=null",
+        "there is no model=null (choose from cnn, ft_transformer, gru, lstm, mlp, mlp_plain, realmlp, tabnet)",
+    ),
+    (
+        "model=[mlp]",
+        "there is no model=[mlp] (choose from cnn, ft_transformer, gru, lstm, mlp, mlp_plain, realmlp, tabnet)",
+    ),
+    ("model", "expected key=value, got 'model'; write for example model=cnn"),
     ("=3", "cannot read the key of '=3'"),
     ("mein schlüssel=3", "cannot read the key"),
     ("data.target=left (y)", "quote it twice, \"data.target='left (y)'\""),
