@@ -16,6 +16,7 @@ from churnlib.config import ColumnConfig, DataConfig, TrainConfig, config_dir, t
 from churnlib.data.preparation import IMPUTE, SCALE
 from churnlib.errors import ConfigError
 from churnlib.models.initialization import ACTIVATIONS
+from churnlib.models.members import MEMBERS
 from churnlib.models.mlp import NORMS, NUMERIC_EMBEDDINGS
 
 CONF = config_dir()
@@ -68,11 +69,14 @@ def test_every_named_class_takes_the_arguments_it_is_given():
     ("group", "name", "target"),
     [
         ("model", "mlp", "churnlib.models.mlp.MLP"),
+        ("model", "mlp_plain", "churnlib.models.mlp.PlainMLP"),
+        ("model", "realmlp", "churnlib.models.realmlp.RealMLP"),
         ("model", "tabnet", "churnlib.models.tabnet.TabNet"),
         ("model", "ft_transformer", "churnlib.models.ft_transformer.FTTransformer"),
         ("model", "gru", "churnlib.models.sequence.GRU"),
         ("model", "lstm", "churnlib.models.sequence.LSTM"),
         ("model", "cnn", "churnlib.models.sequence.CNN"),
+        ("scheduler", "coslog", "churnlib.models.schedules.coslog"),
         ("scheduler", "cosine", "churnlib.models.schedules.cosine"),
         ("scheduler", "onecycle", "churnlib.models.schedules.onecycle"),
         ("scheduler", "plateau", "churnlib.models.schedules.plateau"),
@@ -95,7 +99,8 @@ def test_the_configuration_and_the_preparation_know_the_same_names():
 
 def test_the_configuration_and_the_network_know_the_same_names():
     schema = SCHEMAS["model"]["mlp"](**composed().model)
-    for option, names in (("activation", ACTIVATIONS), ("norm", NORMS), ("numeric_embedding", NUMERIC_EMBEDDINGS)):
+    known = {"activation": ACTIVATIONS, "norm": NORMS, "numeric_embedding": NUMERIC_EMBEDDINGS, "members": MEMBERS}
+    for option, names in known.items():
         with pytest.raises(ConfigError, match=f"must be one of {', '.join(names)}, got 'other'"):
             dataclasses.replace(schema, **{option: "other"})
 
