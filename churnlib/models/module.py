@@ -131,6 +131,7 @@ class ChurnModule(L.LightningModule):
         assert self.network is not None
         numeric, codes, label = batch
         logits, penalty = self.network.forward_with_penalty(numeric, codes)
+        label = label.repeat_interleave(len(logits) // len(label))  # of members, each is trained on its own
         loss = classification_loss(logits, label, self.class_weights)  # type: ignore[arg-type]
         self.train_loss.update(loss.detach(), len(label))
         return loss + penalty

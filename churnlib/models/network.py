@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from churnlib.models.input_layer import InputLayer
+from churnlib.models.members import combine
 
 NETWORKS = {"mlp": "churnlib.models.mlp.MLP", "tabnet": "churnlib.models.tabnet.TabNet"}
 """Short names of the networks that come with churnlib."""
@@ -28,7 +29,8 @@ class ChurnNetwork(nn.Module):
 
     Args:
         inputs: The input layer.
-        body: A module from ``(batch, in_features)`` float32 to ``(batch, out_features)``.
+        body: A module from ``(batch, in_features)`` float32 to ``(batch, out_features)``, or to
+            ``(batch, k, out_features)`` if it has members (:mod:`churnlib.models.members`).
         offset: ``(out_features,)`` subtracted from the logits outside training: undoes what class weights in the loss
             do to the probabilities (log of the weight).
 
@@ -43,17 +45,28 @@ class ChurnNetwork(nn.Module):
         self.register_buffer("offset", torch.tensor(list(offset), dtype=torch.float32))
 
     def forward(self, numeric: Tensor, codes: Tensor) -> Tensor:
-        """Return the logits."""
+        """Return the logits; of members the logits of their mean probability."""
         logits = self.body(self.inputs(numeric, codes)).float()
-        return _squeeze(logits if self.training else logits - self.offset)
+        if not self.training:
+            logits = logits - self.offset
+        return _squeeze(combine(logits) if logits.ndim == 3 else logits)
 
     def forward_with_penalty(self, numeric: Tensor, codes: Tensor) -> tuple[Tensor, Tensor | float]:
-        """Return the logits and what the body adds to the loss (TabNet's sparsity), 0 for most."""
+        """Return the logits that training reads, and what the body adds to the loss (TabNet's sparsity), 0 for most.
+
+        Members are trained each on its own: with ``k`` of them the logits are those of ``batch * k`` rows, the members
+        of row 0 first, to be compared with ``label.repeat_interleave(k)``. Any mean over these rows is then the mean
+        of the members' losses (and not the loss of their mean, with which they would grow alike).
+        """
         x = self.inputs(numeric, codes)
         if not hasattr(self.body, "forward_with_penalty"):
-            return _squeeze(self.body(x).float()), 0.0
+            return _squeeze(_flatten_members(self.body(x).float())), 0.0
         logits, penalty = self.body.forward_with_penalty(x)  # type: ignore[operator]
-        return _squeeze(logits.float()), penalty
+        return _squeeze(_flatten_members(logits.float())), penalty
+
+
+def _flatten_members(logits: Tensor) -> Tensor:
+    return logits.flatten(0, 1) if logits.ndim == 3 else logits
 
 
 def _squeeze(logits: Tensor) -> Tensor:
