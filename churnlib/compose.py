@@ -17,6 +17,7 @@ SCHEMAS: dict[str, dict[str, type]] = {
     "": {"train": config.TrainConfig, "score": config.ScoreConfig, "simulate": config.SimulateConfig},
     "data": {"table": config.TableConfig, "reference": config.ReferenceConfig, "simulator": config.SimulatorConfig},
     "model": {"mlp": component_config.MLPConfig, "tabnet": component_config.TabNetConfig},
+    "pretrain": {"masked": config.PretrainConfig},
     "optimizer": {
         "adam": component_config.AdamConfig,
         "adamw": component_config.AdamConfig,

@@ -81,7 +81,7 @@ class FeatureTransformer(nn.Module):
         self, in_features: int, width: int, *, n_shared: int, n_independent: int, norm: Callable[[int], nn.Module]
     ) -> None:
         super().__init__()
-        self.weights = _glu_weights(in_features, width, range(n_shared, n_shared + n_independent))
+        self.weights = glu_weights(in_features, width, range(n_shared, n_shared + n_independent))
         self.norms = nn.ModuleList(norm(2 * width) for _ in range(n_shared + n_independent))
 
     def forward(self, x: Tensor, shared: Sequence[Tensor]) -> Tensor:
@@ -208,9 +208,11 @@ class TabNet(nn.Module):
         self.n_d, self.n_a, self.n_steps = n_d, n_a, n_steps
         self.gamma, self.epsilon, self.lambda_sparse = gamma, epsilon, lambda_sparse
         self.attention_scale = attention_scale
+        self.virtual_batch_size, self.momentum = virtual_batch_size, momentum
         self.n_members = n_members
         groups = range(in_features) if groups is None else groups
         self.n_groups = _count_groups(groups, in_features)
+        self.input_groups = list(groups)
         self.embedding = _make_embedding(
             numeric_embedding,
             n_numeric,
@@ -238,7 +240,7 @@ class TabNet(nn.Module):
 
         self.input_norm = GhostBatchNorm(n_features, virtual_batch_size=None, momentum=momentum)
         self.member_scale = None if n_members == 1 else nn.Parameter(torch.empty(n_features, n_members, 1))
-        self.shared = _glu_weights(n_features, n_d + n_a, range(n_shared))
+        self.shared = glu_weights(n_features, n_d + n_a, range(n_shared))
         self.initial = transformer()
         self.attentions = nn.ModuleList(
             AttentiveTransformer(n_a, self.n_groups, mask=mask, norm=norm) for _ in range(n_steps)
@@ -387,8 +389,8 @@ def _make_embedding(
     )
 
 
-def _glu_weights(in_features: int, width: int, layers: range) -> nn.ParameterList:
-    """Weights (2H, D) for the first layer of a transformer and (2H, H) for the others, still to be drawn."""
+def glu_weights(in_features: int, width: int, layers: range) -> nn.ParameterList:
+    """Makes weights (2H, D) for the first layer of a transformer and (2H, H) for the others, still to be drawn."""
     return nn.ParameterList(
         nn.Parameter(torch.empty(2 * width, in_features if layer == 0 else width)) for layer in layers
     )

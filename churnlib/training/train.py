@@ -19,6 +19,7 @@ from churnlib.training import display
 from churnlib.training.results import baseline_metrics, limit_metrics, side_metrics, write_predictions
 from churnlib.training.run_folder import RunFolder
 from churnlib.training.tables import load_table
+from churnlib.training.unlabelled import pretraining_rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +51,7 @@ def train(config: TrainConfig, *, folder: RunFolder, console: Console | None = N
     started = time.perf_counter()
     customers = read_customers(config)
     check_options(config, customers)
+    unlabelled = pretraining_rows(config, customers)
     display.show_customers(console, customers, name=config.data.name)
     path = folder.create(config)
 
@@ -59,7 +61,7 @@ def train(config: TrainConfig, *, folder: RunFolder, console: Console | None = N
     from churnlib.training.packing import model_name, pack
 
     data = ChurnDataModule(customers, batch_size=config.trainer.batch_size, seed=config.seed)
-    fitted = fit(config, data, path)
+    fitted = fit(config, data, path, unlabelled=unlabelled)
     # Only a run that goes on finds a bundle here: its own, of fewer epochs.
     shutil.rmtree(path / "bundle", ignore_errors=True)
     predictor = pack(config, customers, fitted.module, path / "bundle")
