@@ -23,6 +23,7 @@ import polars as pl
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+
 def main(words: list[str]) -> int:
     """Run what the words choose and print a line for each table and share."""
     options = {"tables": "mlc,simulator", "shares": "0.05,0.1,1", "seeds": "0,1,2,3,4"}
@@ -42,7 +43,9 @@ def main(words: list[str]) -> int:
             without, with_ = (statistics.mean(one) for one in zip(*pairs, strict=True))
             gains = [after - before for before, after in pairs]
             error = statistics.stdev(gains) / len(gains) ** 0.5 if len(gains) > 1 else float("nan")
-            print(f"{table:<10} {float(share):>6.0%} {without:>8.4f} {with_:>8.4f} {with_ - without:>+11.4f} {error:>15.4f}")
+            print(
+                f"{table:<10} {float(share):>6.0%} {without:>8.4f} {with_:>8.4f} {with_ - without:>+11.4f} {error:>15.4f}"
+            )
     return 0
 
 
@@ -78,7 +81,11 @@ def write_tables(table: str, share: float, seed: int, labelled: Path, unlabelled
         rest.write_parquet(unlabelled)
     words = ["data=table", f"data.target={data.target}", "split.by=column", "split.column=bench_side"]
     words += [f"data.positive='{data.positive}'"] if data.positive is not None else []
-    return [*words, *([f"data.id={data.id}"] if data.id else []), *([f"data.drop=[{','.join(data.drop)}]"] if data.drop else [])]
+    return [
+        *words,
+        *([f"data.id={data.id}"] if data.id else []),
+        *([f"data.drop=[{','.join(data.drop)}]"] if data.drop else []),
+    ]
 
 
 def run(words: list[str], folder: Path) -> float:

@@ -14,7 +14,7 @@ from churnlib.models.tabnet import TabNet
 
 pytest.importorskip("pytorch_tabnet", reason="pytorch-tabnet is not installed")
 sys.path.insert(0, str(ROOT / "scripts"))
-from peer_tabnet import build_peer  # noqa: E402  # pyright: ignore[reportMissingImports]
+from peer_tabnet import build_peer  # pyright: ignore[reportMissingImports]
 
 CASES = [
     {},

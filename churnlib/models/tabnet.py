@@ -370,7 +370,9 @@ class TabNet(nn.Module):
             total = self.dropout(total).to(self.head.dtype)
             if self.n_members == 1:
                 return total.T @ self.head.T
-            members = total.unflatten(1, (self.n_members, total.shape[1] // self.n_members)).movedim(0, 2)  # (M, B, n_d)
+            members = total.unflatten(1, (self.n_members, total.shape[1] // self.n_members)).movedim(
+                0, 2
+            )  # (M, B, n_d)
             return (members @ self.head.mT).transpose(0, 1)
 
 
