@@ -16,7 +16,11 @@ if TYPE_CHECKING:
 SCHEMAS: dict[str, dict[str, type]] = {
     "": {"train": config.TrainConfig, "score": config.ScoreConfig, "simulate": config.SimulateConfig},
     "data": {"table": config.TableConfig, "reference": config.ReferenceConfig, "simulator": config.SimulatorConfig},
-    "model": {"mlp": component_config.MLPConfig, "tabnet": component_config.TabNetConfig},
+    "model": {
+        "mlp": component_config.MLPConfig,
+        "tabnet": component_config.TabNetConfig,
+        "ft_transformer": component_config.FTTransformerConfig,
+    },
     "pretrain": {"masked": config.PretrainConfig},
     "optimizer": {
         "adam": component_config.AdamConfig,

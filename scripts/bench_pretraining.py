@@ -43,9 +43,8 @@ def main(words: list[str]) -> int:
             without, with_ = (statistics.mean(one) for one in zip(*pairs, strict=True))
             gains = [after - before for before, after in pairs]
             error = statistics.stdev(gains) / len(gains) ** 0.5 if len(gains) > 1 else float("nan")
-            print(
-                f"{table:<10} {float(share):>6.0%} {without:>8.4f} {with_:>8.4f} {with_ - without:>+11.4f} {error:>15.4f}"
-            )
+            figures = f"{without:>8.4f} {with_:>8.4f} {with_ - without:>+11.4f} {error:>15.4f}"
+            print(f"{table:<10} {float(share):>6.0%} {figures}", flush=True)
     return 0
 
 

@@ -27,6 +27,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -82,9 +83,8 @@ def peer_step(network: TabNet, *, plain: bool = False) -> Step:
     """Return a function that does the same step with the package's network, started from our weights."""
     peer = build_peer(network).to(network.head.device)
     if network.head.dtype == torch.float64:
-        peer = peer.double()
-        matrix = peer.tabnet.encoder.group_attention_matrix  # type: ignore[union-attr]
-        matrix.data = matrix.data.double()  # no parameter of the package, so it stays behind
+        encoder: Any = peer.double().tabnet.encoder  # type: ignore[union-attr]
+        encoder.group_attention_matrix = encoder.group_attention_matrix.double()  # no parameter, so it stays behind
     optimizer: torch.optim.Optimizer = torch.optim.Adam(peer.parameters(), lr=0.02)
     optimizer = torch.optim.SGD(peer.parameters(), lr=0.01) if plain else optimizer
 

@@ -4,8 +4,10 @@
     python scripts/bench_tabnet_quality.py --tables mlc --seeds 0 1
 
 The same customers train, stop and test both: pytorch-tabnet reads numbers with their gaps filled and categories as
-codes with embeddings (its ``cat_idxs``), and stops early on the ROC AUC of the validation rows. Its hyper-parameters are
-its defaults but for the patience: with its 10 epochs some fits stop right after the start. Ours: ``python scripts/bench_quality.py models=tabnet tables=telco,mlc``.
+codes with embeddings (its ``cat_idxs``), and stops early on the ROC AUC of the validation rows. Its hyper-parameters
+are its defaults but for the patience: with its 10 epochs some fits stop right after the start. Ours:
+
+    python scripts/bench_quality.py models=tabnet tables=telco,mlc
 """
 
 from __future__ import annotations

@@ -70,6 +70,7 @@ def test_every_named_class_takes_the_arguments_it_is_given():
     [
         ("model", "mlp", "churnlib.models.mlp.MLP"),
         ("model", "tabnet", "churnlib.models.tabnet.TabNet"),
+        ("model", "ft_transformer", "churnlib.models.ft_transformer.FTTransformer"),
         ("scheduler", "cosine", "churnlib.models.schedules.cosine"),
         ("scheduler", "onecycle", "churnlib.models.schedules.onecycle"),
         ("scheduler", "plateau", "churnlib.models.schedules.plateau"),
