@@ -277,8 +277,8 @@ class TrainerConfig:
 class PretrainConfig:
     """Training without labels, before the labels are read (``pretrain=on``; TabNet only)."""
 
-    epochs: int
-    """Passes over the rows; 0 for none."""
+    passes: int
+    """Epochs over the rows; 0 for none."""
     mask_share: float
     """Share of the columns of a row that are hidden and guessed, in (0, 1)."""
     lr: float
@@ -291,11 +291,11 @@ class PretrainConfig:
     """Delimiter of a CSV file; detected from the header when left out."""
 
     def __post_init__(self) -> None:
-        check_range("pretrain.epochs", self.epochs, low=0)
+        check_range("pretrain.passes", self.passes, low=0)
         check_range("pretrain.mask_share", self.mask_share, low=0, high=1, open_low=True, open_high=True)
         check_range("pretrain.lr", self.lr, low=0, open_low=True)
         check_range("pretrain.batch_size", self.batch_size, low=1)
-        if self.path is not None and self.epochs == 0:
+        if self.path is not None and self.passes == 0:
             raise ConfigError(f"pretrain.path={self.path} is only read when there is pretraining; add pretrain=on")
 
 
@@ -340,8 +340,8 @@ class TrainConfig:
     """``_target_`` and the arguments of a torch optimizer."""
     scheduler: Any = None
     """``_target_`` and the arguments of a learning rate schedule; null for a constant rate."""
-    pretrain: PretrainConfig
     trainer: TrainerConfig
+    pretrain: PretrainConfig
     callbacks: dict[str, Any]
     """By a name of your choice: ``_target_`` and arguments of a Lightning callback, or null to leave one out."""
     logger: Any = None

@@ -219,7 +219,7 @@ def test_the_papers_network_has_nothing_beyond_the_paper():
 def test_rows_to_pretrain_on_need_pretraining():
     with pytest.raises(ConfigError, match=r"pretrain.path=more.csv is only read .* add pretrain=on"):
         composed("pretrain.path=more.csv")
-    assert composed("pretrain=on", "pretrain.path=more.csv").pretrain.epochs > 0
+    assert composed("pretrain=on", "pretrain.path=more.csv").pretrain.passes > 0
 
 
 def test_corrections_of_columns_get_their_type():

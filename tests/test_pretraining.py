@@ -19,7 +19,7 @@ from churnlib.training.unlabelled import pretraining_rows
 
 SMALL = [
     "model=tabnet", "model.n_d=4", "model.n_a=4", "model.n_steps=2", "model.n_members=2", "trainer.progress=false",
-    "logger=none", "trainer.accelerator=cpu", "scheduler=none", "pretrain.epochs=2",
+    "logger=none", "trainer.accelerator=cpu", "scheduler=none", "pretrain.passes=2",
 ]  # fmt: skip
 
 
@@ -69,7 +69,7 @@ def test_the_network_learns_to_guess_a_column_from_its_copy():
 def test_pretraining_changes_the_start_of_training_and_repeats_exactly(tmp_path):
     words = [*words_for(tmp_path), "trainer.max_epochs=1"]
     runs = {}
-    for name, more in {"a": [], "b": [], "without": ["pretrain.epochs=0"]}.items():
+    for name, more in {"a": [], "b": [], "without": ["pretrain.passes=0"]}.items():
         run(tmp_path / name, [*words, *more])
         runs[name] = load(tmp_path / name / "bundle").version
     assert runs["a"] == runs["b"] != runs["without"]
@@ -122,7 +122,7 @@ def test_what_cannot_be_pretrained_is_refused_before_anything_is_written(tmp_pat
 
 
 def test_the_masks_of_a_trained_model_name_its_columns(tmp_path):
-    run(tmp_path / "run", [*words_for(tmp_path), "trainer.max_epochs=1", "pretrain.epochs=0"])
+    run(tmp_path / "run", [*words_for(tmp_path), "trainer.max_epochs=1", "pretrain.passes=0"])
     predictor = load(tmp_path / "run" / "bundle")
     masks = predictor.masks(made_customers(10))
     assert masks.columns == predictor.bundle.preparation.feature_names

@@ -283,7 +283,7 @@ class TabNet(nn.Module):
         when each step looks at one column, ``log(K)`` at most (paper, section 3.3).
         """
         masks, decisions = self.decide(x)
-        total = sum(negative_entropy(mask, self.epsilon) for mask in masks)
+        total = torch.stack([negative_entropy(mask, self.epsilon) for mask in masks]).sum()
         return self._logits(decisions), total * (-self.lambda_sparse / (self.n_steps * masks[0].shape[1]))
 
     @torch.no_grad()

@@ -73,7 +73,7 @@ def pretrain(network: ChurnNetwork, rows: Encoded, config: TrainConfig) -> list[
     batches = IndexBatches(tensors, batch_size=options.batch_size, shuffle=True, seed=config.seed)
     module = PretrainingModule(network, options, seed=config.seed)
     trainer = L.Trainer(
-        max_epochs=options.epochs,
+        max_epochs=options.passes,
         accelerator=config.trainer.accelerator,
         devices=1,
         gradient_clip_val=config.trainer.gradient_clip_val,

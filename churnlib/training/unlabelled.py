@@ -29,7 +29,7 @@ def pretraining_rows(config: TrainConfig, customers: Customers) -> Encoded | Non
     Raises:
         ChurnlibError: If the model cannot be pretrained, or the table of unlabelled customers cannot be read.
     """
-    if config.pretrain.epochs == 0:
+    if config.pretrain.passes == 0:
         return None
     if config.model["_target_"] != TABNET:
         raise ConfigError(f"pretrain=on is for TabNet, but the model is {config.model['_target_']}; take model=tabnet")
