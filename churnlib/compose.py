@@ -20,6 +20,9 @@ SCHEMAS: dict[str, dict[str, type]] = {
         "mlp": component_config.MLPConfig,
         "tabnet": component_config.TabNetConfig,
         "ft_transformer": component_config.FTTransformerConfig,
+        "gru": component_config.RecurrentConfig,
+        "lstm": component_config.RecurrentConfig,
+        "cnn": component_config.CNNConfig,
     },
     "pretrain": {"masked": config.PretrainConfig},
     "optimizer": {
