@@ -130,6 +130,18 @@ class TabNetConfig:
     """Probability of dropping an input feature of a row, in [0, 1)."""
     attention_scale: float
     """Initial scale of the attention's normalisation; small starts with even masks."""
+    numeric_embedding: str | None
+    """periodic or piecewise: each number becomes several features with one attention; null for itself alone."""
+    embedding_dim: int
+    """Features that each number becomes, itself included."""
+    n_frequencies: int
+    """Cosines per number, of the periodic embedding."""
+    frequency_scale: float
+    """Size of the initial frequencies, of the periodic embedding."""
+    n_bins: int
+    """Bins per number, of the piecewise embedding."""
+    n_members: int
+    """Networks that share all matrices but the last, trained in one pass; the mean of their probabilities counts."""
 
     def __post_init__(self) -> None:
         for name in ("n_d", "n_a", "n_steps"):
@@ -142,6 +154,11 @@ class TabNetConfig:
         check_choice("model.mask", self.mask, ("sparsemax", "entmax"))
         for name in ("dropout", "input_dropout"):
             check_range(f"model.{name}", getattr(self, name), low=0, high=1, open_high=True)
+        check_choice("model.numeric_embedding", self.numeric_embedding, ("periodic", "piecewise"))
+        check_range("model.embedding_dim", self.embedding_dim, low=2)
+        for name in ("n_frequencies", "n_bins", "n_members"):
+            check_range(f"model.{name}", getattr(self, name), low=1)
+        check_range("model.frequency_scale", self.frequency_scale, low=0, open_low=True)
 
 
 @dataclass(kw_only=True)

@@ -26,6 +26,7 @@ SCHEMAS: dict[str, dict[str, type]] = {
         "lstm": component_config.RecurrentConfig,
         "cnn": component_config.CNNConfig,
     },
+    "pretrain": {"masked": config.PretrainConfig},
     "optimizer": {
         "adam": component_config.AdamConfig,
         "adamw": component_config.AdamConfig,
