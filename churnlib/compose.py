@@ -17,6 +17,13 @@ SCHEMAS: dict[str, dict[str, type]] = {
     "": {"train": config.TrainConfig, "score": config.ScoreConfig, "simulate": config.SimulateConfig},
     "data": {"table": config.TableConfig, "reference": config.ReferenceConfig, "simulator": config.SimulatorConfig},
     "model": {"mlp": component_config.MLPConfig, "tabnet": component_config.TabNetConfig},
+    "loss": {
+        "bce": config.CrossEntropyConfig,
+        "focal": config.FocalConfig,
+        "logit_adjusted": config.LogitAdjustedConfig,
+        "cost_sensitive": config.CostSensitiveConfig,
+    },
+    "augment": {"default": config.AugmentConfig},
     "optimizer": {
         "adam": component_config.AdamConfig,
         "adamw": component_config.AdamConfig,

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import lightning as L
 import numpy as np
 import torch
+from lightning.pytorch.utilities import GradClipAlgorithmType
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.optim.lr_scheduler import ReduceLROnPlateau
 from torchmetrics import MeanMetric
 from torchmetrics.classification import (
     BinaryAUROC,
@@ -18,19 +20,25 @@ from torchmetrics.classification import (
     MulticlassAveragePrecision,
 )
 
+from churnlib.models.augmentation import Augmentation
+from churnlib.models.losses import TrainingLoss, cross_entropy, loss_spec, training_loss
 from churnlib.models.network import ChurnNetwork, build_network, network_spec
-from churnlib.models.weights import class_weights
+from churnlib.models.stepping import CHUNK, can_chunk, fused_option
 
-OptimizerFactory = Callable[[Any], torch.optim.Optimizer]
+OptimizerFactory = Callable[..., torch.optim.Optimizer]
 SchedulerFactory = Callable[[torch.optim.Optimizer, int], Any]
+
+NEVER = 10**12
+"""Epochs between two steps of a schedule that the module moves itself."""
 
 
 class ChurnModule(L.LightningModule):
-    """Trains a network on a :class:`~churnlib.data.datamodule.ChurnDataModule`.
+    """Trains a network on a :class:`~churnlib.data.datamodule.ChurnDataModule`, or on data loaders of your own.
 
     The network is built when the trainer has read the data, because its sizes depend on them.
 
-    Logged once per epoch: ``train/loss``, ``val/log_loss`` (unweighted), ``val/roc_auc``, ``val/average_precision``.
+    Logged once per epoch: ``train/loss``, ``train/log_loss`` and ``val/log_loss`` (both unweighted, of log-odds),
+    ``val/roc_auc``, ``val/average_precision``.
 
     Example::
 
@@ -38,57 +46,84 @@ class ChurnModule(L.LightningModule):
         module = ChurnModule("tabnet")
         lightning.Trainer(max_epochs=30).fit(module, data)
 
+    Data loaders of your own (any ``Dataset`` with a ``DataLoader``) give ``(numeric, codes, label)``, or with a fourth
+    tensor how much each row counts: ``(batch, n_numeric)`` float32 with NaN for missing, ``(batch, n_categorical)``
+    int64, ``(batch,)`` int64, ``(batch,)`` float32. Say first what the columns are::
+
+        module = ChurnModule("mlp")
+        module.build(input_spec, class_counts=[5_000, 1_200])  # arguments of InputLayer; training rows per class
+        lightning.Trainer(max_epochs=30).fit(module, train_loader, validation_loader)
+
     Args:
         network: ``mlp``, ``tabnet``, or a mapping with ``_target_`` (a class) and its arguments.
-        pos_weight: Weight of a churner's loss: a number, ``"balanced"`` (as much weight for churners as for stayers),
-            or None for 1. With more than two classes only ``"balanced"``. Probabilities stay those of the unweighted
-            data: the weight's effect is taken off the logits.
-        optimizer: From parameter groups to an optimizer; AdamW with a rate of 1e-3 when None. Not kept in checkpoints.
+        loss: A name of :data:`~churnlib.models.losses.LOSSES`, or a mapping with ``name`` and its options.
+            Probabilities stay those of the data: what a loss does to the classes' balance is taken off the logits.
+        augment: Arguments of :class:`~churnlib.models.augmentation.Augmentation`; None for none.
+        optimizer: From parameter groups to an optimizer; AdamW with a rate of 1e-3 when None. The fused step is used
+            where the optimizer has one and was not told otherwise. Not kept in checkpoints.
         scheduler: From the optimizer and the number of steps to Lightning's ``lr_scheduler`` dictionary. Not kept.
+        chunk: Optimizer steps at a call of ``training_step``, see :mod:`churnlib.models.stepping`; 1 for Lightning's
+            own loop, which is also used whenever something depends on single batches.
+        compile: Let ``torch.compile`` translate the training pass. The first steps then take the better part of a
+            minute.
     """
 
     def __init__(
         self,
         network: str | Mapping[str, Any] = "mlp",
         *,
-        pos_weight: float | str | None = None,
+        loss: str | Mapping[str, Any] = "bce",
+        augment: Mapping[str, float] | None = None,
         optimizer: OptimizerFactory | None = None,
         scheduler: SchedulerFactory | None = None,
+        chunk: int = CHUNK,
+        compile: bool = False,  # noqa: A002 - torch's word
     ) -> None:
         super().__init__()
-        class_weights(pos_weight, np.ones(2))  # a wrong weight is refused now, not when the data are read
         self.spec = network_spec(network)
-        self.save_hyperparameters({"network": self.spec, "pos_weight": pos_weight})
-        self.pos_weight = pos_weight
+        self.loss_spec = loss_spec(loss)
+        self.augment = Augmentation(**(augment or {}))
+        self.save_hyperparameters(
+            {"network": self.spec, "loss": self.loss_spec, "augment": dict(augment) if augment else None}
+        )
         self._optimizer = optimizer
         self._scheduler = scheduler
+        self._wanted_chunk = chunk
+        self._compile = compile
+        self.chunk = 1
         self.network: ChurnNetwork | None = None
         self.built_from: dict[str, Any] = {}
 
     # --- building ---------------------------------------------------------------------------------------------------
 
     def setup(self, stage: str) -> None:
-        """Build the network from the data's sizes, unless a checkpoint already did."""
+        """Build the network from the data's sizes, unless a checkpoint already did; choose who steps."""
+        data = getattr(self.trainer, "datamodule", None)
         if self.network is None:
-            data = self.trainer.datamodule  # type: ignore[attr-defined]
-            weights = class_weights(self.pos_weight, data.class_counts())
-            self.build(data.input_spec(), class_weights=weights)
+            if data is None:
+                raise RuntimeError(
+                    "the network's sizes are not known: with data loaders of your own call "
+                    "module.build(input_spec, class_counts=...) before the trainer"
+                )
+            self.build(data.input_spec(), class_counts=data.class_counts())
+        if stage == "fit":
+            # The data module reads `chunk` when it makes the batches.
+            by_itself = self._wanted_chunk > 1 and data is not None and can_chunk(self.trainer, self)
+            self.chunk = self._wanted_chunk if by_itself else 1
+            self.automatic_optimization = self.chunk == 1
 
-    def build(self, input_spec: Mapping[str, Any], *, class_weights: list[float]) -> None:
+    def build(self, input_spec: Mapping[str, Any], *, class_counts: Sequence[int] | np.ndarray) -> None:
         """Build the network with fresh weights.
 
         Args:
             input_spec: Arguments of the input layer.
-            class_weights: Weight of each class in the loss, one per class.
+            class_counts: Training rows of each class.
         """
-        self.built_from = {"input_spec": dict(input_spec), "class_weights": class_weights}
-        shift = np.log(class_weights)
-        offset = (shift[1:] - shift[:1]) if len(class_weights) == 2 else shift
-        self.network = build_network(
-            self.spec, input_spec, n_classes=len(class_weights), offset=[float(value) for value in offset]
-        )
-        self.register_buffer("class_weights", torch.tensor(class_weights, dtype=torch.float32), persistent=False)
-        self._build_metrics(len(class_weights))
+        counts = [int(count) for count in class_counts]
+        self.built_from = {"input_spec": dict(input_spec), "class_counts": counts}
+        self.loss: TrainingLoss = training_loss(self.loss_spec, counts)
+        self.network = build_network(self.spec, input_spec, n_classes=len(counts), offset=self.loss.offset)
+        self._build_metrics(len(counts))
 
     def _build_metrics(self, n_classes: int) -> None:
         """Accumulators on the device; checks of their values are off, because they wait for the device."""
@@ -96,7 +131,6 @@ class ChurnModule(L.LightningModule):
         if n_classes > 2:
             options |= {"num_classes": n_classes, "average": "macro"}
         binary = n_classes == 2
-        self.train_loss = MeanMetric(nan_strategy="disable")
         self.val_log_loss = MeanMetric(nan_strategy="disable")
         self.val_roc_auc = BinaryAUROC(**options) if binary else MulticlassAUROC(**options)
         self.val_average_precision = (
@@ -111,13 +145,17 @@ class ChurnModule(L.LightningModule):
         """Build the network that the weights belong to, and go on with the same random numbers."""
         state = checkpoint["churnlib"]
         if self.network is None:
-            self.build(state["input_spec"], class_weights=state["class_weights"])
+            self.build(state["input_spec"], class_counts=state["class_counts"])
         self._rng_state = state["rng_state"]
 
     def on_train_start(self) -> None:
         """Continue the interrupted run's random numbers."""
         if self.trainer.ckpt_path is not None and hasattr(self, "_rng_state"):
             torch.set_rng_state(self._rng_state.cpu())
+
+    def _training_pass(self, *inputs: Any) -> tuple[Tensor, Tensor | float]:
+        assert self.network is not None
+        return self.network.forward_with_penalty(*inputs)
 
     # --- steps ------------------------------------------------------------------------------------------------------
 
@@ -126,31 +164,88 @@ class ChurnModule(L.LightningModule):
         assert self.network is not None
         return self.network(numeric, codes)
 
-    def training_step(self, batch: tuple[Tensor, Tensor, Tensor], batch_idx: int) -> Tensor:
-        """Return the mean weighted loss of a batch, in float32 whatever the trainer's precision."""
-        assert self.network is not None
-        numeric, codes, label = batch
-        logits, penalty = self.network.forward_with_penalty(numeric, codes)
-        loss = classification_loss(logits, label, self.class_weights)  # type: ignore[arg-type]
-        self.train_loss.update(loss.detach(), len(label))
-        return loss + penalty
-
     def on_train_epoch_start(self) -> None:
-        """Choose the epoch's order of rows."""
+        """Choose the epoch's order of rows, and start its sums."""
         set_epoch = getattr(self.trainer.train_dataloader, "set_epoch", None)
         if set_epoch is not None:
             set_epoch(self.current_epoch)
+        # They stay on the device until the epoch is over.
+        self._loss_sum = torch.zeros((), device=self.device)
+        self._log_loss_sum = torch.zeros((), device=self.device)
+        self._rows = 0
+
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor | None:
+        """Return the mean loss of a batch in float32 whatever the trainer's precision; step through a chunk."""
+        if self.automatic_optimization:
+            return self._loss(batch)
+        optimizer: Any = self.optimizers()
+        scheduler = self._schedule["scheduler"] if self._schedule.get("interval") == "step" else None
+        for one in batch:
+            loss = self._loss(one)
+            optimizer.zero_grad()
+            self.manual_backward(loss)
+            optimizer.step()
+            if scheduler is not None:
+                scheduler.step()
+        return None
+
+    def _loss(self, batch: tuple[Tensor, ...]) -> Tensor:
+        """Return what to minimise: the mean loss of the rows and the network's penalty."""
+        numeric, codes, label, *weight = batch
+        row_weight = weight[0] if weight else None
+        if self.augment:
+            logits, penalty, loss = self._augmented(numeric, codes, label, row_weight)
+        else:
+            logits, penalty = self._training_pass(numeric, codes)
+            loss = self.loss(logits, label, row_weight)
+        self._record(loss.detach(), logits.detach(), label, plain=row_weight is None and not self.augment)
+        return loss + penalty
+
+    def _augmented(
+        self, numeric: Tensor, codes: Tensor, label: Tensor, row_weight: Tensor | None
+    ) -> tuple[Tensor, Tensor | float, Tensor]:
+        """Return logits of altered rows, the penalty, and the loss on their mixed labels."""
+        mixed = self.augment.draw(len(label), label.device)
+        logits, penalty = self._training_pass(*self.augment.swap_columns(numeric, codes), mixed)
+        loss = self.loss(logits, label, row_weight)
+        if mixed.share < 1:
+            other = self.loss(logits, label[mixed.partner], None if row_weight is None else row_weight[mixed.partner])
+            loss = mixed.share * loss + (1 - mixed.share) * other
+        return logits, penalty, loss
+
+    def _record(self, loss: Tensor, logits: Tensor, label: Tensor, *, plain: bool) -> None:
+        """Add a batch to the epoch's sums; nothing waits for the device."""
+        log_loss = loss if plain and self.loss.is_plain else cross_entropy(self.loss.log_odds(logits), label).mean()
+        self._loss_sum.add_(loss, alpha=len(label))
+        self._log_loss_sum.add_(log_loss, alpha=len(label))
+        self._rows += len(label)
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Clip the gradients of a chunk's step as the trainer was told; Lightning does it for its own steps."""
+        if not self.automatic_optimization and self.trainer.gradient_clip_val:
+            self.trainer.precision_plugin.clip_gradients(
+                optimizer,
+                self.trainer.gradient_clip_val,
+                self.trainer.gradient_clip_algorithm or GradClipAlgorithmType.NORM,
+            )
 
     def on_train_epoch_end(self) -> None:
-        """Log the epoch's mean loss."""
-        self.log("train/loss", self.train_loss.compute(), prog_bar=True)
-        self.train_loss.reset()
+        """Log the epoch's means, and move a schedule that goes by epochs: before the checkpoint, so that it knows."""
+        if self._rows:
+            self.log("train/loss", self._loss_sum / self._rows, prog_bar=True)
+            self.log("train/log_loss", self._log_loss_sum / self._rows)
+        if self._schedule.get("interval") == "epoch":
+            scheduler = self._schedule["scheduler"]
+            if isinstance(scheduler, ReduceLROnPlateau):
+                scheduler.step(self.trainer.callback_metrics[self._schedule["monitor"]])
+            else:
+                scheduler.step()
 
-    def validation_step(self, batch: tuple[Tensor, Tensor, Tensor], batch_idx: int) -> None:
+    def validation_step(self, batch: tuple[Tensor, ...], batch_idx: int) -> None:
         """Collect logits; everything is computed once, at the end of the epoch."""
-        numeric, codes, label = batch
+        numeric, codes, label = batch[:3]
         logits = self(numeric, codes)
-        self.val_log_loss.update(classification_loss(logits, label), len(label))
+        self.val_log_loss.update(cross_entropy(logits, label).mean(), len(label))
         probability = logits.sigmoid() if logits.ndim == 1 else logits.softmax(1)
         self.val_roc_auc.update(probability, label)
         self.val_average_precision.update(probability, label)
@@ -168,26 +263,26 @@ class ChurnModule(L.LightningModule):
 
     def configure_optimizers(self) -> Any:  # noqa: D102
         assert self.network is not None
-        make = self._optimizer or (lambda groups: torch.optim.AdamW(groups, lr=1e-3))
-        optimizer = make(parameter_groups(self.network))
+        make = self._optimizer or partial(torch.optim.AdamW, lr=1e-3)
+        fused = fused_option(make, precision=self.trainer.precision)
+        optimizer = make(parameter_groups(self.network), **fused)
+        self._schedule: dict[str, Any] = {}
         if self._scheduler is None:
             return optimizer
-        steps = int(self.trainer.estimated_stepping_batches)
-        return {"optimizer": optimizer, "lr_scheduler": self._scheduler(optimizer, steps)}
+        self._schedule = {"interval": "epoch", **self._scheduler(optimizer, self._n_steps())}
+        if not self.automatic_optimization:
+            return {"optimizer": optimizer, "lr_scheduler": self._schedule["scheduler"]}
+        by_epoch = {"frequency": NEVER} if self._schedule["interval"] == "epoch" else {}
+        return {"optimizer": optimizer, "lr_scheduler": {**self._schedule, **by_epoch}}
 
-
-def classification_loss(logits: Tensor, label: Tensor, weights: Tensor | None = None) -> Tensor:
-    """Return the mean cross-entropy.
-
-    Args:
-        logits: ``(batch,)`` for two classes, ``(batch, n_classes)`` for more, float32.
-        label: ``(batch,)`` int64.
-        weights: ``(n_classes,)`` weight of each class; for two classes ``(1, pos_weight)``.
-    """
-    if logits.ndim == 2:
-        return F.cross_entropy(logits, label, weight=weights)
-    pos_weight = None if weights is None else weights[1]
-    return F.binary_cross_entropy_with_logits(logits, label.to(logits.dtype), pos_weight=pos_weight)
+    def _n_steps(self) -> int:
+        """Optimizer steps of the whole training."""
+        steps = self.trainer.estimated_stepping_batches  # reads the data, if nobody did
+        if steps in (-1, float("inf")):
+            raise ValueError("a learning rate schedule needs an end: set the trainer's max_epochs or max_steps")
+        if self.chunk == 1:
+            return int(steps)
+        return self.trainer.train_dataloader.n_batches * (self.trainer.max_epochs or 1)  # type: ignore[union-attr]
 
 
 def parameter_groups(network: nn.Module) -> list[dict[str, Any]]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -47,9 +47,16 @@ class ChurnNetwork(nn.Module):
         logits = self.body(self.inputs(numeric, codes)).float()
         return _squeeze(logits if self.training else logits - self.offset)
 
-    def forward_with_penalty(self, numeric: Tensor, codes: Tensor) -> tuple[Tensor, Tensor | float]:
-        """Return the logits and what the body adds to the loss (TabNet's sparsity), 0 for most."""
+    def forward_with_penalty(
+        self, numeric: Tensor, codes: Tensor, alter: Callable[[Tensor, InputLayer], Tensor] | None = None
+    ) -> tuple[Tensor, Tensor | float]:
+        """Return the logits and what the body adds to the loss (TabNet's sparsity), 0 for most.
+
+        ``alter`` changes the body's inputs, ``(batch, in_features)`` (noise, for training).
+        """
         x = self.inputs(numeric, codes)
+        if alter is not None:
+            x = alter(x, self.inputs)
         if not hasattr(self.body, "forward_with_penalty"):
             return _squeeze(self.body(x).float()), 0.0
         logits, penalty = self.body.forward_with_penalty(x)  # type: ignore[operator]

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from churnlib.build import build_callbacks, build_logger, build_optimizer, build_scheduler, close_logger
-from churnlib.config import TrainConfig
+from churnlib.config import TrainConfig, loss_options
 from churnlib.training.precision import resolve_precision
 
 if TYPE_CHECKING:
@@ -55,7 +55,8 @@ def fit(config: TrainConfig, data: ChurnDataModule, folder: Path) -> Fit:
     L.seed_everything(config.seed, verbose=False)
     module = ChurnModule(
         config.model,
-        pos_weight=config.loss.pos_weight,
+        loss=loss_options(config.loss),
+        augment=asdict(config.augment),
         optimizer=build_optimizer(config.optimizer),
         scheduler=build_scheduler(config.scheduler),
     )

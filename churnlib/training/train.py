@@ -8,13 +8,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from rich.console import Console
 
 from churnlib.build import check_components
-from churnlib.config import TrainConfig
-from churnlib.data.customers import Customers, prepare_customers
+from churnlib.config import CostSensitiveConfig, LossConfig, TrainConfig, loss_options
+from churnlib.data.customers import Customers, customer_value, prepare_customers
 from churnlib.errors import ConfigError
-from churnlib.models.weights import class_weights
 from churnlib.training import display
 from churnlib.training.results import baseline_metrics, limit_metrics, side_metrics, write_predictions
 from churnlib.training.run_folder import RunFolder
@@ -50,6 +50,7 @@ def train(config: TrainConfig, *, folder: RunFolder, console: Console | None = N
     started = time.perf_counter()
     customers = read_customers(config)
     check_options(config, customers)
+    weights = row_weights(config.loss, customers)
     display.show_customers(console, customers, name=config.data.name)
     path = folder.create(config)
 
@@ -58,7 +59,7 @@ def train(config: TrainConfig, *, folder: RunFolder, console: Console | None = N
     from churnlib.training.fitting import fit
     from churnlib.training.packing import model_name, pack
 
-    data = ChurnDataModule(customers, batch_size=config.trainer.batch_size, seed=config.seed)
+    data = ChurnDataModule(customers, batch_size=config.trainer.batch_size, seed=config.seed, row_weights=weights)
     fitted = fit(config, data, path)
     # Only a run that goes on finds a bundle here: its own, of fewer epochs.
     shutil.rmtree(path / "bundle", ignore_errors=True)
@@ -107,13 +108,32 @@ def read_customers(config: TrainConfig) -> Customers:
     )
 
 
+def row_weights(loss: LossConfig, customers: Customers) -> np.ndarray | None:
+    """Return how much each training row counts, ``(n,)`` float32, if the loss weighs customers by their value.
+
+    Raises:
+        ConfigError: If the column is missing, holds no numbers, or gives no weights.
+    """
+    if not isinstance(loss, CostSensitiveConfig):
+        return None
+    from churnlib.models.losses import value_weights
+
+    assert loss.value is not None
+    try:
+        return value_weights(customer_value(customers, loss.value)[customers.rows("train")])
+    except ValueError as error:
+        raise ConfigError(f"loss.value={loss.value}: {error}") from error
+
+
 def check_options(config: TrainConfig, customers: Customers) -> None:
     """Refuse options that only the table shows to be impossible, before anything is written.
 
     Raises:
         ConfigError: With the option and the remedy.
     """
+    from churnlib.models.losses import loss_spec, training_loss
+
     try:
-        class_weights(config.loss.pos_weight, customers.class_counts("train"))
+        training_loss(loss_spec(loss_options(config.loss)), customers.class_counts("train"))
     except (TypeError, ValueError) as error:
-        raise ConfigError(f"loss.pos_weight: {error}") from error
+        raise ConfigError(f"loss={config.loss.name}: {error}") from error
