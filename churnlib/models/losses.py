@@ -59,13 +59,13 @@ def focal(logits: Tensor, label: Tensor, *, gamma: float) -> Tensor:
 
     Lin et al. 2017 (arXiv 1708.02002, equation 4), but on logits divided by :func:`focal_slope`: the focal loss is no
     proper score, its best logits are log-odds shrunk towards 0, and the division undoes that. What is left of the
-    distortion is at most 0.0025 in a probability for two classes and ``gamma`` up to 5.
+    distortion is at most 0.0022 in a probability, which only two classes allow: with three it would be 0.1.
 
     >>> focal(torch.tensor([0.0]), torch.tensor([1]), gamma=2.0)  # (1 - 1/2) ** 2 * log 2
     tensor([0.1733])
 
     Args:
-        logits: As in :func:`cross_entropy`.
+        logits: ``(B,)`` or ``(B, K, 1)``, as in :func:`cross_entropy`.
         label: ``(B,)`` int64.
         gamma: At least 0, where it is the cross-entropy; the larger, the less do rows count that are predicted well.
 
@@ -210,7 +210,13 @@ def training_loss(spec: Mapping[str, Any], class_counts: Sequence[int] | np.ndar
     counts = np.asarray(class_counts)
     name, n_classes = spec["name"], len(counts)
     if name == "focal":
-        return TrainingLoss(name, weights=_focal_weights(spec["alpha"], n_classes), gamma=spec["gamma"])
+        if n_classes > 2:
+            raise ValueError(
+                f"the loss focal is for two classes, not {n_classes}: the probabilities of more would be wrong whatever "
+                "the calibration; choose logit_adjusted, or bce with pos_weight=balanced"
+            )
+        alpha = spec["alpha"]
+        return TrainingLoss(name, weights=[1.0, 1.0] if alpha is None else [1 - alpha, alpha], gamma=spec["gamma"])
     if name == "logit_adjusted":
         # Menon et al. 2021 (arXiv 2007.07314, equation 10): what the logits need not say is how rare a class is.
         if spec["tau"] and not all(counts):
@@ -223,14 +229,6 @@ def training_loss(spec: Mapping[str, Any], class_counts: Sequence[int] | np.ndar
         mean = float(np.dot(weights, counts) / counts.sum())
         weights = [weight / mean for weight in weights]
     return TrainingLoss(name, weights=weights)
-
-
-def _focal_weights(alpha: float | None, n_classes: int) -> list[float]:
-    if alpha is None:
-        return [1.0] * n_classes
-    if n_classes > 2:
-        raise ValueError(f"alpha is the weight of churners among two classes; with {n_classes} classes leave it out")
-    return [1 - alpha, alpha]
 
 
 # --- how much a customer counts -------------------------------------------------------------------------------------
