@@ -7,7 +7,7 @@ All of them learn *log-odds*: whatever a loss does to the classes' balance is kn
 (``TrainingLoss.offset``, which the network subtracts outside training), so a probability means the share of churners
 among customers like this one, whatever was minimised.
 
-    B, K, C     rows, members of a network that holds several, classes
+    B, C    rows, classes
 """
 
 from __future__ import annotations
@@ -44,14 +44,17 @@ def cross_entropy(logits: Tensor, label: Tensor) -> Tensor:
     tensor([0.6931, 0.1269])
 
     Args:
-        logits: ``(B,)`` log-odds of class 1, ``(B, C)`` one per class, or ``(B, K, out)`` of K members with ``out`` 1
-            or C, whose losses are averaged; any floating dtype, computed in float32 or wider.
+        logits: ``(B,)`` log-odds of class 1, or ``(B, C)`` one per class; any floating dtype, computed in float32 or
+            wider.
         label: ``(B,)`` int64.
 
     Returns:
         ``(B,)`` float32 (float64 for float64).
     """
-    return _by_row(logits, label, _cross_entropy)
+    logits = logits if logits.dtype == torch.float64 else logits.float()
+    if logits.ndim == 2:
+        return F.cross_entropy(logits, label, reduction="none")
+    return F.binary_cross_entropy_with_logits(logits, label.to(logits.dtype), reduction="none")
 
 
 def focal(logits: Tensor, label: Tensor, *, gamma: float) -> Tensor:
@@ -65,21 +68,17 @@ def focal(logits: Tensor, label: Tensor, *, gamma: float) -> Tensor:
     tensor([0.1733])
 
     Args:
-        logits: ``(B,)`` or ``(B, K, 1)``, as in :func:`cross_entropy`.
+        logits: ``(B,)``, any floating dtype.
         label: ``(B,)`` int64.
         gamma: At least 0, where it is the cross-entropy; the larger, the less do rows count that are predicted well.
 
     Returns:
         ``(B,)`` float32 (float64 for float64).
     """
-    slope = focal_slope(gamma)
-
-    def one(logits: Tensor, label: Tensor) -> Tensor:
-        loss = _cross_entropy(logits / slope, label)
-        # -expm1(-loss) is 1 - p without the loss of digits near p = 1.
-        return loss if gamma == 0 else (-torch.expm1(-loss)).clamp_min(torch.finfo(loss.dtype).tiny) ** gamma * loss
-
-    return _by_row(logits, label, one)
+    loss = cross_entropy(logits / focal_slope(gamma), label)
+    # 1 - p, with all digits near p = 1; above 0, where the power has no slope for gamma < 1.
+    missed = (-torch.expm1(-loss)).clamp_min(torch.finfo(loss.dtype).tiny)
+    return missed**gamma * loss
 
 
 def focal_slope(gamma: float) -> float:
@@ -94,22 +93,6 @@ def focal_slope(gamma: float) -> float:
     """
     log2 = math.log(2)
     return 1 + gamma * (2 - (2 - gamma) * log2) / (1 + gamma * log2)
-
-
-def _by_row(logits: Tensor, label: Tensor, loss: Any) -> Tensor:
-    logits = logits if logits.dtype == torch.float64 else logits.float()
-    if logits.ndim < 3:
-        return loss(logits, label)
-    rows, members, out = logits.shape
-    flat = logits.reshape(rows * members, out)
-    each = loss(flat.squeeze(1) if out == 1 else flat, label.repeat_interleave(members))
-    return each.view(rows, members).mean(1)
-
-
-def _cross_entropy(logits: Tensor, label: Tensor) -> Tensor:
-    if logits.ndim == 2:
-        return F.cross_entropy(logits, label, reduction="none")
-    return F.binary_cross_entropy_with_logits(logits, label.to(logits.dtype), reduction="none")
 
 
 # --- with what the training rows say --------------------------------------------------------------------------------
@@ -148,16 +131,11 @@ class TrainingLoss(nn.Module):
         self._is_even = not self._weighted and not self._shifted
         self.offset: list[float] = (_of_logits([math.log(w) for w in weights]) - _of_logits(shift)).tolist()
 
-    def forward(self, logits: Tensor, label: Tensor, row_weight: Tensor | None = None) -> Tensor:
-        """Return the mean over the rows, a float32 scalar; shapes as in :meth:`rows`, ``row_weight`` ``(B,)``."""
-        rows = self.rows(logits, label)
-        return rows.mean() if row_weight is None else (rows * row_weight).mean()
-
     def log_odds(self, logits: Tensor) -> Tensor:
-        """Return logits as trained, of any shape that :func:`cross_entropy` takes, without the offset."""
+        """Return logits as trained, of a shape that :func:`cross_entropy` takes, without the offset."""
         return logits if self._is_even else logits - logits.new_tensor(self.offset)
 
-    def rows(self, logits: Tensor, label: Tensor) -> Tensor:
+    def forward(self, logits: Tensor, label: Tensor) -> Tensor:
         """Return the loss of each row, ``(B,)``; logits and labels as in :func:`cross_entropy`."""
         if self._shifted:
             logits = logits + self.shift

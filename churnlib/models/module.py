@@ -111,6 +111,8 @@ class ChurnModule(L.LightningModule):
             by_itself = self._wanted_chunk > 1 and data is not None and can_chunk(self.trainer, self)
             self.chunk = self._wanted_chunk if by_itself else 1
             self.automatic_optimization = self.chunk == 1
+            callbacks = self.trainer.callbacks  # type: ignore[attr-defined]
+            self._step_hooks = [callback.on_step_start for callback in callbacks if hasattr(callback, "on_step_start")]
 
     def build(self, input_spec: Mapping[str, Any], *, class_counts: Sequence[int] | np.ndarray) -> None:
         """Build the network with fresh weights.
@@ -177,10 +179,12 @@ class ChurnModule(L.LightningModule):
     def training_step(self, batch: Any, batch_idx: int) -> Tensor | None:
         """Return the mean loss of a batch in float32 whatever the trainer's precision; step through a chunk."""
         if self.automatic_optimization:
+            self._announce_step()
             return self._loss(batch)
         optimizer: Any = self.optimizers()
         scheduler = self._schedule["scheduler"] if self._schedule.get("interval") == "step" else None
         for one in batch:
+            self._announce_step()
             loss = self._loss(one)
             optimizer.zero_grad()
             self.manual_backward(loss)
@@ -189,36 +193,35 @@ class ChurnModule(L.LightningModule):
                 scheduler.step()
         return None
 
+    def _announce_step(self) -> None:
+        """Call ``on_step_start(trainer, module)`` of the callbacks that have it, whoever steps."""
+        for hook in self._step_hooks:
+            hook(self.trainer, self)
+
     def _loss(self, batch: tuple[Tensor, ...]) -> Tensor:
         """Return what to minimise: the mean loss of the rows and the network's penalty."""
         numeric, codes, label, *weight = batch
         row_weight = weight[0] if weight else None
-        if self.augment:
-            logits, penalty, loss = self._augmented(numeric, codes, label, row_weight)
-        else:
+        mix = self.augment.draw(len(label), label.device) if self.augment else None
+        if mix is None:
             logits, penalty = self._training_pass(numeric, codes)
-            loss = self.loss(logits, label, row_weight)
-        self._record(loss.detach(), logits.detach(), label, plain=row_weight is None and not self.augment)
+        else:
+            logits, penalty = self._training_pass(*self.augment.swap_columns(numeric, codes), mix)
+        loss = self._mean_loss(logits, label, row_weight)
+        plain = self.loss.is_plain and row_weight is None and mix is None
+        log_loss = loss if plain else _by_member(cross_entropy, self.loss.log_odds(logits.detach()), label).mean()
+        if mix is not None and mix.share < 1:
+            partner_weight = None if row_weight is None else row_weight[mix.partner]
+            loss = loss.lerp(self._mean_loss(logits, label[mix.partner], partner_weight), 1 - mix.share)
+        # Nothing here waits for the device.
+        self._loss_sum.add_(loss.detach(), alpha=len(label))
+        self._log_loss_sum.add_(log_loss.detach(), alpha=len(label))
+        self._rows += len(label)
         return loss + penalty
 
-    def _augmented(
-        self, numeric: Tensor, codes: Tensor, label: Tensor, row_weight: Tensor | None
-    ) -> tuple[Tensor, Tensor | float, Tensor]:
-        """Return logits of altered rows, the penalty, and the loss on their mixed labels."""
-        mixed = self.augment.draw(len(label), label.device)
-        logits, penalty = self._training_pass(*self.augment.swap_columns(numeric, codes), mixed)
-        loss = self.loss(logits, label, row_weight)
-        if mixed.share < 1:
-            other = self.loss(logits, label[mixed.partner], None if row_weight is None else row_weight[mixed.partner])
-            loss = mixed.share * loss + (1 - mixed.share) * other
-        return logits, penalty, loss
-
-    def _record(self, loss: Tensor, logits: Tensor, label: Tensor, *, plain: bool) -> None:
-        """Add a batch to the epoch's sums; nothing waits for the device."""
-        log_loss = loss if plain and self.loss.is_plain else cross_entropy(self.loss.log_odds(logits), label).mean()
-        self._loss_sum.add_(loss, alpha=len(label))
-        self._log_loss_sum.add_(log_loss, alpha=len(label))
-        self._rows += len(label)
+    def _mean_loss(self, logits: Tensor, label: Tensor, row_weight: Tensor | None) -> Tensor:
+        rows = _by_member(self.loss, logits, label)
+        return rows.mean() if row_weight is None else (rows * row_weight).mean()
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         """Clip the gradients of a chunk's step as the trainer was told; Lightning does it for its own steps."""
@@ -269,20 +272,34 @@ class ChurnModule(L.LightningModule):
         self._schedule: dict[str, Any] = {}
         if self._scheduler is None:
             return optimizer
-        self._schedule = {"interval": "epoch", **self._scheduler(optimizer, self._n_steps())}
+        self._schedule = {"interval": "epoch", **self._scheduler(optimizer, self.total_steps())}
         if not self.automatic_optimization:
             return {"optimizer": optimizer, "lr_scheduler": self._schedule["scheduler"]}
         by_epoch = {"frequency": NEVER} if self._schedule["interval"] == "epoch" else {}
         return {"optimizer": optimizer, "lr_scheduler": {**self._schedule, **by_epoch}}
 
-    def _n_steps(self) -> int:
-        """Optimizer steps of the whole training."""
+    def total_steps(self) -> int:
+        """Return the optimizer steps of the whole training; the trainer itself may count chunks of them."""
         steps = self.trainer.estimated_stepping_batches  # reads the data, if nobody did
         if steps in (-1, float("inf")):
             raise ValueError("a learning rate schedule needs an end: set the trainer's max_epochs or max_steps")
         if self.chunk == 1:
             return int(steps)
         return self.trainer.train_dataloader.n_batches * (self.trainer.max_epochs or 1)  # type: ignore[union-attr]
+
+
+def _by_member(rows: Callable[[Tensor, Tensor], Tensor], logits: Tensor, label: Tensor) -> Tensor:
+    """Return the loss of each row, ``(batch,)``, as the mean over a network's members.
+
+    Args:
+        rows: From logits and labels to a loss each.
+        logits: ``(batch * k,)`` or ``(batch * k, n_classes)``, the members of row 0 first; mostly k is 1.
+        label: ``(batch,)`` int64.
+    """
+    members = len(logits) // len(label)
+    if members == 1:
+        return rows(logits, label)
+    return rows(logits, label.repeat_interleave(members)).view(-1, members).mean(1)
 
 
 def parameter_groups(network: nn.Module) -> list[dict[str, Any]]:
