@@ -54,6 +54,10 @@ class ChurnModule(L.LightningModule):
         module.build(input_spec, class_counts=[5_000, 1_200])  # arguments of InputLayer; training rows per class
         lightning.Trainer(max_epochs=30).fit(module, train_loader, validation_loader)
 
+    Attributes:
+        curve: A mapping for each epoch that was trained: ``epoch`` (from 1), ``learning_rate`` (after it) and what was
+            logged.
+
     Args:
         network: ``mlp``, ``tabnet``, or a mapping with ``_target_`` (a class) and its arguments.
         loss: A name of :data:`~churnlib.models.losses.LOSSES`, or a mapping with ``name`` and its options.
@@ -91,6 +95,8 @@ class ChurnModule(L.LightningModule):
         self._wanted_chunk = chunk
         self._compile = compile
         self.chunk = 1
+        self.curve: list[dict[str, float]] = []
+        self._rng_states: dict[str, Tensor] = {}
         self.network: ChurnNetwork | None = None
         self.built_from: dict[str, Any] = {}
 
@@ -111,6 +117,7 @@ class ChurnModule(L.LightningModule):
             by_itself = self._wanted_chunk > 1 and data is not None and can_chunk(self.trainer, self)
             self.chunk = self._wanted_chunk if by_itself else 1
             self.automatic_optimization = self.chunk == 1
+            self.curve = []
             callbacks = self.trainer.callbacks  # type: ignore[attr-defined]
             self._step_hooks = [callback.on_step_start for callback in callbacks if hasattr(callback, "on_step_start")]
 
@@ -141,19 +148,25 @@ class ChurnModule(L.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add what the network was built from, and where the random numbers (dropout) stand."""
-        checkpoint["churnlib"] = {**self.built_from, "rng_state": torch.get_rng_state()}
+        rng_states = {"cpu": torch.get_rng_state()}
+        if self.device.type == "cuda":
+            rng_states["cuda"] = torch.cuda.get_rng_state(self.device)
+        checkpoint["churnlib"] = {**self.built_from, "rng_states": rng_states, "curve": self.curve}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Build the network that the weights belong to, and go on with the same random numbers."""
         state = checkpoint["churnlib"]
         if self.network is None:
             self.build(state["input_spec"], class_counts=state["class_counts"])
-        self._rng_state = state["rng_state"]
+        self._rng_states = state["rng_states"]
+        self.curve = [dict(epoch) for epoch in state["curve"]]
 
     def on_train_start(self) -> None:
         """Continue the interrupted run's random numbers."""
-        if self.trainer.ckpt_path is not None and hasattr(self, "_rng_state"):
-            torch.set_rng_state(self._rng_state.cpu())
+        if self.trainer.ckpt_path is not None and self._rng_states:
+            torch.set_rng_state(self._rng_states["cpu"].cpu())
+            if self.device.type == "cuda" and "cuda" in self._rng_states:
+                torch.cuda.set_rng_state(self._rng_states["cuda"].cpu(), self.device)
 
     def _training_pass(self, *inputs: Any) -> tuple[Tensor, Tensor | float]:
         assert self.network is not None
@@ -237,12 +250,22 @@ class ChurnModule(L.LightningModule):
         if self._rows:
             self.log("train/loss", self._loss_sum / self._rows, prog_bar=True)
             self.log("train/log_loss", self._log_loss_sum / self._rows)
+            self._keep_curve()
         if self._schedule.get("interval") == "epoch":
             scheduler = self._schedule["scheduler"]
             if isinstance(scheduler, ReduceLROnPlateau):
                 scheduler.step(self.trainer.callback_metrics[self._schedule["monitor"]])
             else:
                 scheduler.step()
+
+    def _keep_curve(self) -> None:
+        """Add the epoch to the learning curve, once its validation is over as well."""
+        metrics = self.trainer.callback_metrics
+        shown = {name: float(value) for name, value in metrics.items() if name.startswith("val/")}
+        train = {"train/loss": self._loss_sum, "train/log_loss": self._log_loss_sum}
+        rate = self.trainer.optimizers[0].param_groups[0]["lr"]
+        means = {name: float(total) / self._rows for name, total in train.items()}
+        self.curve.append({"epoch": self.current_epoch + 1, "learning_rate": float(rate), **means, **shown})
 
     def validation_step(self, batch: tuple[Tensor, ...], batch_idx: int) -> None:
         """Collect logits; everything is computed once, at the end of the epoch."""

@@ -11,6 +11,7 @@ import torch
 
 from churnlib.build import build_callbacks, build_logger, build_optimizer, build_scheduler, close_logger
 from churnlib.config import TrainConfig, loss_options
+from churnlib.training.checkpoints import AtomicCheckpointIO, StayStopped
 from churnlib.training.precision import resolve_precision
 
 if TYPE_CHECKING:
@@ -89,7 +90,8 @@ def _trainer(config: TrainConfig, logger: Any, folder: Path) -> L.Trainer:
         devices=1,
         precision=resolve_precision(options.precision, options.accelerator, config.model),  # type: ignore[arg-type]
         gradient_clip_val=options.gradient_clip_val,
-        callbacks=build_callbacks(config.callbacks, folder, progress=options.progress),
+        callbacks=[*build_callbacks(config.callbacks, folder, progress=options.progress), StayStopped()],
+        plugins=[AtomicCheckpointIO()],
         logger=logger,
         default_root_dir=folder,
         log_every_n_steps=10**9,  # metrics are logged once per epoch; a step never waits for the device
