@@ -16,6 +16,7 @@ from churnlib.config import CostSensitiveConfig, LossConfig, TrainConfig, loss_o
 from churnlib.data.customers import Customers, customer_value, prepare_customers
 from churnlib.errors import ConfigError
 from churnlib.training import display
+from churnlib.training.curves import CURVES, overfitting, write_curves
 from churnlib.training.results import baseline_metrics, limit_metrics, side_metrics, write_predictions
 from churnlib.training.run_folder import RunFolder
 from churnlib.training.tables import load_table
@@ -69,14 +70,17 @@ def train(config: TrainConfig, *, folder: RunFolder, console: Console | None = N
     metrics["baseline"] = {"logistic_regression": baseline_metrics(customers, config.threshold, config.calibration)}
     if customers.truth is not None:
         metrics["limit"] = limit_metrics(customers)
+    judged = overfitting(fitted.module.curve)
     metrics |= {
         "fit_seconds": fitted.seconds,
         "total_seconds": time.perf_counter() - started,
         "epochs": fitted.epochs,
+        "overfitting": None if judged is None else asdict(judged),
         "rows_per_second": fitted.rows_per_second,
         "model": model_name(config.model),
         "seed": config.seed,
     }
+    write_curves(fitted.module.curve, path / CURVES)
     write_predictions(customers, predictor, path / "predictions.parquet")
     folder.finish(metrics)
     display.show_result(console, metrics, path, classes=customers.schema.classes)
