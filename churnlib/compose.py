@@ -27,6 +27,13 @@ SCHEMAS: dict[str, dict[str, type]] = {
         "cnn": component_config.CNNConfig,
     },
     "pretrain": {"masked": config.PretrainConfig},
+    "loss": {
+        "bce": config.CrossEntropyConfig,
+        "focal": config.FocalConfig,
+        "logit_adjusted": config.LogitAdjustedConfig,
+        "cost_sensitive": config.CostSensitiveConfig,
+    },
+    "augment": {"default": config.AugmentConfig},
     "optimizer": {
         "adam": component_config.AdamConfig,
         "adamw": component_config.AdamConfig,

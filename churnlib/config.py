@@ -257,9 +257,17 @@ class PreprocessConfig:
 # --- models and training --------------------------------------------------------------------------------------------
 
 
-@dataclass
+@dataclass(kw_only=True)
 class LossConfig:
-    """What training minimises."""
+    """What training minimises; probabilities stay those of the data whatever it is."""
+
+    name: str
+    """bce, focal, logit_adjusted or cost_sensitive; set by the group: ``loss=focal``."""
+
+
+@dataclass(kw_only=True)
+class CrossEntropyConfig(LossConfig):
+    """``loss=bce``: the cross-entropy, of two or more classes."""
 
     pos_weight: Any = None
     """Weight of a churner's loss: a number above 0, "balanced" (stayers per churner), or null for 1."""
@@ -269,6 +277,64 @@ class LossConfig:
         if isinstance(value, str) and value != "balanced" and "${" not in value:
             raise ConfigError(f"loss.pos_weight must be a number above 0, balanced or null, got {value!r}")
         check_range("loss.pos_weight", value, low=0, open_low=True)
+
+
+@dataclass(kw_only=True)
+class FocalConfig(LossConfig):
+    """``loss=focal``: customers that are predicted well already count less."""
+
+    gamma: float
+    """How much less, at least 0; 0 is the cross-entropy."""
+    alpha: float | None = None
+    """Weight of churners, in (0, 1), that of stayers being 1 - alpha; null for equal ones."""
+
+    def __post_init__(self) -> None:
+        check_range("loss.gamma", self.gamma, low=0)
+        check_range("loss.alpha", self.alpha, low=0, high=1, open_low=True, open_high=True)
+
+
+@dataclass(kw_only=True)
+class LogitAdjustedConfig(LossConfig):
+    """``loss=logit_adjusted``: the network need not learn how rare each class is."""
+
+    tau: float
+    """Share of the classes' log-frequencies that is added to the logits in training; 1 in the paper."""
+
+    def __post_init__(self) -> None:
+        check_range("loss.tau", self.tau, low=0)
+
+
+@dataclass(kw_only=True)
+class CostSensitiveConfig(CrossEntropyConfig):
+    """``loss=cost_sensitive``: the cross-entropy, where customers count as much as they are worth."""
+
+    value: str | None = None
+    """Numeric column that says what a customer is worth, such as the monthly charges."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.value:
+            raise ConfigError("loss.value is missing: loss=cost_sensitive needs loss.value=COLUMN")
+
+
+@dataclass(kw_only=True)
+class AugmentConfig:
+    """How training rows are altered; all 0 is not at all."""
+
+    mixup: float
+    """Rows are mixed in pairs, by shares drawn from Beta(mixup, mixup) for each batch."""
+    noise: float
+    """Standard deviation of what is added to each scaled number."""
+    swap: float
+    """Probability that a value is that of another customer, in [0, 1)."""
+    hide: float
+    """Probability that a column is hidden from a customer's row, in [0, 1)."""
+
+    def __post_init__(self) -> None:
+        for name in ("mixup", "noise"):
+            check_range(f"augment.{name}", getattr(self, name), low=0)
+        for name in ("swap", "hide"):
+            check_range(f"augment.{name}", getattr(self, name), low=0, high=1, open_high=True)
 
 
 @dataclass(kw_only=True)
@@ -362,6 +428,7 @@ class TrainConfig:
     model: Any
     """``_target_`` and the arguments of a network."""
     loss: LossConfig
+    augment: AugmentConfig
     optimizer: Any
     """``_target_`` and the arguments of a torch optimizer."""
     scheduler: Any = None
@@ -457,6 +524,13 @@ def _plain(value: Any) -> Any:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return dataclasses.asdict(value)
     return value
+
+
+def loss_options(loss: LossConfig) -> dict[str, Any]:
+    """Return the name and the options of a loss, without the column that only the data know."""
+    options = dataclasses.asdict(loss)
+    options.pop("value", None)
+    return options
 
 
 def to_yaml(config: TrainConfig) -> str:

@@ -30,8 +30,8 @@ FROM_DATA = {"in_features", "out_features", "n_numeric", "groups", "sequences", 
 
 
 def composed(*words: str, **options: Any) -> TrainConfig:
-    needed = ["data.path=customers.csv", "data.target=churn"] if "data=table" in words else []
-    return compose([*words, *needed], **options)
+    needed = {"data=table": ["data.path=customers.csv", "data.target=churn"], "loss=cost_sensitive": ["loss.value=x"]}
+    return compose([*words, *(also for word in words for also in needed.get(word, []))], **options)
 
 
 def located(target: str) -> Any:
@@ -201,6 +201,8 @@ def test_a_model_of_ones_own_may_bring_its_recipe(tmp_path):
         ("preprocess.scale=robst", "did you mean robust?"),
         ("threshold.value=0.3", "only read with threshold=fixed"),
         ("loss.pos_weight=often", "a number above 0, balanced or null"),
+        ("loss=cost_sensitive", "loss.value is missing"),
+        ("augment.swap=1", r"augment.swap must be in \[0, 1\), got 1.0"),
         ("+trainer.max_epoch=3", "unknown option trainer.max_epoch; did you mean max_epochs?"),
         ("+data.columns.plan.kidn=text", "unknown option data.columns.plan.kidn; did you mean kind?"),
         ("+data.columns.plan.order=low", "data.columns.plan.order must be a list"),
@@ -208,7 +210,7 @@ def test_a_model_of_ones_own_may_bring_its_recipe(tmp_path):
 )
 def test_values_out_of_their_range_are_refused(word: str, sentence: str):
     with pytest.raises(ConfigError, match=sentence):
-        composed(word)
+        compose([word])
 
 
 @pytest.mark.parametrize("preset", TABNET_PRESETS)

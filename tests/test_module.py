@@ -6,10 +6,8 @@ import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from made import TINY_TABNET, made_customers, made_prepared
 from sklearn.metrics import average_precision_score, log_loss, roc_auc_score
-from torch.nn import functional as F
 
 from churnlib import ChurnDataModule, ChurnModule
-from churnlib.models.module import classification_loss
 
 SMALL_MLP = {"_target_": "churnlib.models.mlp.MLP", "hidden_sizes": [16], "dropout": 0.2}
 
@@ -92,18 +90,6 @@ def test_a_resumed_run_ends_with_the_weights_of_an_uninterrupted_one(tmp_path):
         assert torch.equal(tensor, expected), name
 
 
-def test_loss_is_that_of_torch_for_two_and_more_classes():
-    rng = torch.Generator().manual_seed(0)
-    logits, label = torch.randn(20, generator=rng), torch.randint(0, 2, (20,), generator=rng)
-    expected = F.cross_entropy(torch.stack([torch.zeros(20), logits], 1), label)
-    torch.testing.assert_close(classification_loss(logits, label), expected)
-    weighted = -(3 * label * F.logsigmoid(logits) + (1 - label) * F.logsigmoid(-logits)).mean()
-    torch.testing.assert_close(classification_loss(logits, label, torch.tensor([1.0, 3.0])), weighted)
-    many = torch.randn(20, 4, generator=rng)
-    several = torch.randint(0, 4, (20,), generator=rng)
-    torch.testing.assert_close(classification_loss(many, several), F.cross_entropy(many, several))
-
-
 def test_class_weights_do_not_shift_the_probabilities():
     """pos_weight multiplies the odds that the loss asks for; the network takes the factor off again."""
     rng = np.random.default_rng(0)
@@ -112,12 +98,12 @@ def test_class_weights_do_not_shift_the_probabilities():
 
     network = {"_target_": "churnlib.models.mlp.MLP", "hidden_sizes": [4]}
     module, data, _ = fitted(
-        network, table=prepare_customers(frame, target="churn"), pos_weight="balanced",
+        network, table=prepare_customers(frame, target="churn"), loss={"name": "bce", "pos_weight": "balanced"},
         trainer=quiet_trainer(max_epochs=25),
         optimizer=lambda groups: torch.optim.Adam(groups, lr=0.01),
     )  # fmt: skip
     numeric, codes, label = next(iter(data.val_dataloader()))
-    assert module.class_weights[1] > 8
+    assert module.loss.weights[1] > 8
     mean = float(module(numeric, codes).detach().sigmoid().mean())
     assert mean == pytest.approx(float(label.double().mean()), abs=0.03)
 
@@ -127,7 +113,9 @@ def test_several_classes_are_learned():
     frame = made_customers(300).with_columns(churn=pl.Series(rng.choice(["stays", "leaves", "moves"], 300)))
     from churnlib.data.customers import prepare_customers
 
-    module, data, trainer = fitted(SMALL_MLP, table=prepare_customers(frame, target="churn"), pos_weight="balanced")
+    module, data, trainer = fitted(
+        SMALL_MLP, table=prepare_customers(frame, target="churn"), loss={"name": "bce", "pos_weight": "balanced"}
+    )
     numeric, codes, _ = next(iter(data.val_dataloader()))
     assert module(numeric, codes).shape == (len(numeric), 3)
     assert 0 <= trainer.callback_metrics["val/roc_auc"] <= 1
@@ -136,7 +124,7 @@ def test_several_classes_are_learned():
 @pytest.mark.parametrize("wrong", ["heavy", 0, -1.0, float("inf")])
 def test_a_wrong_pos_weight_is_refused_at_once(wrong):
     with pytest.raises(ValueError, match="pos_weight must be"):
-        ChurnModule("mlp", pos_weight=wrong)
+        ChurnModule("mlp", loss={"name": "bce", "pos_weight": wrong})
 
 
 def test_an_unknown_network_is_refused_at_once():

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import islice
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,6 +22,27 @@ def evaluation_rows(n_columns: int) -> int:
     return max(1, min(8_192, EVALUATION_CELLS // max(n_columns, 1)))
 
 
+class Chunk:
+    """Several training batches in one, so that what a trainer does around each batch is done once for all of them.
+
+    Args:
+        batches: In the order of training.
+    """
+
+    def __init__(self, batches: Sequence[tuple[Tensor, ...]]) -> None:
+        self.batches = batches
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
+        return iter(self.batches)
+
+    def to(self, device: torch.device, **_: object) -> Chunk:
+        """Return itself: :class:`IndexBatches` keeps its rows on the trainer's device already."""
+        return self
+
+
 class IndexBatches:
     """An iterable of batches for a Lightning trainer.
 
@@ -34,6 +57,9 @@ class IndexBatches:
         batch_size: Largest number of rows in a batch.
         shuffle: A new order for each epoch.
         seed: Of the orders.
+
+    Attributes:
+        chunk: With more than 1, batches come as :class:`Chunk` of so many.
     """
 
     def __init__(self, tensors: Sequence[Tensor], *, batch_size: int, shuffle: bool = False, seed: int = 0) -> None:
@@ -47,14 +73,20 @@ class IndexBatches:
         self.shuffle = shuffle
         self.seed = seed
         self.epoch = 0
+        self.chunk = 1
 
     @property
     def n_rows(self) -> int:
         """Number of rows in an epoch."""
         return len(self.tensors[0])
 
-    def __len__(self) -> int:
+    @property
+    def n_batches(self) -> int:
+        """Number of batches in an epoch, whether they come in chunks or not."""
         return -(-self.n_rows // self.batch_size)
+
+    def __len__(self) -> int:
+        return -(-self.n_batches // self.chunk)
 
     def to(self, device: torch.device) -> IndexBatches:
         """Move the rows to a device, once."""
@@ -65,13 +97,20 @@ class IndexBatches:
         """Choose the order of the next epoch."""
         self.epoch = epoch
 
-    def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
+    def __iter__(self) -> Iterator[Any]:
+        batches = self._batches()
+        if self.chunk == 1:
+            yield from batches
+            return
+        while several := tuple(islice(batches, self.chunk)):
+            yield Chunk(several)
+
+    def _batches(self) -> Iterator[tuple[Tensor, ...]]:
         tensors = self.tensors
         if self.shuffle:
             # Drawn on the host, so that every device sees the same order.
             generator = torch.Generator().manual_seed((self.seed << 20) + self.epoch)
             order = torch.randperm(self.n_rows, generator=generator).to(tensors[0].device)
             tensors = tuple(tensor.index_select(0, order) for tensor in tensors)
-        n_batches = len(self)
-        if n_batches:
-            yield from zip(*(tensor.tensor_split(n_batches) for tensor in tensors), strict=True)
+        if self.n_batches:
+            yield from zip(*(tensor.tensor_split(self.n_batches) for tensor in tensors), strict=True)

@@ -18,7 +18,7 @@ from churnlib.data.preparation import Encoded, Preparation, fit_preparation
 from churnlib.data.splits import SIDES, Split, check_classes, check_shares, split_column, split_random, split_time
 from churnlib.data.target import check_target, encode_target, target_given
 from churnlib.errors import ConfigError
-from churnlib.schema import Column, Schema, infer_schema, unknown_column
+from churnlib.schema import Column, Kind, Schema, infer_schema, parsing, unknown_column
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,6 +221,23 @@ def blank_unreadable(frame: pl.DataFrame, coerced: Coerced) -> pl.DataFrame:
     return frame.with_columns(
         pl.when(~coerced.unreadable[name]).then(pl.col(name)).alias(name) for name in coerced.unreadable.columns
     )
+
+
+def customer_value(customers: Customers, column: str) -> np.ndarray:
+    """Return the numbers in a column of any role but the target's, ``(n,)`` float64 with NaN for missing.
+
+    Raises:
+        ConfigError: If there is no such column, or no numbers in it.
+    """
+    frame = customers.frame
+    if column not in frame.columns:
+        raise ConfigError(unknown_column(column, frame.columns, option="loss.value"))
+    if column == customers.schema.target:
+        raise ConfigError(f"loss.value={column} is the target; name a column that says what a customer is worth")
+    numbers = frame.select(parsing.as_kind(parsing.cell_of(column), frame.schema[column], Kind.numeric)).to_series()
+    if numbers.null_count() == len(numbers):
+        raise ConfigError(f"loss.value={column} holds no numbers; name a column that says what a customer is worth")
+    return numbers.cast(pl.Float64).fill_null(np.nan).to_numpy()
 
 
 def _named(frame: pl.DataFrame, name: str | None) -> str | None:

@@ -41,6 +41,8 @@ class ChurnDataModule(L.LightningDataModule):
             called as in the customer table when left out.
         separator: Delimiter of a CSV file; detected when left out.
         batch_size: Largest number of rows in a training batch.
+        row_weights: ``(n,)`` float32, how much each training row counts in the loss; training batches then end with
+            ``(batch,)`` of them.
     """
 
     def __init__(
@@ -59,8 +61,10 @@ class ChurnDataModule(L.LightningDataModule):
         separator: str | None = None,
         batch_size: int = 256,
         seed: int = 42,
+        row_weights: np.ndarray | None = None,
     ) -> None:
         super().__init__()
+        self.row_weights = row_weights
         self.batch_size = batch_size
         self.seed = seed
         self._customers: Customers | None = table if isinstance(table, Customers) else None
@@ -123,6 +127,8 @@ class ChurnDataModule(L.LightningDataModule):
         if self.trainer is not None:
             # Asked for again at each epoch by the hook below; a resumed run starts in the middle.
             batches.set_epoch(self.trainer.current_epoch)
+            # A module that takes several steps at a call says how many; any other gets batch by batch.
+            batches.chunk = getattr(self.trainer.lightning_module, "chunk", 1)
         return batches
 
     def val_dataloader(self) -> IndexBatches:  # noqa: D102
@@ -134,7 +140,9 @@ class ChurnDataModule(L.LightningDataModule):
     def _on_device(self, side: str, *, batch_size: int | None = None, shuffle: bool = False) -> IndexBatches:
         if side not in self._batches:
             encoded = self.customers.encoded[side]
-            arrays = (encoded.numeric, encoded.codes, self.customers.labels(side))
+            arrays = [encoded.numeric, encoded.codes, self.customers.labels(side)]
+            if side == "train" and self.row_weights is not None:
+                arrays.append(self.row_weights)
             tensors = [torch.from_numpy(np.ascontiguousarray(array)) for array in arrays]
             batch_size = batch_size or evaluation_rows(len(self.customers.preparation.feature_names))
             self._batches[side] = IndexBatches(tensors, batch_size=batch_size, shuffle=shuffle, seed=self.seed)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import lightning as L
 import numpy as np
 import torch
+from lightning.pytorch.utilities import GradClipAlgorithmType
 from torch import Tensor
-from torch.nn import functional as F
+from torch.optim.lr_scheduler import ReduceLROnPlateau
 from torchmetrics import MeanMetric
 from torchmetrics.classification import (
     BinaryAUROC,
@@ -18,23 +20,29 @@ from torchmetrics.classification import (
     MulticlassAveragePrecision,
 )
 
+from churnlib.models.augmentation import Augmentation
+from churnlib.models.losses import TrainingLoss, cross_entropy, loss_spec, training_loss
 from churnlib.models.network import ChurnNetwork, build_network, network_spec
 from churnlib.models.parameter_groups import fused, parameter_groups, scaled
-from churnlib.models.weights import class_weights
+from churnlib.models.stepping import CHUNK, can_chunk
 
-OptimizerFactory = Callable[[Any], torch.optim.Optimizer]
+OptimizerFactory = Callable[..., torch.optim.Optimizer]
 SchedulerFactory = Callable[[torch.optim.Optimizer, int], Any]
 
 INITIAL_ROWS = 8_192
 """Training rows by which a network places its bins and scales before the first step."""
 
+NEVER = 10**12
+"""Epochs between two steps of a schedule that the module moves itself."""
+
 
 class ChurnModule(L.LightningModule):
-    """Trains a network on a :class:`~churnlib.data.datamodule.ChurnDataModule`.
+    """Trains a network on a :class:`~churnlib.data.datamodule.ChurnDataModule`, or on data loaders of your own.
 
     The network is built when the trainer has read the data, because its sizes depend on them.
 
-    Logged once per epoch: ``train/loss``, ``val/log_loss`` (unweighted), ``val/roc_auc``, ``val/average_precision``.
+    Logged once per epoch: ``train/loss``, ``train/log_loss`` and ``val/log_loss`` (both unweighted, of log-odds),
+    ``val/roc_auc``, ``val/average_precision``.
 
     Example::
 
@@ -42,60 +50,93 @@ class ChurnModule(L.LightningModule):
         module = ChurnModule("tabnet")
         lightning.Trainer(max_epochs=30).fit(module, data)
 
+    Data loaders of your own (any ``Dataset`` with a ``DataLoader``) give ``(numeric, codes, label)``, or with a fourth
+    tensor how much each row counts: ``(batch, n_numeric)`` float32 with NaN for missing, ``(batch, n_categorical)``
+    int64, ``(batch,)`` int64, ``(batch,)`` float32. Say first what the columns are::
+
+        module = ChurnModule("mlp")
+        module.build(input_spec, class_counts=[5_000, 1_200])  # arguments of InputLayer; training rows per class
+        lightning.Trainer(max_epochs=30).fit(module, train_loader, validation_loader)
+
+    Attributes:
+        curve: A mapping for each epoch that was trained: ``epoch`` (from 1), ``learning_rate`` (after it) and what was
+            logged.
+
     Args:
         network: ``mlp``, ``tabnet``, or a mapping with ``_target_`` (a class) and its arguments.
-        pos_weight: Weight of a churner's loss: a number, ``"balanced"`` (as much weight for churners as for stayers),
-            or None for 1. With more than two classes only ``"balanced"``. Probabilities stay those of the unweighted
-            data: the weight's effect is taken off the logits.
-        optimizer: From parameter groups to an optimizer; AdamW with a rate of 1e-3 when None. Not kept in checkpoints.
+        loss: A name of :data:`~churnlib.models.losses.LOSSES`, or a mapping with ``name`` and its options.
+            Probabilities stay those of the data: what a loss does to the classes' balance is taken off the logits.
+        augment: Arguments of :class:`~churnlib.models.augmentation.Augmentation`; None for none.
+        optimizer: From parameter groups to an optimizer; AdamW with a rate of 1e-3 when None. The fused step is used
+            where the optimizer has one and was not told otherwise. Not kept in checkpoints.
         scheduler: From the optimizer and the number of steps to Lightning's ``lr_scheduler`` dictionary. Not kept.
+        chunk: Optimizer steps at a call of ``training_step``, see :mod:`churnlib.models.stepping`; 1 for Lightning's
+            own loop, which is also used whenever something depends on single batches.
     """
 
     def __init__(
         self,
         network: str | Mapping[str, Any] = "mlp",
         *,
-        pos_weight: float | str | None = None,
+        loss: str | Mapping[str, Any] = "bce",
+        augment: Mapping[str, float] | None = None,
         optimizer: OptimizerFactory | None = None,
         scheduler: SchedulerFactory | None = None,
+        chunk: int = CHUNK,
     ) -> None:
         super().__init__()
-        class_weights(pos_weight, np.ones(2))  # a wrong weight is refused now, not when the data are read
         self.spec = network_spec(network)
-        self.save_hyperparameters({"network": self.spec, "pos_weight": pos_weight})
-        self.pos_weight = pos_weight
+        self.loss_spec = loss_spec(loss)
+        self.augment = Augmentation(**(augment or {}))
+        self.save_hyperparameters(
+            {"network": self.spec, "loss": self.loss_spec, "augment": dict(augment) if augment else None}
+        )
         self._optimizer = optimizer
         self._scheduler = scheduler
+        self._wanted_chunk = chunk
+        self.chunk = 1
+        self.curve: list[dict[str, float]] = []
+        self._rng_states: dict[str, Tensor] = {}
         self.network: ChurnNetwork | None = None
         self.built_from: dict[str, Any] = {}
 
     # --- building ---------------------------------------------------------------------------------------------------
 
     def setup(self, stage: str) -> None:
-        """Build the network from the data's sizes, unless a checkpoint already did."""
+        """Build the network from the data's sizes, unless a checkpoint already did; choose who steps."""
+        data = getattr(self.trainer, "datamodule", None)
         if self.network is None:
-            data = self.trainer.datamodule  # type: ignore[attr-defined]
-            weights = class_weights(self.pos_weight, data.class_counts())
-            self.build(data.input_spec(), class_weights=weights)
+            if data is None:
+                raise RuntimeError(
+                    "the network's sizes are not known: with data loaders of your own call "
+                    "module.build(input_spec, class_counts=...) before the trainer"
+                )
+            self.build(data.input_spec(), class_counts=data.class_counts())
             assert self.network is not None
             if hasattr(data, "sample"):
                 self.network.initialize(*data.sample(INITIAL_ROWS))
+        if stage == "fit":
+            # The data module reads `chunk` when it makes the batches.
+            ours = type(self).training_step is ChurnModule.training_step  # another's expects a batch, not a chunk
+            by_itself = ours and self._wanted_chunk > 1 and data is not None and can_chunk(self.trainer, self)
+            self.chunk = self._wanted_chunk if by_itself else 1
+            self.automatic_optimization = self.chunk == 1
+            self.curve = []
+            callbacks = self.trainer.callbacks  # type: ignore[attr-defined]
+            self._step_hooks = [callback.on_step_start for callback in callbacks if hasattr(callback, "on_step_start")]
 
-    def build(self, input_spec: Mapping[str, Any], *, class_weights: list[float]) -> None:
+    def build(self, input_spec: Mapping[str, Any], *, class_counts: Sequence[int] | np.ndarray) -> None:
         """Build the network with fresh weights.
 
         Args:
             input_spec: Arguments of the input layer.
-            class_weights: Weight of each class in the loss, one per class.
+            class_counts: Training rows of each class.
         """
-        self.built_from = {"input_spec": dict(input_spec), "class_weights": class_weights}
-        shift = np.log(class_weights)
-        offset = (shift[1:] - shift[:1]) if len(class_weights) == 2 else shift
-        self.network = build_network(
-            self.spec, input_spec, n_classes=len(class_weights), offset=[float(value) for value in offset]
-        )
-        self.register_buffer("class_weights", torch.tensor(class_weights, dtype=torch.float32), persistent=False)
-        self._build_metrics(len(class_weights))
+        counts = [int(count) for count in class_counts]
+        self.built_from = {"input_spec": dict(input_spec), "class_counts": counts}
+        self.loss: TrainingLoss = training_loss(self.loss_spec, counts)
+        self.network = build_network(self.spec, input_spec, n_classes=len(counts), offset=self.loss.offset)
+        self._build_metrics(len(counts))
 
     def _build_metrics(self, n_classes: int) -> None:
         """Accumulators on the device; checks of their values are off, because they wait for the device."""
@@ -103,7 +144,6 @@ class ChurnModule(L.LightningModule):
         if n_classes > 2:
             options |= {"num_classes": n_classes, "average": "macro"}
         binary = n_classes == 2
-        self.train_loss = MeanMetric(nan_strategy="disable")
         self.val_log_loss = MeanMetric(nan_strategy="disable")
         self.val_roc_auc = BinaryAUROC(**options) if binary else MulticlassAUROC(**options)
         self.val_average_precision = (
@@ -112,19 +152,25 @@ class ChurnModule(L.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add what the network was built from, and where the random numbers (dropout) stand."""
-        checkpoint["churnlib"] = {**self.built_from, "rng_state": torch.get_rng_state()}
+        rng_states = {"cpu": torch.get_rng_state()}
+        if self.device.type == "cuda":
+            rng_states["cuda"] = torch.cuda.get_rng_state(self.device)
+        checkpoint["churnlib"] = {**self.built_from, "rng_states": rng_states, "curve": self.curve}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Build the network that the weights belong to, and go on with the same random numbers."""
         state = checkpoint["churnlib"]
         if self.network is None:
-            self.build(state["input_spec"], class_weights=state["class_weights"])
-        self._rng_state = state["rng_state"]
+            self.build(state["input_spec"], class_counts=state["class_counts"])
+        self._rng_states = state["rng_states"]
+        self.curve = [dict(epoch) for epoch in state["curve"]]
 
     def on_train_start(self) -> None:
         """Continue the interrupted run's random numbers."""
-        if self.trainer.ckpt_path is not None and hasattr(self, "_rng_state"):
-            torch.set_rng_state(self._rng_state.cpu())
+        if self.trainer.ckpt_path is not None and self._rng_states:
+            torch.set_rng_state(self._rng_states["cpu"].cpu())
+            if self.device.type == "cuda" and "cuda" in self._rng_states:
+                torch.cuda.set_rng_state(self._rng_states["cuda"].cpu(), self.device)
 
     # --- steps ------------------------------------------------------------------------------------------------------
 
@@ -133,33 +179,100 @@ class ChurnModule(L.LightningModule):
         assert self.network is not None
         return self.network(numeric, codes)
 
-    def training_step(self, batch: tuple[Tensor, Tensor, Tensor], batch_idx: int) -> Tensor:
-        """Return the mean weighted loss of a batch, in float32 whatever the trainer's precision."""
-        assert self.network is not None
-        numeric, codes, label = batch
-        logits, penalty = self.network.forward_with_penalty(numeric, codes)
-        if len(logits) > len(label):  # the members of a network, each with a loss of its own
-            label = label.repeat_interleave(len(logits) // len(label))
-        loss = classification_loss(logits, label, self.class_weights)  # type: ignore[arg-type]
-        self.train_loss.update(loss.detach(), len(label))
-        return loss + penalty
-
     def on_train_epoch_start(self) -> None:
-        """Choose the epoch's order of rows."""
+        """Choose the epoch's order of rows, and start its sums."""
         set_epoch = getattr(self.trainer.train_dataloader, "set_epoch", None)
         if set_epoch is not None:
             set_epoch(self.current_epoch)
+        # They stay on the device until the epoch is over.
+        self._loss_sum = torch.zeros((), device=self.device)
+        self._log_loss_sum = torch.zeros((), device=self.device)
+        self._rows = 0
+
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor | None:
+        """Return the mean loss of a batch in float32 whatever the trainer's precision; step through a chunk."""
+        if self.automatic_optimization:
+            self._announce_step()
+            return self._loss(batch)
+        optimizer: Any = self.optimizers()
+        scheduler = self._schedule["scheduler"] if self._schedule.get("interval") == "step" else None
+        for one in batch:
+            self._announce_step()
+            loss = self._loss(one)
+            optimizer.zero_grad()
+            self.manual_backward(loss)
+            optimizer.step()
+            if scheduler is not None:
+                scheduler.step()
+        return None
+
+    def _announce_step(self) -> None:
+        """Call ``on_step_start(trainer, module)`` of the callbacks that have it, whoever steps."""
+        for hook in self._step_hooks:
+            hook(self.trainer, self)
+
+    def _loss(self, batch: tuple[Tensor, ...]) -> Tensor:
+        """Return what to minimise: the mean loss of the rows and the network's penalty."""
+        assert self.network is not None
+        numeric, codes, label, *weight = batch
+        row_weight = weight[0] if weight else None
+        mix = self.augment.draw(len(label), label.device) if self.augment else None
+        if mix is None:
+            logits, penalty = self.network.forward_with_penalty(numeric, codes)
+        else:
+            logits, penalty = self.network.forward_with_penalty(*self.augment.swap_columns(numeric, codes), mix)
+        loss = self._mean_loss(logits, label, row_weight)
+        plain = self.loss.is_plain and row_weight is None and mix is None
+        log_loss = loss if plain else _by_member(cross_entropy, self.loss.log_odds(logits.detach()), label).mean()
+        if mix is not None and mix.share < 1:
+            partner_weight = None if row_weight is None else row_weight[mix.partner]
+            loss = loss.lerp(self._mean_loss(logits, label[mix.partner], partner_weight), 1 - mix.share)
+        # Nothing here waits for the device.
+        self._loss_sum.add_(loss.detach(), alpha=len(label))
+        self._log_loss_sum.add_(log_loss.detach(), alpha=len(label))
+        self._rows += len(label)
+        return loss + penalty
+
+    def _mean_loss(self, logits: Tensor, label: Tensor, row_weight: Tensor | None) -> Tensor:
+        rows = _by_member(self.loss, logits, label)
+        return rows.mean() if row_weight is None else (rows * row_weight).mean()
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Clip the gradients of a chunk's step as the trainer was told; Lightning does it for its own steps."""
+        if not self.automatic_optimization and self.trainer.gradient_clip_val:
+            self.trainer.precision_plugin.clip_gradients(
+                optimizer,
+                self.trainer.gradient_clip_val,
+                self.trainer.gradient_clip_algorithm or GradClipAlgorithmType.NORM,
+            )
 
     def on_train_epoch_end(self) -> None:
-        """Log the epoch's mean loss."""
-        self.log("train/loss", self.train_loss.compute(), prog_bar=True)
-        self.train_loss.reset()
+        """Log the epoch's means, and move a schedule that goes by epochs: before the checkpoint, so that it knows."""
+        if self._rows:
+            self.log("train/loss", self._loss_sum / self._rows, prog_bar=True)
+            self.log("train/log_loss", self._log_loss_sum / self._rows)
+            self._keep_curve()
+        if self._schedule.get("interval") == "epoch":
+            scheduler = self._schedule["scheduler"]
+            if isinstance(scheduler, ReduceLROnPlateau):
+                scheduler.step(self.trainer.callback_metrics[self._schedule["monitor"]])
+            else:
+                scheduler.step()
 
-    def validation_step(self, batch: tuple[Tensor, Tensor, Tensor], batch_idx: int) -> None:
+    def _keep_curve(self) -> None:
+        """Add the epoch to the learning curve, once its validation is over as well."""
+        metrics = self.trainer.callback_metrics
+        shown = {name: float(value) for name, value in metrics.items() if name.startswith("val/")}
+        train = {"train/loss": self._loss_sum, "train/log_loss": self._log_loss_sum}
+        rate = self.trainer.optimizers[0].param_groups[0]["lr"]
+        means = {name: float(total) / self._rows for name, total in train.items()}
+        self.curve.append({"epoch": self.current_epoch + 1, "learning_rate": float(rate), **means, **shown})
+
+    def validation_step(self, batch: tuple[Tensor, ...], batch_idx: int) -> None:
         """Collect logits; everything is computed once, at the end of the epoch."""
-        numeric, codes, label = batch
+        numeric, codes, label = batch[:3]
         logits = self(numeric, codes)
-        self.val_log_loss.update(classification_loss(logits, label), len(label))
+        self.val_log_loss.update(cross_entropy(logits, label).mean(), len(label))
         probability = logits.sigmoid() if logits.ndim == 1 else logits.softmax(1)
         self.val_roc_auc.update(probability, label)
         self.val_average_precision.update(probability, label)
@@ -177,23 +290,36 @@ class ChurnModule(L.LightningModule):
 
     def configure_optimizers(self) -> Any:  # noqa: D102
         assert self.network is not None
-        make = self._optimizer or (lambda groups: torch.optim.AdamW(groups, lr=1e-3))
+        make = self._optimizer or partial(torch.optim.AdamW, lr=1e-3)
         optimizer = fused(scaled(make(parameter_groups(self.network))))
+        self._schedule: dict[str, Any] = {}
         if self._scheduler is None:
             return optimizer
-        steps = int(self.trainer.estimated_stepping_batches)
-        return {"optimizer": optimizer, "lr_scheduler": self._scheduler(optimizer, steps)}
+        self._schedule = {"interval": "epoch", **self._scheduler(optimizer, self.total_steps())}
+        if not self.automatic_optimization:
+            return {"optimizer": optimizer, "lr_scheduler": self._schedule["scheduler"]}
+        by_epoch = {"frequency": NEVER} if self._schedule["interval"] == "epoch" else {}
+        return {"optimizer": optimizer, "lr_scheduler": {**self._schedule, **by_epoch}}
+
+    def total_steps(self) -> int:
+        """Return the optimizer steps of the whole training; the trainer itself may count chunks of them."""
+        steps = self.trainer.estimated_stepping_batches  # reads the data, if nobody did
+        if steps in (-1, float("inf")):
+            raise ValueError("a learning rate schedule needs an end: set the trainer's max_epochs or max_steps")
+        if self.chunk == 1:
+            return int(steps)
+        return self.trainer.train_dataloader.n_batches * (self.trainer.max_epochs or 1)  # type: ignore[union-attr]
 
 
-def classification_loss(logits: Tensor, label: Tensor, weights: Tensor | None = None) -> Tensor:
-    """Return the mean cross-entropy.
+def _by_member(rows: Callable[[Tensor, Tensor], Tensor], logits: Tensor, label: Tensor) -> Tensor:
+    """Return the loss of each row, ``(batch,)``, as the mean over a network's members.
 
     Args:
-        logits: ``(batch,)`` for two classes, ``(batch, n_classes)`` for more, float32.
+        rows: From logits and labels to a loss each.
+        logits: ``(batch * k,)`` or ``(batch * k, n_classes)``, the members of row 0 first; mostly k is 1.
         label: ``(batch,)`` int64.
-        weights: ``(n_classes,)`` weight of each class; for two classes ``(1, pos_weight)``.
     """
-    if logits.ndim == 2:
-        return F.cross_entropy(logits, label, weight=weights)
-    pos_weight = None if weights is None else weights[1]
-    return F.binary_cross_entropy_with_logits(logits, label.to(logits.dtype), pos_weight=pos_weight)
+    members = len(logits) // len(label)
+    if members == 1:
+        return rows(logits, label)
+    return rows(logits, label.repeat_interleave(members)).view(-1, members).mean(1)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import importlib
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -61,14 +61,20 @@ class ChurnNetwork(nn.Module):
             logits = logits - self.offset
         return _squeeze(combine(logits) if logits.ndim == 3 else logits)
 
-    def forward_with_penalty(self, numeric: Tensor, codes: Tensor) -> tuple[Tensor, Tensor | float]:
+    def forward_with_penalty(
+        self, numeric: Tensor, codes: Tensor, alter: Callable[[Tensor, InputLayer], Tensor] | None = None
+    ) -> tuple[Tensor, Tensor | float]:
         """Return the logits that training reads, and what the body adds to the loss (TabNet's sparsity), 0 for most.
 
         Members are trained each on its own: with ``k`` of them the logits are those of ``batch * k`` rows, the members
         of row 0 first, to be compared with ``label.repeat_interleave(k)``. Any mean over these rows is then the mean
         of the members' losses (and not the loss of their mean, with which they would grow alike).
+
+        ``alter`` changes the body's inputs, ``(batch, in_features)`` (noise, for training).
         """
         x = self.inputs(numeric, codes)
+        if alter is not None:
+            x = alter(x, self.inputs)
         if not hasattr(self.body, "forward_with_penalty"):
             return _squeeze(_flatten_members(self.body(x).float())), 0.0
         logits, penalty = self.body.forward_with_penalty(x)  # type: ignore[operator]

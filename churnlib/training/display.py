@@ -56,6 +56,9 @@ def show_result(console: Console, metrics: Mapping[str, Any], folder: Path, *, c
         f"{metrics['model']}: {metrics['epochs']} epochs in {metrics['fit_seconds']:.1f} s "
         f"({metrics['rows_per_second']:,.0f} rows/s), {metrics['total_seconds']:.1f} s in all"
     )
+    alarm = (metrics.get("overfitting") or {}).get("alarm")
+    if alarm is not None:
+        console.print(f"[yellow]•[/] {escape(alarm)}")
     console.print(f"Run folder  [bold]{escape(str(folder))}[/]", soft_wrap=True)
     console.print(
         f"Score a file  churnlib score bundle={escape(str(folder))}/bundle input=FILE output=FILE", soft_wrap=True

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from churnlib.build import build_callbacks, build_logger, build_optimizer, build_scheduler, close_logger
-from churnlib.config import TrainConfig
+from churnlib.config import TrainConfig, loss_options
 from churnlib.data.preparation import Encoded
+from churnlib.training.checkpoints import AtomicCheckpointIO, StayStopped
 from churnlib.training.precision import resolve_precision
 
 if TYPE_CHECKING:
@@ -57,7 +58,8 @@ def fit(config: TrainConfig, data: ChurnDataModule, folder: Path, *, unlabelled:
     L.seed_everything(config.seed, verbose=False)
     module = ChurnModule(
         config.model,
-        pos_weight=config.loss.pos_weight,
+        loss=loss_options(config.loss),
+        augment=asdict(config.augment),
         optimizer=build_optimizer(config.optimizer),
         scheduler=build_scheduler(config.scheduler),
     )
@@ -83,10 +85,9 @@ def fit(config: TrainConfig, data: ChurnDataModule, folder: Path, *, unlabelled:
 
 
 def _pretrain(module: ChurnModule, config: TrainConfig, data: ChurnDataModule, unlabelled: Encoded) -> None:
-    from churnlib.models.weights import class_weights
     from churnlib.training.pretraining import pretrain
 
-    module.build(data.input_spec(), class_weights=class_weights(config.loss.pos_weight, data.class_counts()))
+    module.build(data.input_spec(), class_counts=data.class_counts())
     assert module.network is not None
     pretrain(module.network, unlabelled, config)
 
@@ -96,7 +97,7 @@ def _trainer(config: TrainConfig, logger: Any, folder: Path) -> L.Trainer:
     from lightning.pytorch.callbacks import Checkpoint
 
     options = config.trainer
-    callbacks = build_callbacks(config.callbacks, folder, progress=options.progress)
+    callbacks = [*build_callbacks(config.callbacks, folder, progress=options.progress), StayStopped()]
     return L.Trainer(
         max_epochs=options.max_epochs,
         accelerator=options.accelerator,
@@ -104,6 +105,7 @@ def _trainer(config: TrainConfig, logger: Any, folder: Path) -> L.Trainer:
         precision=resolve_precision(options.precision, options.accelerator, config.model),  # type: ignore[arg-type]
         gradient_clip_val=options.gradient_clip_val,
         callbacks=callbacks,
+        plugins=[AtomicCheckpointIO()],
         # Lightning would write checkpoints of its own where none are wanted.
         enable_checkpointing=any(isinstance(callback, Checkpoint) for callback in callbacks),
         logger=logger,

@@ -8,15 +8,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from rich.console import Console
 
 from churnlib.build import check_components
-from churnlib.config import TrainConfig
-from churnlib.data.customers import Customers, prepare_customers
+from churnlib.config import CostSensitiveConfig, LossConfig, TrainConfig, loss_options
+from churnlib.data.customers import Customers, customer_value, prepare_customers
 from churnlib.data.preparation import Encoded
 from churnlib.errors import ConfigError
-from churnlib.models.weights import class_weights
 from churnlib.training import display
+from churnlib.training.curves import CURVES, overfitting, write_curves
 from churnlib.training.packing import model_name, pack
 from churnlib.training.results import baseline_metrics, limit_metrics, side_metrics, write_predictions
 from churnlib.training.run_folder import RunFolder
@@ -72,14 +73,17 @@ def train(config: TrainConfig, *, folder: RunFolder, console: Console | None = N
     metrics["baseline"] = {"logistic_regression": baseline_metrics(customers, config.threshold, config.calibration)}
     if customers.truth is not None:
         metrics["limit"] = limit_metrics(customers)
+    judged = overfitting(fitted.module.curve)
     metrics |= {
         "fit_seconds": fitted.seconds,
         "total_seconds": time.perf_counter() - started,
         "epochs": fitted.epochs,
+        "overfitting": None if judged is None else asdict(judged),
         "rows_per_second": fitted.rows_per_second,
         "model": model_name(config.model),
         "seed": config.seed,
     }
+    write_curves(fitted.module.curve, path / CURVES)
     write_predictions(customers, predictor, path / "predictions.parquet")
     folder.finish(metrics)
     display.show_result(console, metrics, path, classes=customers.schema.classes)
@@ -99,7 +103,12 @@ def fit_model(config: TrainConfig, customers: Customers, path: Path, *, unlabell
     from churnlib.data.datamodule import ChurnDataModule
     from churnlib.training.fitting import fit
 
-    data = ChurnDataModule(customers, batch_size=config.trainer.batch_size, seed=config.seed)
+    data = ChurnDataModule(
+        customers,
+        batch_size=config.trainer.batch_size,
+        seed=config.seed,
+        row_weights=row_weights(config.loss, customers),
+    )
     return fit(config, data, path, unlabelled=unlabelled)
 
 
@@ -128,16 +137,36 @@ def read_customers(config: TrainConfig) -> Customers:
     )
 
 
+def row_weights(loss: LossConfig, customers: Customers) -> np.ndarray | None:
+    """Return how much each training row counts, ``(n,)`` float32, if the loss weighs customers by their value.
+
+    Raises:
+        ConfigError: If the column is missing, holds no numbers, or gives no weights.
+    """
+    if not isinstance(loss, CostSensitiveConfig):
+        return None
+    from churnlib.models.losses import value_weights
+
+    assert loss.value is not None
+    try:
+        return value_weights(customer_value(customers, loss.value)[customers.rows("train")])
+    except ValueError as error:
+        raise ConfigError(f"loss.value={loss.value}: {error}") from error
+
+
 def check_options(config: TrainConfig, customers: Customers) -> None:
     """Refuse options that only the table shows to be impossible, before anything is written.
 
     Raises:
         ConfigError: With the option and the remedy.
     """
+    from churnlib.models.losses import loss_spec, training_loss
+
     try:
-        class_weights(config.loss.pos_weight, customers.class_counts("train"))
+        training_loss(loss_spec(loss_options(config.loss)), customers.class_counts("train"))
     except (TypeError, ValueError) as error:
-        raise ConfigError(f"loss.pos_weight: {error}") from error
+        raise ConfigError(f"loss={config.loss.name}: {error}") from error
+    row_weights(config.loss, customers)
 
 
 def check_histories(config: TrainConfig, customers: Customers) -> None:
