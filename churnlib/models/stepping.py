@@ -33,7 +33,7 @@ def can_chunk(trainer: L.Trainer, module: L.LightningModule) -> bool:
         and trainer.max_epochs != -1
         and trainer.limit_train_batches == 1.0
         and trainer.val_check_interval == 1.0
-        and not trainer.overfit_batches
+        and not trainer.overfit_batches  # type: ignore[attr-defined]
         and trainer.world_size == 1
     )
     watched = any(is_overridden(hook, module, L.LightningModule) for hook in BATCH_HOOKS)
