@@ -16,7 +16,18 @@ if TYPE_CHECKING:
 SCHEMAS: dict[str, dict[str, type]] = {
     "": {"train": config.TrainConfig, "score": config.ScoreConfig, "simulate": config.SimulateConfig},
     "data": {"table": config.TableConfig, "reference": config.ReferenceConfig, "simulator": config.SimulatorConfig},
-    "model": {"mlp": component_config.MLPConfig, "tabnet": component_config.TabNetConfig},
+    "model": {
+        "mlp": component_config.MLPConfig,
+        "tabnet": component_config.TabNetConfig,
+        "logistic": component_config.LinearConfig,
+        "linear_svm": component_config.LinearConfig,
+        "rbf_svm": component_config.RBFSVMConfig,
+        "random_forest": component_config.RandomForestConfig,
+        "hist_gradient_boosting": component_config.HistGradientBoostingConfig,
+        "lightgbm": component_config.LightGBMConfig,
+        "xgboost": component_config.XGBoostConfig,
+        "catboost": component_config.CatBoostConfig,
+    },
     "optimizer": {
         "adam": component_config.AdamConfig,
         "adamw": component_config.AdamConfig,

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-import torch
 
 from churnlib.bundle import Bundle, read_bundle
 from churnlib.data.batches import evaluation_rows
@@ -97,7 +96,6 @@ class Predictor:
     def __init__(self, bundle: Bundle) -> None:
         self.bundle = bundle
         self.schema = bundle.schema
-        self._network = bundle.network.eval()
 
     @property
     def model_name(self) -> str:
@@ -168,17 +166,17 @@ class Predictor:
         return Reading(frame, coerced.typed, bad, warnings, unreadable, missing, self.schema)
 
     def logits(self, typed: pl.DataFrame) -> np.ndarray:
-        """Return uncalibrated logits, ``(n,)`` or ``(n, n_classes)`` float32.
+        """Return uncalibrated logits, ``(n,)`` or ``(n, n_classes)``; float32 of a network, float64 of a baseline.
 
         Args:
             typed: Columns as :func:`churnlib.data.coercion.coerce` returns them.
         """
         encoded = self.bundle.preparation.encode(typed)
-        parts, batch_rows = [], evaluation_rows(len(self.bundle.preparation.feature_names))
-        with torch.inference_mode():
-            for start in range(0, len(encoded), batch_rows):
-                numeric, codes = (part[start : start + batch_rows] for part in (encoded.numeric, encoded.codes))
-                parts.append(self._network(torch.from_numpy(numeric), torch.from_numpy(codes)).numpy())
+        batch_rows = evaluation_rows(len(self.bundle.preparation.feature_names))
+        parts = [
+            self.bundle.model.logits(*(part[start : start + batch_rows] for part in (encoded.numeric, encoded.codes)))
+            for start in range(0, len(encoded), batch_rows)
+        ]
         empty = np.zeros((0,) if len(self.classes) == 2 else (0, len(self.classes)), dtype=np.float32)
         return np.concatenate(parts) if parts else empty
 

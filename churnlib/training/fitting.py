@@ -11,6 +11,7 @@ import torch
 
 from churnlib.build import build_callbacks, build_logger, build_optimizer, build_scheduler, close_logger
 from churnlib.config import TrainConfig
+from churnlib.models.network_model import NetworkModel
 from churnlib.training.precision import resolve_precision
 
 if TYPE_CHECKING:
@@ -35,6 +36,12 @@ class Fit:
     epochs: int
     seconds: float
     rows_per_second: float
+
+    @property
+    def model(self) -> NetworkModel:
+        """The network as a bundle holds it."""
+        assert self.module.network is not None
+        return NetworkModel(self.module.network, self.module.spec, self.module.built_from["input_spec"])
 
 
 def fit(config: TrainConfig, data: ChurnDataModule, folder: Path) -> Fit:

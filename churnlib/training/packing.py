@@ -1,47 +1,43 @@
-"""From a trained network to a bundle: calibrate and choose the threshold on validation rows, then write."""
+"""From a fitted model to a bundle: calibrate and choose the threshold on validation rows, then write."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from churnlib.bundle import Bundle, write_bundle
 from churnlib.config import TrainConfig
 from churnlib.data.customers import Customers
 from churnlib.data.profile import build_profile, draw_rows
+from churnlib.models.baselines import BASELINES
+from churnlib.models.fitted import FittedModel
 from churnlib.models.network import NETWORKS
 from churnlib.predictor import Predictor
 from churnlib.training.calibrating import calibrate
 from churnlib.training.results import side_metrics
 
-if TYPE_CHECKING:
-    from churnlib.models.module import ChurnModule
-
 N_GOLDEN, N_BACKGROUND = 16, 100
 """Made-up customers in a bundle: to replay before serving, and to measure reasons against."""
 
 
-def pack(config: TrainConfig, customers: Customers, module: ChurnModule, path: Path) -> Predictor:
+def pack(config: TrainConfig, customers: Customers, model: FittedModel, path: Path) -> Predictor:
     """Calibrate, choose the threshold, and write the bundle.
 
     Args:
         config: The run's options.
         customers: The rows.
-        module: The trained network.
+        model: A trained network or a fitted baseline.
         path: The bundle's folder, which does not exist yet.
 
     Returns:
         A predictor over the bundle as written.
     """
-    assert module.network is not None
     draft = Bundle(
         schema=customers.schema,
         preparation=customers.preparation,
-        network=module.network.eval().requires_grad_(False),
-        network_spec=module.spec,
-        input_spec=module.built_from["input_spec"],
+        model=model,
         name=model_name(config.model),
         profile=build_profile(customers.typed[customers.rows("train")], customers.schema),
     )
@@ -61,7 +57,7 @@ def pack(config: TrainConfig, customers: Customers, module: ChurnModule, path: P
 
 
 def model_name(spec: Mapping[str, Any]) -> str:
-    """Return the short name of a network: ``mlp`` for churnlib's own, the class's name for others."""
+    """Return the short name of a model: ``mlp`` for churnlib's own, the class's name for others."""
     target = spec["_target_"]
-    own = next((name for name, path in NETWORKS.items() if path == target), None)
+    own = next((name for name, path in {**NETWORKS, **BASELINES}.items() if path == target), None)
     return own or target.rpartition(".")[2].lower()

@@ -6,7 +6,7 @@ import shutil
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
@@ -14,11 +14,19 @@ from churnlib.build import check_components
 from churnlib.config import TrainConfig
 from churnlib.data.customers import Customers, prepare_customers
 from churnlib.errors import ConfigError
+from churnlib.models.baselines.baseline import Baseline
+from churnlib.models.baselines.recipes import recipe_of
 from churnlib.models.weights import class_weights
 from churnlib.training import display
+from churnlib.training.baselines import fit_baseline
+from churnlib.training.inference import measure_inference
+from churnlib.training.packing import model_name, pack
 from churnlib.training.results import baseline_metrics, limit_metrics, side_metrics, write_predictions
 from churnlib.training.run_folder import RunFolder
 from churnlib.training.tables import load_table
+
+if TYPE_CHECKING:
+    from churnlib.training.fitting import Fit
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,22 +55,17 @@ def train(config: TrainConfig, *, folder: RunFolder, console: Console | None = N
     """
     console = console or Console(quiet=True)
     check_components(config)
+    recipe = recipe_of(config.model)
     started = time.perf_counter()
     customers = read_customers(config)
-    check_options(config, customers)
+    check_options(config, customers, recipe)
     display.show_customers(console, customers, name=config.data.name)
     path = folder.create(config)
 
-    # Imported here, so that a wrong table is refused without waiting for Lightning.
-    from churnlib.data.datamodule import ChurnDataModule
-    from churnlib.training.fitting import fit
-    from churnlib.training.packing import model_name, pack
-
-    data = ChurnDataModule(customers, batch_size=config.trainer.batch_size, seed=config.seed)
-    fitted = fit(config, data, path)
+    fitted = _fit_network(config, customers, path) if recipe is None else fit_baseline(recipe, config, customers)
     # Only a run that goes on finds a bundle here: its own, of fewer epochs.
     shutil.rmtree(path / "bundle", ignore_errors=True)
-    predictor = pack(config, customers, fitted.module, path / "bundle")
+    predictor = pack(config, customers, fitted.model, path / "bundle")
 
     metrics: dict[str, Any] = {side: side_metrics(customers, side, predictor) for side in ("test", "validation")}
     metrics["baseline"] = {"logistic_regression": baseline_metrics(customers, config.threshold, config.calibration)}
@@ -73,6 +76,7 @@ def train(config: TrainConfig, *, folder: RunFolder, console: Console | None = N
         "total_seconds": time.perf_counter() - started,
         "epochs": fitted.epochs,
         "rows_per_second": fitted.rows_per_second,
+        "inference": measure_inference(predictor, customers, path / "bundle"),
         "model": model_name(config.model),
         "seed": config.seed,
     }
@@ -80,6 +84,14 @@ def train(config: TrainConfig, *, folder: RunFolder, console: Console | None = N
     folder.finish(metrics)
     display.show_result(console, metrics, path, classes=customers.schema.classes)
     return TrainResult(metrics, path)
+
+
+def _fit_network(config: TrainConfig, customers: Customers, path: Path) -> Fit:
+    # Imported here, so that a wrong table is refused, and a baseline fitted, without waiting for Lightning.
+    from churnlib.data.datamodule import ChurnDataModule
+    from churnlib.training.fitting import fit
+
+    return fit(config, ChurnDataModule(customers, batch_size=config.trainer.batch_size, seed=config.seed), path)
 
 
 def read_customers(config: TrainConfig) -> Customers:
@@ -107,12 +119,19 @@ def read_customers(config: TrainConfig) -> Customers:
     )
 
 
-def check_options(config: TrainConfig, customers: Customers) -> None:
+def check_options(config: TrainConfig, customers: Customers, recipe: Baseline | None = None) -> None:
     """Refuse options that only the table shows to be impossible, before anything is written.
+
+    Args:
+        config: The run's options.
+        customers: The rows.
+        recipe: Of a baseline; None for a network.
 
     Raises:
         ConfigError: With the option and the remedy.
     """
+    if recipe is not None and config.ckpt_path is not None:
+        raise ConfigError(f"ckpt_path={config.ckpt_path}: this model is fitted in one go; leave the option out")
     try:
         class_weights(config.loss.pos_weight, customers.class_counts("train"))
     except (TypeError, ValueError) as error:
