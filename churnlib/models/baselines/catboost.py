@@ -74,7 +74,7 @@ class CatBoost(Baseline):
     """
 
     packages: ClassVar[tuple[str, ...]] = ("catboost",)
-    learning_rate: float | None = None
+    learning_rate: float | None = 0.06
     n_estimators: int = 1000
     depth: int = 6
     l2_leaf_reg: float = 3.0

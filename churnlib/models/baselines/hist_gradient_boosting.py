@@ -32,10 +32,10 @@ class HistGradientBoosting(Baseline):
     packages: ClassVar[tuple[str, ...]] = ("sklearn.ensemble",)
     learning_rate: float = 0.05
     n_estimators: int = 1000
-    max_leaf_nodes: int = 15
+    max_leaf_nodes: int = 8
     min_samples_leaf: int = 20
     l2_regularization: float = 0.0
-    max_features: float = 1.0
+    max_features: float = 0.5
     patience: int = 50
 
     def fit(self, train: Rows, validation: Rows, task: Task) -> TreesModel:  # noqa: D102

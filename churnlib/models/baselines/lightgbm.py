@@ -69,10 +69,10 @@ class LightGBM(Baseline):
     packages: ClassVar[tuple[str, ...]] = ("lightgbm",)
     learning_rate: float = 0.04
     n_estimators: int = 1000
-    num_leaves: int = 50
-    min_child_samples: int = 40
+    num_leaves: int = 8
+    min_child_samples: int = 20
     subsample: float = 0.75
-    colsample_bytree: float = 1.0
+    colsample_bytree: float = 0.5
     reg_lambda: float = 0.0
     patience: int = 100
 

@@ -68,13 +68,13 @@ class XGBoost(Baseline):
     """
 
     packages: ClassVar[tuple[str, ...]] = ("xgboost",)
-    learning_rate: float = 0.08
+    learning_rate: float = 0.05
     n_estimators: int = 1000
-    max_depth: int = 6
-    min_child_weight: float = 5e-6
-    subsample: float = 0.65
-    colsample_bylevel: float = 0.9
-    reg_lambda: float = 0.0
+    max_depth: int = 4
+    min_child_weight: float = 1.0
+    subsample: float = 0.75
+    colsample_bylevel: float = 0.5
+    reg_lambda: float = 1.0
     patience: int = 100
 
     def fit(self, train: Rows, validation: Rows, task: Task) -> XGBoostModel:  # noqa: D102
