@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from churnlib.config import check_choice, check_range
+from churnlib.errors import ConfigError
 
 # --- networks -------------------------------------------------------------------------------------------------------
 
@@ -95,6 +96,36 @@ class TabNetConfig:
         check_choice("model.mask", self.mask, ("sparsemax", "entmax"))
         for name in ("dropout", "input_dropout"):
             check_range(f"model.{name}", getattr(self, name), low=0, high=1, open_high=True)
+
+
+@dataclass(kw_only=True)
+class FTTransformerConfig:
+    """Arguments of :class:`churnlib.models.ft_transformer.FTTransformer`."""
+
+    _target_: str
+    n_blocks: int
+    """Attention and gated layers, one after the other."""
+    d_token: int
+    """Width of a column's token, a multiple of n_heads."""
+    n_heads: int
+    """Attention heads."""
+    ffn_multiplier: float
+    """Width of the gated layers by that of a token."""
+    attention_dropout: float
+    """Probability of dropping an attention weight, in [0, 1)."""
+    ffn_dropout: float
+    """Probability of dropping a unit of the gated layers, in [0, 1)."""
+    residual_dropout: float
+    """Probability of dropping what a layer adds to a token, in [0, 1)."""
+
+    def __post_init__(self) -> None:
+        for name in ("n_blocks", "d_token", "n_heads"):
+            check_range(f"model.{name}", getattr(self, name), low=1)
+        check_range("model.ffn_multiplier", self.ffn_multiplier, low=0, open_low=True)
+        for name in ("attention_dropout", "ffn_dropout", "residual_dropout"):
+            check_range(f"model.{name}", getattr(self, name), low=0, high=1, open_high=True)
+        if isinstance(self.d_token, int) and isinstance(self.n_heads, int) and self.d_token % self.n_heads:
+            raise ConfigError(f"model.d_token must be a multiple of model.n_heads={self.n_heads}, got {self.d_token}")
 
 
 # --- baselines: fitted in one go ---------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ SCHEMAS: dict[str, dict[str, type]] = {
     "model": {
         "mlp": component_config.MLPConfig,
         "tabnet": component_config.TabNetConfig,
+        "ft_transformer": component_config.FTTransformerConfig,
         "logistic": component_config.LinearConfig,
         "linear_svm": component_config.LinearConfig,
         "rbf_svm": component_config.RBFSVMConfig,

@@ -74,7 +74,7 @@ MISTAKES = [
     ("seed=1,2", "add -m to run each of them"),
     ("model=null", "there is no model=null (choose from catboost, "),
     ("model=[mlp]", "there is no model=[mlp] (choose from catboost, "),
-    ("model", "expected key=value, got 'model'; write for example model=mlp"),
+    ("model", "expected key=value, got 'model'; write for example model=catboost"),
     ("=3", "cannot read the key of '=3'"),
     ("mein schlüssel=3", "cannot read the key"),
     ("data.target=left (y)", "quote it twice, \"data.target='left (y)'\""),

@@ -70,6 +70,7 @@ def test_every_named_class_takes_the_arguments_it_is_given():
     [
         ("model", "mlp", "churnlib.models.mlp.MLP"),
         ("model", "tabnet", "churnlib.models.tabnet.TabNet"),
+        ("model", "ft_transformer", "churnlib.models.ft_transformer.FTTransformer"),
         *(("model", name, target) for name, target in BASELINES.items()),
         ("scheduler", "cosine", "churnlib.models.schedules.cosine"),
         ("scheduler", "onecycle", "churnlib.models.schedules.onecycle"),
@@ -107,7 +108,7 @@ def test_the_configuration_and_the_network_know_the_same_names():
 def test_every_recipe_belongs_to_a_model_and_an_optimizer():
     models = {path.stem for path in CONF.glob("model/*.yaml")} - set(BASELINES)  # which have no optimizer
     optimizers = {path.stem for path in CONF.glob("optimizer/*.yaml")}
-    recipes = {tuple(path.stem.split("_", 1)) for path in CONF.glob("recipe/*.yaml")}
+    recipes = {tuple(path.stem.rsplit("_", 1)) for path in CONF.glob("recipe/*.yaml")}
     assert {model for model, _ in recipes} == models
     assert {optimizer for _, optimizer in recipes} <= optimizers
 

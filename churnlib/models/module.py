@@ -191,10 +191,14 @@ def classification_loss(logits: Tensor, label: Tensor, weights: Tensor | None = 
 
 
 def parameter_groups(network: nn.Module) -> list[dict[str, Any]]:
-    """Two groups: matrices, which weight decay keeps small, and biases and scales, which it would only distort."""
+    """Two groups: matrices, which weight decay keeps small, and biases and scales, which it would only distort.
+
+    A module may name matrices of its own that are no weights of a layer in an attribute ``undecayed``.
+    """
     parameters = [p for p in network.parameters() if p.requires_grad]
+    undecayed = {getattr(module, name) for module in network.modules() for name in getattr(module, "undecayed", ())}
     groups = [
-        {"params": [p for p in parameters if p.ndim >= 2]},
-        {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
+        {"params": [p for p in parameters if p.ndim >= 2 and p not in undecayed]},
+        {"params": [p for p in parameters if p.ndim < 2 or p in undecayed], "weight_decay": 0.0},
     ]
     return [group for group in groups if group["params"]]

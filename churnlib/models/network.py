@@ -16,7 +16,11 @@ from torch import Tensor, nn
 
 from churnlib.models.input_layer import InputLayer
 
-NETWORKS = {"mlp": "churnlib.models.mlp.MLP", "tabnet": "churnlib.models.tabnet.TabNet"}
+NETWORKS = {
+    "mlp": "churnlib.models.mlp.MLP",
+    "tabnet": "churnlib.models.tabnet.TabNet",
+    "ft_transformer": "churnlib.models.ft_transformer.FTTransformer",
+}
 """Short names of the networks that come with churnlib."""
 
 OWN = "churnlib.models."

@@ -87,15 +87,19 @@ def fit(config: TrainConfig, data: ChurnDataModule, folder: Path) -> Fit:
 
 def _trainer(config: TrainConfig, logger: Any, folder: Path) -> L.Trainer:
     import lightning as L
+    from lightning.pytorch.callbacks import Checkpoint
 
     options = config.trainer
+    callbacks = build_callbacks(config.callbacks, folder, progress=options.progress)
     return L.Trainer(
         max_epochs=options.max_epochs,
         accelerator=options.accelerator,
         devices=1,
         precision=resolve_precision(options.precision, options.accelerator, config.model),  # type: ignore[arg-type]
         gradient_clip_val=options.gradient_clip_val,
-        callbacks=build_callbacks(config.callbacks, folder, progress=options.progress),
+        callbacks=callbacks,
+        # Lightning would write checkpoints of its own where none are wanted.
+        enable_checkpointing=any(isinstance(callback, Checkpoint) for callback in callbacks),
         logger=logger,
         default_root_dir=folder,
         log_every_n_steps=10**9,  # metrics are logged once per epoch; a step never waits for the device

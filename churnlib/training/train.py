@@ -18,7 +18,7 @@ from churnlib.models.baselines.baseline import Baseline
 from churnlib.models.baselines.recipes import recipe_of
 from churnlib.models.weights import class_weights
 from churnlib.training import display
-from churnlib.training.baselines import fit_baseline
+from churnlib.training.baselines import BaselineFit, fit_baseline
 from churnlib.training.inference import measure_inference
 from churnlib.training.packing import model_name, pack
 from churnlib.training.results import baseline_metrics, limit_metrics, side_metrics, write_predictions
@@ -62,7 +62,7 @@ def train(config: TrainConfig, *, folder: RunFolder, console: Console | None = N
     display.show_customers(console, customers, name=config.data.name)
     path = folder.create(config)
 
-    fitted = _fit_network(config, customers, path) if recipe is None else fit_baseline(recipe, config, customers)
+    fitted = fit_model(config, customers, path)
     # Only a run that goes on finds a bundle here: its own, of fewer epochs.
     shutil.rmtree(path / "bundle", ignore_errors=True)
     predictor = pack(config, customers, fitted.model, path / "bundle")
@@ -86,12 +86,23 @@ def train(config: TrainConfig, *, folder: RunFolder, console: Console | None = N
     return TrainResult(metrics, path)
 
 
-def _fit_network(config: TrainConfig, customers: Customers, path: Path) -> Fit:
+def fit_model(config: TrainConfig, customers: Customers, path: Path) -> Fit | BaselineFit:
+    """Fit the configured model.
+
+    Args:
+        config: Every option of the run.
+        customers: The rows.
+        path: Folder of checkpoints and logs, where the options want them.
+    """
+    recipe = recipe_of(config.model)
+    if recipe is not None:
+        return fit_baseline(recipe, config, customers)
     # Imported here, so that a wrong table is refused, and a baseline fitted, without waiting for Lightning.
     from churnlib.data.datamodule import ChurnDataModule
     from churnlib.training.fitting import fit
 
-    return fit(config, ChurnDataModule(customers, batch_size=config.trainer.batch_size, seed=config.seed), path)
+    data = ChurnDataModule(customers, batch_size=config.trainer.batch_size, seed=config.seed)
+    return fit(config, data, path)
 
 
 def read_customers(config: TrainConfig) -> Customers:
