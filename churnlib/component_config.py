@@ -128,6 +128,63 @@ class FTTransformerConfig:
             raise ConfigError(f"model.d_token must be a multiple of model.n_heads={self.n_heads}, got {self.d_token}")
 
 
+@dataclass(kw_only=True)
+class SequenceNetworkConfig:
+    """What all networks of :mod:`churnlib.models.sequence` take; the head is a multilayer perceptron."""
+
+    _target_: str
+    n_layers: int
+    """Recurrent layers, or convolutions, on top of each other."""
+    hidden_sizes: list[int]
+    """Width of each hidden layer of the head."""
+    activation: str
+    """relu, elu, selu, gelu, silu, mish or tanh."""
+    dropout: float
+    """Probability of dropping a hidden unit, in [0, 1)."""
+    numeric_embedding: str | None
+    """periodic or piecewise: each number outside the sequences becomes several inputs; null for itself alone."""
+
+    def __post_init__(self) -> None:
+        check_range("model.n_layers", self.n_layers, low=1)
+        for width in self.hidden_sizes:
+            check_range("model.hidden_sizes", width, low=1)
+        check_choice("model.activation", self.activation, ("relu", "elu", "selu", "gelu", "silu", "mish", "tanh"))
+        check_range("model.dropout", self.dropout, low=0, high=1, open_high=True)
+        check_choice("model.numeric_embedding", self.numeric_embedding, ("periodic", "piecewise"))
+
+
+@dataclass(kw_only=True)
+class RecurrentConfig(SequenceNetworkConfig):
+    """Arguments of :class:`churnlib.models.sequence.GRU` and :class:`churnlib.models.sequence.LSTM`."""
+
+    hidden_size: int
+    """Width of the recurrent state."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_range("model.hidden_size", self.hidden_size, low=1)
+
+
+@dataclass(kw_only=True)
+class CNNConfig(SequenceNetworkConfig):
+    """Arguments of :class:`churnlib.models.sequence.CNN`."""
+
+    n_channels: int
+    """Width of each convolution."""
+    kernel_size: int
+    """Steps that a convolution reads, odd."""
+    conv_dropout: float
+    """Probability of dropping an output of a convolution, in [0, 1)."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_range("model.n_channels", self.n_channels, low=1)
+        check_range("model.kernel_size", self.kernel_size, low=1)
+        check_range("model.conv_dropout", self.conv_dropout, low=0, high=1, open_high=True)
+        if isinstance(self.kernel_size, int) and self.kernel_size % 2 == 0:
+            raise ConfigError(f"model.kernel_size must be odd, got {self.kernel_size}")
+
+
 # --- baselines: fitted in one go ---------------------------------------------------------------------------------------
 
 

@@ -15,11 +15,11 @@ import polars as pl
 
 from churnlib.bundle import Bundle, read_bundle
 from churnlib.data.batches import evaluation_rows
-from churnlib.data.coercion import PROBLEMS, coerce, read_columns
+from churnlib.data.coercion import PROBLEMS, cell_value, coerce, read_columns
 from churnlib.data.tables import table_from
 from churnlib.decision import decide, probability_from_logits
 from churnlib.errors import BundleError, CellError, DataError, RowErrors
-from churnlib.schema import Schema, near_misses
+from churnlib.schema import Kind, Schema, near_misses
 
 GOLDEN_TOLERANCE = 1e-5
 """Largest difference between a golden row's stored and replayed probability (other processors round differently)."""
@@ -76,7 +76,7 @@ class Reading:
             for column in read_columns(self._schema):
                 name = column.name
                 if name in self._unreadable.columns and self._unreadable[name][row]:
-                    yield CellError(row, name, PROBLEMS[column.kind], self.frame[name][row])
+                    yield CellError(row, name, PROBLEMS[column.kind], cell_value(self.frame[name], row))
                 elif name in self._missing.columns and self._missing[name][row]:
                     yield CellError(row, name, "is required and missing")
 
@@ -96,6 +96,7 @@ class Predictor:
     def __init__(self, bundle: Bundle) -> None:
         self.bundle = bundle
         self.schema = bundle.schema
+        self._sequences = {column.name for column in bundle.schema.columns if column.kind is Kind.sequence}
 
     @property
     def model_name(self) -> str:
@@ -123,14 +124,17 @@ class Predictor:
         return dict(self.bundle.metrics)
 
     def input_schema(self) -> list[dict[str, Any]]:
-        """Return what a row may hold: name, kind, whether it is required, known values or the order of values."""
+        """Return what a row may hold: name, kind, whether it is required, known or ordered values, most steps read."""
         values = {v.name: list(v.values) for v in self.bundle.preparation.categorical}
+        steps = {history.name: history.n_steps for history in self.bundle.preparation.histories}
         required = set(self.schema.required())
         described = []
         for column in read_columns(self.schema):
             entry: dict[str, Any] = {"name": column.name, "kind": str(column.kind), "required": column.name in required}
             if column.name in values or column.order:
                 entry["values"] = list(column.order) or values[column.name]
+            if column.name in steps:
+                entry["max_steps"] = steps[column.name]
             described.append(entry)
         return described
 
@@ -145,7 +149,7 @@ class Predictor:
         Raises:
             DataError: If it is no table.
         """
-        frame = table_from(table)
+        frame = table_from(table, sequences=self._sequences)
         coerced = coerce(frame, self.schema)
         required = set(self.schema.required())
         missing = coerced.typed.select(

@@ -24,7 +24,7 @@ NOT_CHOSEN = ("hydra", "recipe")
 OPTIONS = [
     f"{path.parent.name}={path.stem}" for path in sorted(CONF.glob("*/*.yaml")) if path.parent.name not in NOT_CHOSEN
 ]
-FROM_DATA = {"in_features", "out_features", "n_numeric", "groups", "generator"}
+FROM_DATA = {"in_features", "out_features", "n_numeric", "groups", "sequences", "generator"}
 """Arguments of networks that no configuration holds."""
 
 
@@ -71,6 +71,9 @@ def test_every_named_class_takes_the_arguments_it_is_given():
         ("model", "mlp", "churnlib.models.mlp.MLP"),
         ("model", "tabnet", "churnlib.models.tabnet.TabNet"),
         ("model", "ft_transformer", "churnlib.models.ft_transformer.FTTransformer"),
+        ("model", "gru", "churnlib.models.sequence.GRU"),
+        ("model", "lstm", "churnlib.models.sequence.LSTM"),
+        ("model", "cnn", "churnlib.models.sequence.CNN"),
         *(("model", name, target) for name, target in BASELINES.items()),
         ("scheduler", "cosine", "churnlib.models.schedules.cosine"),
         ("scheduler", "onecycle", "churnlib.models.schedules.onecycle"),

@@ -20,6 +20,9 @@ NETWORKS = {
     "mlp": "churnlib.models.mlp.MLP",
     "tabnet": "churnlib.models.tabnet.TabNet",
     "ft_transformer": "churnlib.models.ft_transformer.FTTransformer",
+    "gru": "churnlib.models.sequence.GRU",
+    "lstm": "churnlib.models.sequence.LSTM",
+    "cnn": "churnlib.models.sequence.CNN",
 }
 """Short names of the networks that come with churnlib."""
 
@@ -91,8 +94,9 @@ def build_network(
 ) -> ChurnNetwork:
     """Build a network with fresh weights.
 
-    The body gets, of ``in_features``, ``out_features``, ``n_numeric`` (the first columns, scaled numbers) and
-    ``groups`` (raw column of each input), those that its constructor asks for.
+    The body gets, of ``in_features``, ``out_features``, ``n_numeric`` (the first columns, scaled numbers),
+    ``groups`` (raw column of each input) and ``sequences`` (for each sequence the columns of its steps and of their
+    masks), those that its constructor asks for.
 
     Args:
         spec: ``_target_`` and the body's own arguments.
@@ -104,16 +108,17 @@ def build_network(
     Raises:
         ValueError: If the class is not trusted, cannot be imported, or refuses its arguments.
     """
-    inputs = InputLayer(**input_spec)
+    cls = _locate(spec["_target_"], trust)
+    accepted = inspect.signature(cls).parameters
+    inputs = InputLayer(**input_spec, masks="sequences" in accepted)
     out_features = 1 if n_classes == 2 else n_classes
     sizes = {
         "in_features": inputs.out_features,
         "out_features": out_features,
         "n_numeric": inputs.n_numeric,
         "groups": inputs.groups,
+        "sequences": inputs.sequences,
     }
-    cls = _locate(spec["_target_"], trust)
-    accepted = inspect.signature(cls).parameters
     arguments = {key: value for key, value in spec.items() if key != "_target_"}
     body = cls(**{key: value for key, value in sizes.items() if key in accepted}, **arguments)
     return ChurnNetwork(inputs, body, offset=[0.0] * out_features if offset is None else offset)

@@ -28,6 +28,8 @@ from churnlib.training.tables import load_table
 if TYPE_CHECKING:
     from churnlib.training.fitting import Fit
 
+SEQUENCE_NETWORKS = "churnlib.models.sequence."
+
 
 @dataclass(frozen=True, slots=True)
 class TrainResult:
@@ -59,6 +61,7 @@ def train(config: TrainConfig, *, folder: RunFolder, console: Console | None = N
     started = time.perf_counter()
     customers = read_customers(config)
     check_options(config, customers, recipe)
+    check_histories(config, customers)
     display.show_customers(console, customers, name=config.data.name)
     path = folder.create(config)
 
@@ -114,7 +117,7 @@ def read_customers(config: TrainConfig) -> Customers:
     data = config.data
     if not data.target:
         raise ConfigError("data.target is missing; name the column that says who left, such as data.target=churn")
-    frame, truth = load_table(data, seed=config.seed)
+    frame, truth = load_table(data, seed=config.seed, max_steps=config.preprocess.max_steps)
     return prepare_customers(
         frame,
         target=data.target,
@@ -147,3 +150,16 @@ def check_options(config: TrainConfig, customers: Customers, recipe: Baseline | 
         class_weights(config.loss.pos_weight, customers.class_counts("train"))
     except (TypeError, ValueError) as error:
         raise ConfigError(f"loss.pos_weight: {error}") from error
+
+
+def check_histories(config: TrainConfig, customers: Customers) -> None:
+    """Refuse a network that reads histories for a table without them.
+
+    Raises:
+        ConfigError: With the remedy.
+    """
+    if config.model["_target_"].startswith(SEQUENCE_NETWORKS) and not customers.preparation.histories:
+        raise ConfigError(
+            "model=gru, lstm and cnn read histories, and this table has no column of them; give it a column of lists "
+            "of numbers or data.history.path=FILE, or choose another model"
+        )
