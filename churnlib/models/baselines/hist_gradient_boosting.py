@@ -113,7 +113,9 @@ def _add(
             # A code that did not come in training counts as missing.
             right = np.full(n_codes, not missing_left)
             bits = predictor.raw_left_cat_bitsets[nodes["bitset_idx"][node]]
-            right[encoded[place]] = [not (int(bits[value // 32]) >> value % 32) & 1 for value in range(len(encoded[place]))]
+            right[encoded[place]] = [
+                not (int(bits[value // 32]) >> value % 32) & 1 for value in range(len(encoded[place]))
+            ]
         else:
             right = np.arange(n_codes) > threshold[node]
         column[node] = builder.categories(feature, right)

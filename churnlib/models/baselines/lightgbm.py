@@ -13,6 +13,7 @@ from churnlib.models.baselines.baseline import Baseline, FittedBaseline, Head, R
 from churnlib.models.baselines.inputs import raw_matrix
 from churnlib.models.baselines.packages import library
 
+
 @dataclass(frozen=True, kw_only=True)
 class LightGBMModel(FittedBaseline):
     """A LightGBM booster.
@@ -103,7 +104,9 @@ class LightGBM(Baseline):
         return LightGBMModel(head=Head.undoing(task.class_weights), text=text)
 
     def _parameters(self, task: Task) -> dict[str, Any]:
-        classes = {"objective": "binary"} if task.n_classes == 2 else {"objective": "multiclass", "num_class": task.n_classes}
+        classes = (
+            {"objective": "binary"} if task.n_classes == 2 else {"objective": "multiclass", "num_class": task.n_classes}
+        )
         return {
             **classes,
             "learning_rate": self.learning_rate,
