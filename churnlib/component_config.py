@@ -185,7 +185,7 @@ class CNNConfig(SequenceNetworkConfig):
             raise ConfigError(f"model.kernel_size must be odd, got {self.kernel_size}")
 
 
-# --- baselines: fitted in one go ---------------------------------------------------------------------------------------
+# --- baselines: fitted in one go --------------------------------------------------------------------------------------
 
 
 @dataclass(kw_only=True)

@@ -60,7 +60,7 @@ def show_result(console: Console, metrics: Mapping[str, Any], folder: Path, *, c
     inference = metrics["inference"]
     console.print(
         f"One customer is answered in {inference['p50_ms']:.1f} ms (95 % within {inference['p95_ms']:.1f} ms), "
-        f"{inference['rows_per_second']:,.0f} rows/s in batches; the bundle has {inference['bundle_bytes'] / 1e6:.1f} MB"
+        f"{inference['rows_per_second']:,.0f} rows/s in batches; bundle of {inference['bundle_bytes'] / 1e6:.1f} MB"
     )
     console.print(f"Run folder  [bold]{escape(str(folder))}[/]", soft_wrap=True)
     console.print(

@@ -1,8 +1,8 @@
 """Models that are no networks, fitted in one go on the same rows: what every network has to beat.
 
-A recipe (``LightGBM(num_leaves=31)``) is fitted on rows and gives a fitted baseline, which answers without the recipe and
-is kept in a bundle without pickle: scikit-learn's models as arrays that numpy evaluates, the others in their libraries'
-own text or JSON.
+A recipe (``LightGBM(num_leaves=31)``) is fitted on rows and gives a fitted baseline, which answers without the recipe
+and is kept in a bundle without pickle: scikit-learn's models as arrays that numpy evaluates, the others in their
+libraries' own text or JSON.
 """
 
 BASELINES = {

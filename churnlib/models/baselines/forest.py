@@ -39,7 +39,7 @@ class RandomForest(Baseline):
         sets = _sets(cardinalities, task.input_spec["has_missing"])
         forest = RandomForestClassifier(
             self.n_estimators,
-            max_features=self.max_features or "sqrt",
+            max_features=self.max_features or "sqrt",  # pyright: ignore[reportArgumentType]
             max_depth=self.max_depth,
             min_samples_leaf=self.min_samples_leaf,
             n_jobs=task.threads,

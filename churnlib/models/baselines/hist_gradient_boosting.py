@@ -56,8 +56,8 @@ class HistGradientBoosting(Baseline):
             min_samples_leaf=self.min_samples_leaf,
             l2_regularization=self.l2_regularization,
             max_features=self.max_features,
-            categorical_features=as_sets if any(as_sets) else None,
-            early_stopping=True,
+            categorical_features=as_sets if any(as_sets) else None,  # pyright: ignore[reportArgumentType]
+            early_stopping=True,  # pyright: ignore[reportArgumentType]
             scoring="loss",
             n_iter_no_change=self.patience,
             tol=0.0,

@@ -93,7 +93,7 @@ class RBFSVM(Baseline):
         gamma = self.gamma or 1.0 / (max(inputs.shape[1], 1) * (float(inputs.var()) or 1.0))
         landmarks = _landmarks(inputs, self.n_landmarks, seed=task.seed)
         whitening = _inverse_root(_kernel(landmarks, landmarks, gamma))
-        svm = LinearSVC(C=self.C, dual=False, max_iter=MAX_ITERATIONS)
+        svm = LinearSVC(C=self.C, dual=False, max_iter=MAX_ITERATIONS)  # pyright: ignore[reportArgumentType]
         features = _kernel(inputs, landmarks, gamma) @ whitening
         svm.fit(features, train.label, sample_weight=task.row_weights(train.label))
         model = KernelModel(
@@ -114,8 +114,8 @@ def _landmarks(inputs: np.ndarray, n_landmarks: int, *, seed: int) -> np.ndarray
     if len(inputs) > MOST_CLUSTERED:
         inputs = inputs[np.random.default_rng(seed).choice(len(inputs), MOST_CLUSTERED, replace=False)]
     wanted = max(1, min(n_landmarks, len(inputs) // (2 * FEWEST), len(np.unique(inputs, axis=0))))
-    found = KMeans(wanted, n_init=1, max_iter=25, random_state=seed).fit(inputs)
-    sizes = np.bincount(found.labels_, minlength=wanted)
+    found = KMeans(wanted, n_init=1, max_iter=25, random_state=seed).fit(inputs)  # pyright: ignore[reportArgumentType]
+    sizes = np.bincount(np.asarray(found.labels_), minlength=wanted)
     return found.cluster_centers_[sizes >= min(FEWEST, sizes.max())]
 
 

@@ -83,7 +83,7 @@ class LinearSVM(Baseline):
         from sklearn.svm import LinearSVC
 
         # The primal problem: there are more rows than inputs, and its solver needs no random order.
-        model = LinearSVC(C=self.C, dual=False, max_iter=MAX_ITERATIONS)
+        model = LinearSVC(C=self.C, dual=False, max_iter=MAX_ITERATIONS)  # pyright: ignore[reportArgumentType]
         return platt_scaled(_fitted(model, train, task, head=Head.undoing([1.0] * task.n_classes)), validation)
 
 
