@@ -18,6 +18,8 @@ SCHEMAS: dict[str, dict[str, type]] = {
     "data": {"table": config.TableConfig, "reference": config.ReferenceConfig, "simulator": config.SimulatorConfig},
     "model": {
         "mlp": component_config.MLPConfig,
+        "mlp_plain": component_config.PlainMLPConfig,
+        "realmlp": component_config.RealMLPConfig,
         "tabnet": component_config.TabNetConfig,
         "ft_transformer": component_config.FTTransformerConfig,
         "gru": component_config.RecurrentConfig,
@@ -32,6 +34,7 @@ SCHEMAS: dict[str, dict[str, type]] = {
         "xgboost": component_config.XGBoostConfig,
         "catboost": component_config.CatBoostConfig,
     },
+    "pretrain": {"masked": config.PretrainConfig},
     "optimizer": {
         "adam": component_config.AdamConfig,
         "adamw": component_config.AdamConfig,
@@ -39,6 +42,7 @@ SCHEMAS: dict[str, dict[str, type]] = {
         "sgd": component_config.SGDConfig,
     },
     "scheduler": {
+        "coslog": component_config.CoslogConfig,
         "cosine": component_config.CosineConfig,
         "onecycle": component_config.OneCycleConfig,
         "plateau": component_config.PlateauConfig,

@@ -300,6 +300,32 @@ class TrainerConfig:
 
 
 @dataclass(kw_only=True)
+class PretrainConfig:
+    """Training without labels, before the labels are read (``pretrain=on``; TabNet only)."""
+
+    passes: int
+    """Epochs over the rows; 0 for none."""
+    mask_share: float
+    """Share of the columns of a row that are hidden and guessed, in (0, 1)."""
+    lr: float
+    """Learning rate: the peak of a cosine."""
+    batch_size: int
+    """Rows per optimizer step."""
+    path: str | None = None
+    """More customers, without labels: CSV or Parquet, as ``data.path``."""
+    separator: str | None = None
+    """Delimiter of a CSV file; detected from the header when left out."""
+
+    def __post_init__(self) -> None:
+        check_range("pretrain.passes", self.passes, low=0)
+        check_range("pretrain.mask_share", self.mask_share, low=0, high=1, open_low=True, open_high=True)
+        check_range("pretrain.lr", self.lr, low=0, open_low=True)
+        check_range("pretrain.batch_size", self.batch_size, low=1)
+        if self.path is not None and self.passes == 0:
+            raise ConfigError(f"pretrain.path={self.path} is only read when there is pretraining; add pretrain=on")
+
+
+@dataclass(kw_only=True)
 class ThresholdConfig:
     """The decision threshold, chosen on validation rows."""
 
@@ -341,6 +367,7 @@ class TrainConfig:
     scheduler: Any = None
     """``_target_`` and the arguments of a learning rate schedule; null for a constant rate."""
     trainer: TrainerConfig
+    pretrain: PretrainConfig
     callbacks: dict[str, Any]
     """By a name of your choice: ``_target_`` and arguments of a Lightning callback, or null to leave one out."""
     logger: Any = None

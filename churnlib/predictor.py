@@ -44,6 +44,21 @@ class CellWarning:
 
 
 @dataclass(frozen=True, slots=True)
+class Masks:
+    """Where a TabNet looked; see :meth:`Predictor.masks` for what that is worth.
+
+    Attributes:
+        columns: Names of the raw columns, K of them.
+        steps: ``(n_steps, n, K)`` float32; each row of each step sums to 1.
+        importance: ``(n, K)`` float32, the steps weighted by their part in the decision; rows sum to 1.
+    """
+
+    columns: tuple[str, ...]
+    steps: np.ndarray
+    importance: np.ndarray
+
+
+@dataclass(frozen=True, slots=True)
 class Reading:
     """A table as the model reads it, with all that is wrong or unusual about it.
 
@@ -183,6 +198,33 @@ class Predictor:
         ]
         empty = np.zeros((0,) if len(self.classes) == 2 else (0, len(self.classes)), dtype=np.float32)
         return np.concatenate(parts) if parts else empty
+
+    def masks(self, table: Any) -> Masks:
+        """Say where a TabNet looked, raw column by raw column; for other models there is nothing to say.
+
+        A diagnosis of the network, not an explanation of its answers: measured on functions whose true attributions are
+        known, the correlation with them was 0.33 and 0.53 (expected gradients: 0.99 and 0.9).
+
+        Args:
+            table: A table or a :class:`Reading`. Rows that cannot be scored are NaN.
+
+        Raises:
+            TypeError: If the model has no masks.
+        """
+        body: Any = self._network.body
+        if not hasattr(body, "explain"):
+            raise TypeError(f"the model {self.model_name} has no masks; a TabNet has (model=tabnet)")
+        reading = table if isinstance(table, Reading) else self.read(table)
+        encoded = self.bundle.preparation.encode(reading.typed)
+        parts, batch_rows = [], evaluation_rows(len(self.bundle.preparation.feature_names))
+        with torch.inference_mode():
+            for start in range(0, max(1, len(encoded)), batch_rows):
+                arrays = (part[start : start + batch_rows] for part in (encoded.numeric, encoded.codes))
+                parts.append(body.explain(self._network.inputs(*map(torch.from_numpy, arrays))))
+        steps = np.concatenate([masks.numpy() for masks, _ in parts], axis=1)
+        importance = np.concatenate([aggregate.numpy() for _, aggregate in parts])
+        steps[:, reading.bad], importance[reading.bad] = np.nan, np.nan
+        return Masks(self.bundle.preparation.feature_names, steps, importance)
 
     def probabilities(self, table: Any) -> np.ndarray:
         """Return calibrated probabilities: ``(n,)`` of leaving for two classes, ``(n, n_classes)`` for more, float64.

@@ -132,7 +132,7 @@ class Tokenizer(nn.Module):
     """
 
     columns: Tensor
-    undecayed = ("weight", "bias")  # as in the authors' parameter groups; see churnlib.models.module.parameter_groups
+    undecayed = ("weight", "bias")  # as in the authors' parameter groups; see churnlib.models.parameter_groups
 
     def __init__(self, groups: Sequence[int], d_token: int, *, in_features: int) -> None:
         super().__init__()

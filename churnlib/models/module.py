@@ -8,7 +8,7 @@ from typing import Any
 import lightning as L
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 from torchmetrics import MeanMetric
 from torchmetrics.classification import (
@@ -19,10 +19,14 @@ from torchmetrics.classification import (
 )
 
 from churnlib.models.network import ChurnNetwork, build_network, network_spec
+from churnlib.models.parameter_groups import fused, parameter_groups, scaled
 from churnlib.models.weights import class_weights
 
 OptimizerFactory = Callable[[Any], torch.optim.Optimizer]
 SchedulerFactory = Callable[[torch.optim.Optimizer, int], Any]
+
+INITIAL_ROWS = 8_192
+"""Training rows by which a network places its bins and scales before the first step."""
 
 
 class ChurnModule(L.LightningModule):
@@ -73,6 +77,9 @@ class ChurnModule(L.LightningModule):
             data = self.trainer.datamodule  # type: ignore[attr-defined]
             weights = class_weights(self.pos_weight, data.class_counts())
             self.build(data.input_spec(), class_weights=weights)
+            assert self.network is not None
+            if hasattr(data, "sample"):
+                self.network.initialize(*data.sample(INITIAL_ROWS))
 
     def build(self, input_spec: Mapping[str, Any], *, class_weights: list[float]) -> None:
         """Build the network with fresh weights.
@@ -131,6 +138,8 @@ class ChurnModule(L.LightningModule):
         assert self.network is not None
         numeric, codes, label = batch
         logits, penalty = self.network.forward_with_penalty(numeric, codes)
+        if len(logits) > len(label):  # the members of a network, each with a loss of its own
+            label = label.repeat_interleave(len(logits) // len(label))
         loss = classification_loss(logits, label, self.class_weights)  # type: ignore[arg-type]
         self.train_loss.update(loss.detach(), len(label))
         return loss + penalty
@@ -169,7 +178,7 @@ class ChurnModule(L.LightningModule):
     def configure_optimizers(self) -> Any:  # noqa: D102
         assert self.network is not None
         make = self._optimizer or (lambda groups: torch.optim.AdamW(groups, lr=1e-3))
-        optimizer = make(parameter_groups(self.network))
+        optimizer = fused(scaled(make(parameter_groups(self.network))))
         if self._scheduler is None:
             return optimizer
         steps = int(self.trainer.estimated_stepping_batches)
@@ -188,17 +197,3 @@ def classification_loss(logits: Tensor, label: Tensor, weights: Tensor | None = 
         return F.cross_entropy(logits, label, weight=weights)
     pos_weight = None if weights is None else weights[1]
     return F.binary_cross_entropy_with_logits(logits, label.to(logits.dtype), pos_weight=pos_weight)
-
-
-def parameter_groups(network: nn.Module) -> list[dict[str, Any]]:
-    """Two groups: matrices, which weight decay keeps small, and biases and scales, which it would only distort.
-
-    A module may name matrices of its own that are no weights of a layer in an attribute ``undecayed``.
-    """
-    parameters = [p for p in network.parameters() if p.requires_grad]
-    undecayed = {getattr(module, name) for module in network.modules() for name in getattr(module, "undecayed", ())}
-    groups = [
-        {"params": [p for p in parameters if p.ndim >= 2 and p not in undecayed]},
-        {"params": [p for p in parameters if p.ndim < 2 or p in undecayed], "weight_decay": 0.0},
-    ]
-    return [group for group in groups if group["params"]]

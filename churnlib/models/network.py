@@ -6,6 +6,7 @@ hold; weights are loaded into what they describe.
 
 from __future__ import annotations
 
+import functools
 import importlib
 import inspect
 from collections.abc import Mapping, Sequence
@@ -15,9 +16,12 @@ import torch
 from torch import Tensor, nn
 
 from churnlib.models.input_layer import InputLayer
+from churnlib.models.members import combine
 
 NETWORKS = {
     "mlp": "churnlib.models.mlp.MLP",
+    "mlp_plain": "churnlib.models.mlp.PlainMLP",
+    "realmlp": "churnlib.models.realmlp.RealMLP",
     "tabnet": "churnlib.models.tabnet.TabNet",
     "ft_transformer": "churnlib.models.ft_transformer.FTTransformer",
     "gru": "churnlib.models.sequence.GRU",
@@ -35,7 +39,8 @@ class ChurnNetwork(nn.Module):
 
     Args:
         inputs: The input layer.
-        body: A module from ``(batch, in_features)`` float32 to ``(batch, out_features)``.
+        body: A module from ``(batch, in_features)`` float32 to ``(batch, out_features)``, or to
+            ``(batch, k, out_features)`` if it has members (:mod:`churnlib.models.members`).
         offset: ``(out_features,)`` subtracted from the logits outside training: undoes what class weights in the loss
             do to the probabilities (log of the weight).
 
@@ -50,17 +55,39 @@ class ChurnNetwork(nn.Module):
         self.register_buffer("offset", torch.tensor(list(offset), dtype=torch.float32))
 
     def forward(self, numeric: Tensor, codes: Tensor) -> Tensor:
-        """Return the logits."""
+        """Return the logits; of members the logits of their mean probability."""
         logits = self.body(self.inputs(numeric, codes)).float()
-        return _squeeze(logits if self.training else logits - self.offset)
+        if not self.training:
+            logits = logits - self.offset
+        return _squeeze(combine(logits) if logits.ndim == 3 else logits)
 
     def forward_with_penalty(self, numeric: Tensor, codes: Tensor) -> tuple[Tensor, Tensor | float]:
-        """Return the logits and what the body adds to the loss (TabNet's sparsity), 0 for most."""
+        """Return the logits that training reads, and what the body adds to the loss (TabNet's sparsity), 0 for most.
+
+        Members are trained each on its own: with ``k`` of them the logits are those of ``batch * k`` rows, the members
+        of row 0 first, to be compared with ``label.repeat_interleave(k)``. Any mean over these rows is then the mean
+        of the members' losses (and not the loss of their mean, with which they would grow alike).
+        """
         x = self.inputs(numeric, codes)
         if not hasattr(self.body, "forward_with_penalty"):
-            return _squeeze(self.body(x).float()), 0.0
+            return _squeeze(_flatten_members(self.body(x).float())), 0.0
         logits, penalty = self.body.forward_with_penalty(x)  # type: ignore[operator]
-        return _squeeze(logits.float()), penalty
+        return _squeeze(_flatten_members(logits.float())), penalty
+
+    def initialize(self, numeric: Tensor, codes: Tensor) -> None:
+        """Let the body place what depends on the training rows (bins, scales), before the first step.
+
+        Args:
+            numeric: ``(n, n_numeric)`` float32 training rows.
+            codes: ``(n, n_categorical)`` int64 of the same rows.
+        """
+        if hasattr(self.body, "initialize"):
+            with torch.no_grad():
+                self.body.initialize(self.inputs(numeric, codes))  # type: ignore[operator]
+
+
+def _flatten_members(logits: Tensor) -> Tensor:
+    return logits.flatten(0, 1) if logits.ndim == 3 else logits
 
 
 def _squeeze(logits: Tensor) -> Tensor:
@@ -96,7 +123,9 @@ def build_network(
 
     The body gets, of ``in_features``, ``out_features``, ``n_numeric`` (the first columns, scaled numbers),
     ``groups`` (raw column of each input) and ``sequences`` (for each sequence the columns of its steps and of their
-    masks), those that its constructor asks for.
+    masks), those that its constructor asks for. An argument that is
+    itself a mapping with ``_target_`` reaches it as a function from these sizes to that network
+    (:class:`~churnlib.models.members.Members` has such a one).
 
     Args:
         spec: ``_target_`` and the body's own arguments.
@@ -119,9 +148,24 @@ def build_network(
         "groups": inputs.groups,
         "sequences": inputs.sequences,
     }
-    arguments = {key: value for key, value in spec.items() if key != "_target_"}
-    body = cls(**{key: value for key, value in sizes.items() if key in accepted}, **arguments)
+    body = _body(spec, trust)(**sizes)
     return ChurnNetwork(inputs, body, offset=[0.0] * out_features if offset is None else offset)
+
+
+def _body(spec: Mapping[str, Any], trust: Sequence[str] | None) -> functools.partial[nn.Module]:
+    """Return a function from sizes to the network; its class and those inside are trusted before anything is built."""
+    cls = _locate(spec["_target_"], trust)
+    arguments = {
+        key: _body(value, trust) if isinstance(value, Mapping) and "_target_" in value else value
+        for key, value in spec.items()
+        if key != "_target_"
+    }
+    return functools.partial(_build, cls, arguments)
+
+
+def _build(cls: type[nn.Module], arguments: Mapping[str, Any], **sizes: Any) -> nn.Module:
+    accepted = inspect.signature(cls).parameters
+    return cls(**{key: value for key, value in sizes.items() if key in accepted}, **arguments)
 
 
 def _locate(target: str, trust: Sequence[str] | None) -> type[nn.Module]:

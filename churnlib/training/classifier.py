@@ -299,9 +299,10 @@ def _train(config: TrainConfig, customers: Customers) -> tuple[Predictor, int]:
     """Return what scores rows, and the epochs that were run."""
     from churnlib.training.packing import calibrated
     from churnlib.training.train import fit_model
+    from churnlib.training.unlabelled import pretraining_rows
 
     with isolated():
-        fitted = fit_model(config, customers, Path())
+        fitted = fit_model(config, customers, Path(), unlabelled=pretraining_rows(config, customers))
     return calibrated(config, customers, fitted.model), fitted.epochs
 
 

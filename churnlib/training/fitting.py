@@ -11,6 +11,7 @@ import torch
 
 from churnlib.build import build_callbacks, build_logger, build_optimizer, build_scheduler, close_logger
 from churnlib.config import TrainConfig
+from churnlib.data.preparation import Encoded
 from churnlib.models.network_model import NetworkModel
 from churnlib.training.precision import resolve_precision
 
@@ -44,13 +45,14 @@ class Fit:
         return NetworkModel(self.module.network, self.module.spec, self.module.built_from["input_spec"])
 
 
-def fit(config: TrainConfig, data: ChurnDataModule, folder: Path) -> Fit:
+def fit(config: TrainConfig, data: ChurnDataModule, folder: Path, *, unlabelled: Encoded | None = None) -> Fit:
     """Train the configured network.
 
     Args:
         config: The run's options.
         data: The customers.
         folder: The run's folder; checkpoints and logs are written there.
+        unlabelled: Rows to pretrain on; a run that goes on from a checkpoint has done so.
     """
     import lightning as L
 
@@ -67,6 +69,8 @@ def fit(config: TrainConfig, data: ChurnDataModule, folder: Path) -> Fit:
         scheduler=build_scheduler(config.scheduler),
     )
     started_at = _epochs_done(config.ckpt_path)
+    if unlabelled is not None and config.ckpt_path is None:
+        _pretrain(module, config, data, unlabelled)
     logger = build_logger(config.logger, folder)
     finished = False
     try:
@@ -83,6 +87,15 @@ def fit(config: TrainConfig, data: ChurnDataModule, folder: Path) -> Fit:
     epochs = trainer.current_epoch
     rows = len(data.customers.rows("train")) * (epochs - started_at)
     return Fit(module.cpu().eval(), epochs, seconds, rows / max(seconds, 1e-9))
+
+
+def _pretrain(module: ChurnModule, config: TrainConfig, data: ChurnDataModule, unlabelled: Encoded) -> None:
+    from churnlib.models.weights import class_weights
+    from churnlib.training.pretraining import pretrain
+
+    module.build(data.input_spec(), class_weights=class_weights(config.loss.pos_weight, data.class_counts()))
+    assert module.network is not None
+    pretrain(module.network, unlabelled, config)
 
 
 def _trainer(config: TrainConfig, logger: Any, folder: Path) -> L.Trainer:

@@ -13,6 +13,7 @@ from rich.console import Console
 from churnlib.build import check_components
 from churnlib.config import TrainConfig
 from churnlib.data.customers import Customers, prepare_customers
+from churnlib.data.preparation import Encoded
 from churnlib.errors import ConfigError
 from churnlib.models.baselines.baseline import Baseline
 from churnlib.models.baselines.recipes import recipe_of
@@ -24,6 +25,7 @@ from churnlib.training.packing import model_name, pack
 from churnlib.training.results import baseline_metrics, limit_metrics, side_metrics, write_predictions
 from churnlib.training.run_folder import RunFolder
 from churnlib.training.tables import load_table
+from churnlib.training.unlabelled import pretraining_rows
 
 if TYPE_CHECKING:
     from churnlib.training.fitting import Fit
@@ -62,10 +64,11 @@ def train(config: TrainConfig, *, folder: RunFolder, console: Console | None = N
     customers = read_customers(config)
     check_options(config, customers, recipe)
     check_histories(config, customers)
+    unlabelled = pretraining_rows(config, customers)
     display.show_customers(console, customers, name=config.data.name)
     path = folder.create(config)
 
-    fitted = fit_model(config, customers, path)
+    fitted = fit_model(config, customers, path, unlabelled=unlabelled)
     # Only a run that goes on finds a bundle here: its own, of fewer epochs.
     shutil.rmtree(path / "bundle", ignore_errors=True)
     predictor = pack(config, customers, fitted.model, path / "bundle")
@@ -89,13 +92,16 @@ def train(config: TrainConfig, *, folder: RunFolder, console: Console | None = N
     return TrainResult(metrics, path)
 
 
-def fit_model(config: TrainConfig, customers: Customers, path: Path) -> Fit | BaselineFit:
+def fit_model(
+    config: TrainConfig, customers: Customers, path: Path, *, unlabelled: Encoded | None = None
+) -> Fit | BaselineFit:
     """Fit the configured model.
 
     Args:
         config: Every option of the run.
         customers: The rows.
         path: Folder of checkpoints and logs, where the options want them.
+        unlabelled: Rows to pretrain on, as `pretraining_rows` returns them.
     """
     recipe = recipe_of(config.model)
     if recipe is not None:
@@ -105,7 +111,7 @@ def fit_model(config: TrainConfig, customers: Customers, path: Path) -> Fit | Ba
     from churnlib.training.fitting import fit
 
     data = ChurnDataModule(customers, batch_size=config.trainer.batch_size, seed=config.seed)
-    return fit(config, data, path)
+    return fit(config, data, path, unlabelled=unlabelled)
 
 
 def read_customers(config: TrainConfig) -> Customers:
