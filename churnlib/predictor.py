@@ -19,6 +19,7 @@ from churnlib.data.coercion import PROBLEMS, cell_value, coerce, read_columns
 from churnlib.data.tables import table_from
 from churnlib.decision import decide, probability_from_logits
 from churnlib.errors import BundleError, CellError, DataError, RowErrors
+from churnlib.models.network_model import NetworkModel
 from churnlib.schema import Kind, Schema, near_misses
 
 GOLDEN_TOLERANCE = 1e-5
@@ -211,18 +212,18 @@ class Predictor:
         Raises:
             TypeError: If the model has no masks.
         """
-        body: Any = self._network.body
-        if not hasattr(body, "explain"):
+        model = self.bundle.model
+        if not (isinstance(model, NetworkModel) and model.has_masks):
             raise TypeError(f"the model {self.model_name} has no masks; a TabNet has (model=tabnet)")
         reading = table if isinstance(table, Reading) else self.read(table)
         encoded = self.bundle.preparation.encode(reading.typed)
-        parts, batch_rows = [], evaluation_rows(len(self.bundle.preparation.feature_names))
-        with torch.inference_mode():
-            for start in range(0, max(1, len(encoded)), batch_rows):
-                arrays = (part[start : start + batch_rows] for part in (encoded.numeric, encoded.codes))
-                parts.append(body.explain(self._network.inputs(*map(torch.from_numpy, arrays))))
-        steps = np.concatenate([masks.numpy() for masks, _ in parts], axis=1)
-        importance = np.concatenate([aggregate.numpy() for _, aggregate in parts])
+        batch_rows = evaluation_rows(len(self.bundle.preparation.feature_names))
+        parts = [
+            model.masks(*(part[start : start + batch_rows] for part in (encoded.numeric, encoded.codes)))
+            for start in range(0, max(1, len(encoded)), batch_rows)
+        ]
+        steps = np.concatenate([masks for masks, _ in parts], axis=1)
+        importance = np.concatenate([aggregate for _, aggregate in parts])
         steps[:, reading.bad], importance[reading.bad] = np.nan, np.nan
         return Masks(self.bundle.preparation.feature_names, steps, importance)
 

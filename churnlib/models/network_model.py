@@ -35,6 +35,18 @@ class NetworkModel:
         with torch.inference_mode():
             return self.network(torch.from_numpy(numeric), torch.from_numpy(codes)).numpy()
 
+    @property
+    def has_masks(self) -> bool:
+        """Whether the network says where it looked, as a TabNet does."""
+        return hasattr(self.network.body, "explain")
+
+    def masks(self, numeric: np.ndarray, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return what the body's ``explain`` says of encoded rows: masks by step, and their aggregate."""
+        body: Any = self.network.body
+        with torch.inference_mode():
+            masks, aggregate = body.explain(self.network.inputs(torch.from_numpy(numeric), torch.from_numpy(codes)))
+        return masks.numpy(), aggregate.numpy()
+
     def keep(self) -> Kept:
         """Write the network down: what it was built from, and its weights."""
         from safetensors.torch import save
