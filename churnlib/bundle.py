@@ -3,8 +3,9 @@
     bundle.json        format, model, versions, and size and SHA-256 of each other file
     schema.json        columns and classes
     preparation.json   fitted statistics and categories
-    network.json       class and arguments of the network
-    weights.safetensors
+    network.json       class and arguments of the network, or
+    baseline.json      kind and settings of a fitted baseline
+    weights.safetensors, or model.txt, model.json: the numbers of LightGBM, XGBoost, CatBoost in their own formats
     decision.json      temperature and threshold
     metrics.json       how the model did
     profile.json       what the training rows looked like
@@ -12,8 +13,8 @@
     background.json    made-up customers that reasons are measured against
 
 Written whole or not at all: into a temporary folder beside the target, then renamed. Read only after every file's size
-and checksum agree; weights are safetensors, so reading runs nothing. A network that is not part of churnlib is built
-only when its package is trusted by name.
+and checksum agree; numbers are safetensors, text or JSON, so reading runs nothing. A network that is not part of
+churnlib is built only when its package is trusted by name.
 """
 
 from __future__ import annotations
@@ -27,29 +28,25 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from uuid import uuid4
 
 from churnlib.data.preparation import Preparation
 from churnlib.errors import BundleError
+from churnlib.models.fitted import KEPT_AS, STATE_FILES, FittedModel, restore, state_name
 from churnlib.schema import Schema
 
-if TYPE_CHECKING:
-    from churnlib.models.network import ChurnNetwork
-
-FORMAT_VERSION = 1
-"""Raised when a bundle of this release cannot be read by the one before."""
+FORMAT_VERSION = 2
+"""Raised when a bundle of this release cannot be read by the one before; 2 brought baselines."""
 
 JSON_FILES = (
-    "schema.json", "preparation.json", "network.json", "decision.json",
+    "schema.json", "preparation.json", "decision.json",
     "metrics.json", "profile.json", "golden.json", "background.json",
 )  # fmt: skip
-WEIGHTS = "weights.safetensors"
-MODEL_FILES = ("schema.json", "preparation.json", "network.json", "decision.json", WEIGHTS)
-"""Files that decide the answers; their checksums make the model's version."""
+"""Beside them stand the model's own two files: its values (one of ``KEPT_AS``) and its numbers."""
 
 LARGEST_JSON = 64 * 2**20
-LARGEST_WEIGHTS = 4 * 2**30
+LARGEST_STATE = 4 * 2**30
 """Bytes; a larger file is refused before it is read."""
 
 
@@ -59,10 +56,8 @@ class Bundle:
 
     Attributes:
         schema: Columns and classes.
-        preparation: From typed columns to the network's arrays.
-        network: The network, in evaluation mode, float32, on the CPU.
-        network_spec: ``_target_`` and arguments of its body.
-        input_spec: Arguments of its input layer.
+        preparation: From typed columns to the model's arrays.
+        model: From those arrays to logits: a network or a fitted baseline.
         temperature: Logits are divided by it.
         threshold: Probability from which a customer counts as leaving; None for more than two classes.
         name: Short name of the model.
@@ -76,9 +71,7 @@ class Bundle:
 
     schema: Schema
     preparation: Preparation
-    network: ChurnNetwork
-    network_spec: Mapping[str, Any]
-    input_spec: Mapping[str, Any]
+    model: FittedModel
     temperature: float = 1.0
     threshold: float | None = 0.5
     name: str = "model"
@@ -105,8 +98,8 @@ def write_bundle(bundle: Bundle, path: str | Path) -> Bundle:
     temporary = target.with_name(f".{target.name}.{uuid4().hex[:8]}")
     try:
         temporary.mkdir(parents=True)
-        _write_files(bundle, temporary)
-        manifest = _manifest(bundle, temporary)
+        names = _write_files(bundle, temporary)
+        manifest = _manifest(bundle, temporary, names)
         _write_json(temporary / "bundle.json", manifest)
         temporary.replace(target)
     except OSError as error:
@@ -129,17 +122,18 @@ def read_bundle(path: str | Path, *, trust: Sequence[str] = ()) -> Bundle:
     """
     folder = Path(path)
     manifest = _read_manifest(folder)
-    files = {name: _read_checked(folder, name, manifest) for name in (*JSON_FILES, WEIGHTS)}
-    parts = {name.removesuffix(".json"): _parse(folder / name, files[name]) for name in JSON_FILES}
+    # A network unless the manifest says otherwise: it is the network's file that a bad manifest lacks.
+    kept_as = next((name for name in KEPT_AS if name in manifest.get("files", {})), "network.json")
+    texts = {name: _read_checked(folder, name, manifest) for name in (*JSON_FILES, kept_as)}
+    contents = {name: _parse(folder / name, text) for name, text in texts.items()}
+    parts = {name.removesuffix(".json"): content for name, content in contents.items()}
     try:
-        network_spec, input_spec = parts["network"]["network"], parts["network"]["input"]
+        numbers = _read_checked(folder, state_name(kept_as, contents[kept_as]), manifest)
         schema = Schema.from_dict(parts["schema"])
         return Bundle(
             schema=schema,
             preparation=Preparation.from_dict(parts["preparation"]),
-            network=_read_network(files[WEIGHTS], network_spec, input_spec, parts["network"]["offset"], schema, trust),
-            network_spec=network_spec,
-            input_spec=input_spec,
+            model=restore(kept_as, contents[kept_as], numbers, n_classes=len(schema.classes), trust=trust),
             temperature=float(parts["decision"]["temperature"]),
             threshold=parts["decision"]["threshold"],
             name=manifest["model"]["name"],
@@ -168,15 +162,13 @@ def package_versions() -> dict[str, str]:
 # --- writing --------------------------------------------------------------------------------------------------------
 
 
-def _write_files(bundle: Bundle, folder: Path) -> None:
-    from safetensors.torch import save
-
-    offset = bundle.network.offset.tolist()  # type: ignore[operator]
-    network = {"network": dict(bundle.network_spec), "input": dict(bundle.input_spec), "offset": offset}
+def _write_files(bundle: Bundle, folder: Path) -> tuple[str, str]:
+    """Write all but the manifest; return the names of the model's own two files."""
+    kept = bundle.model.keep()
     contents = {
         "schema.json": bundle.schema.to_dict(),
         "preparation.json": bundle.preparation.to_dict(),
-        "network.json": network,
+        kept.name: dict(kept.values),
         "decision.json": {"temperature": bundle.temperature, "threshold": bundle.threshold},
         "metrics.json": dict(bundle.metrics),
         "profile.json": dict(bundle.profile),
@@ -185,25 +177,27 @@ def _write_files(bundle: Bundle, folder: Path) -> None:
     }
     for name, content in contents.items():
         _write_json(folder / name, content)
-    state = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in bundle.network.state_dict().items()}
-    (folder / WEIGHTS).write_bytes(save(state))
+    (folder / kept.state_name).write_bytes(kept.state)
+    return kept.name, kept.state_name
 
 
-def _manifest(bundle: Bundle, folder: Path) -> dict[str, Any]:
-    files = {name: _fingerprint((folder / name).read_bytes()) for name in (*JSON_FILES, WEIGHTS)}
+def _manifest(bundle: Bundle, folder: Path, model_files: tuple[str, str]) -> dict[str, Any]:
+    files = {name: _fingerprint((folder / name).read_bytes()) for name in (*JSON_FILES, *model_files)}
     return {
         "format": "churnlib bundle",
         "format_version": FORMAT_VERSION,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "model": {"name": bundle.name, "version": _model_version(files)},
+        "model": {"name": bundle.name, "version": _model_version(files, model_files)},
         "versions": package_versions(),
         "files": files,
     }
 
 
-def _model_version(files: Mapping[str, Mapping[str, Any]]) -> str:
+def _model_version(files: Mapping[str, Mapping[str, Any]], model_files: tuple[str, str]) -> str:
     """The same answers have the same version, whenever and wherever they were trained."""
-    joined = "".join(files[name]["sha256"] for name in MODEL_FILES)
+    values, numbers = model_files
+    deciding = ("schema.json", "preparation.json", values, "decision.json", numbers)
+    joined = "".join(files[name]["sha256"] for name in deciding)
     return hashlib.sha256(joined.encode()).hexdigest()[:12]
 
 
@@ -241,7 +235,7 @@ def _read_checked(folder: Path, name: str, manifest: Mapping[str, Any]) -> bytes
     path = folder / name
     if expected is None or not path.is_file():
         raise BundleError(f"the bundle {folder} lacks {name}; copy it again from where it was written")
-    size, largest = path.stat().st_size, LARGEST_WEIGHTS if name == WEIGHTS else LARGEST_JSON
+    size, largest = path.stat().st_size, LARGEST_STATE if name in STATE_FILES else LARGEST_JSON
     if size > largest:
         raise BundleError(f"{path} has {size:,} bytes, more than the {largest:,} this release reads")
     content = path.read_bytes()
@@ -257,24 +251,3 @@ def _parse(path: Path, content: bytes) -> Any:
         return json.loads(content)
     except (ValueError, RecursionError) as error:
         raise BundleError(f"{path} is not valid JSON; copy the bundle again") from error
-
-
-def _read_network(
-    weights: bytes,
-    network_spec: Mapping[str, Any],
-    input_spec: Mapping[str, Any],
-    offset: Sequence[float],
-    schema: Schema,
-    trust: Sequence[str],
-) -> ChurnNetwork:
-    from safetensors import SafetensorError
-    from safetensors.torch import load
-
-    from churnlib.models.network import build_network
-
-    network = build_network(network_spec, input_spec, n_classes=len(schema.classes), offset=offset, trust=trust)
-    try:
-        network.load_state_dict(load(weights))
-    except SafetensorError as error:
-        raise BundleError("the weights cannot be read; copy the bundle again") from error
-    return network.eval().requires_grad_(False)

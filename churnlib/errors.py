@@ -5,6 +5,7 @@
       DataError              a table is wrong: its file, its columns, or a cell of it
         RowErrors            cells of a table that cannot be scored; holds each of them
       BundleError            a bundle is damaged, unfinished, or of a version this release cannot read
+      MissingPackageError    a model needs a package that is not installed
 
 A mistake of the programmer (a wrong shape, an impossible argument) is a plain ``ValueError`` or ``TypeError``.
 """
@@ -29,6 +30,10 @@ class DataError(ChurnlibError):
 
 class BundleError(ChurnlibError):
     """A bundle is damaged, unfinished, or of a version this release cannot read."""
+
+
+class MissingPackageError(ChurnlibError):
+    """A model needs a package that is not installed."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-import torch
 
 from churnlib.bundle import Bundle, read_bundle
 from churnlib.data.batches import evaluation_rows
@@ -20,6 +19,7 @@ from churnlib.data.coercion import PROBLEMS, cell_value, coerce, read_columns
 from churnlib.data.tables import table_from
 from churnlib.decision import decide, probability_from_logits
 from churnlib.errors import BundleError, CellError, DataError, RowErrors
+from churnlib.models.network_model import NetworkModel
 from churnlib.schema import Kind, Schema, near_misses
 
 GOLDEN_TOLERANCE = 1e-5
@@ -112,7 +112,6 @@ class Predictor:
     def __init__(self, bundle: Bundle) -> None:
         self.bundle = bundle
         self.schema = bundle.schema
-        self._network = bundle.network.eval()
         self._sequences = {column.name for column in bundle.schema.columns if column.kind is Kind.sequence}
 
     @property
@@ -187,17 +186,17 @@ class Predictor:
         return Reading(frame, coerced.typed, bad, warnings, unreadable, missing, self.schema)
 
     def logits(self, typed: pl.DataFrame) -> np.ndarray:
-        """Return uncalibrated logits, ``(n,)`` or ``(n, n_classes)`` float32.
+        """Return uncalibrated logits, ``(n,)`` or ``(n, n_classes)``; float32 of a network, float64 of a baseline.
 
         Args:
             typed: Columns as :func:`churnlib.data.coercion.coerce` returns them.
         """
         encoded = self.bundle.preparation.encode(typed)
-        parts, batch_rows = [], evaluation_rows(len(self.bundle.preparation.feature_names))
-        with torch.inference_mode():
-            for start in range(0, len(encoded), batch_rows):
-                numeric, codes = (part[start : start + batch_rows] for part in (encoded.numeric, encoded.codes))
-                parts.append(self._network(torch.from_numpy(numeric), torch.from_numpy(codes)).numpy())
+        batch_rows = evaluation_rows(len(self.bundle.preparation.feature_names))
+        parts = [
+            self.bundle.model.logits(*(part[start : start + batch_rows] for part in (encoded.numeric, encoded.codes)))
+            for start in range(0, len(encoded), batch_rows)
+        ]
         empty = np.zeros((0,) if len(self.classes) == 2 else (0, len(self.classes)), dtype=np.float32)
         return np.concatenate(parts) if parts else empty
 
@@ -213,18 +212,18 @@ class Predictor:
         Raises:
             TypeError: If the model has no masks.
         """
-        body: Any = self._network.body
-        if not hasattr(body, "explain"):
+        model = self.bundle.model
+        if not (isinstance(model, NetworkModel) and model.has_masks):
             raise TypeError(f"the model {self.model_name} has no masks; a TabNet has (model=tabnet)")
         reading = table if isinstance(table, Reading) else self.read(table)
         encoded = self.bundle.preparation.encode(reading.typed)
-        parts, batch_rows = [], evaluation_rows(len(self.bundle.preparation.feature_names))
-        with torch.inference_mode():
-            for start in range(0, max(1, len(encoded)), batch_rows):
-                arrays = (part[start : start + batch_rows] for part in (encoded.numeric, encoded.codes))
-                parts.append(body.explain(self._network.inputs(*map(torch.from_numpy, arrays))))
-        steps = np.concatenate([masks.numpy() for masks, _ in parts], axis=1)
-        importance = np.concatenate([aggregate.numpy() for _, aggregate in parts])
+        batch_rows = evaluation_rows(len(self.bundle.preparation.feature_names))
+        parts = [
+            model.masks(*(part[start : start + batch_rows] for part in (encoded.numeric, encoded.codes)))
+            for start in range(0, max(1, len(encoded)), batch_rows)
+        ]
+        steps = np.concatenate([masks for masks, _ in parts], axis=1)
+        importance = np.concatenate([aggregate for _, aggregate in parts])
         steps[:, reading.bad], importance[reading.bad] = np.nan, np.nan
         return Masks(self.bundle.preparation.feature_names, steps, importance)
 

@@ -111,12 +111,13 @@ def answer(peer: str, customers: Any, seed: int, *, peers_python: str | None = N
         seed: Of the peer's random choices.
         peers_python: Python of an environment with pytabkit.
     """
-    from churnlib.models.baselines import EVERY_VALUE, baseline_inputs
+    from churnlib.models.baselines.inputs import EVERY_VALUE, FlatInputs
 
     label = {side: customers.labels(side) for side in ("train", "validation", "test")}
     if peer in INSIDE:
         spec = customers.preparation.input_spec(one_hot_max=EVERY_VALUE)
-        inputs = {side: baseline_inputs(spec, e.numeric, e.codes) for side, e in customers.encoded.items()}
+        flat = FlatInputs(spec)
+        inputs = {side: flat(e.numeric, e.codes).astype(np.float32) for side, e in customers.encoded.items()}
         model = INSIDE[peer](inputs, label, seed)
         return {side: model.predict_proba(inputs[side])[:, 1] for side in ("validation", "test")}
     if peers_python is None:

@@ -13,6 +13,7 @@ from churnlib.bundle import Bundle
 from churnlib.data.customers import Customers, prepare_customers
 from churnlib.data.profile import build_profile, draw_rows
 from churnlib.models.network import build_network
+from churnlib.models.network_model import NetworkModel
 from churnlib.predictor import Predictor
 
 
@@ -63,9 +64,7 @@ def made_bundle(customers: Customers | None = None, *, network: dict[str, Any] |
     bundle = Bundle(
         schema=customers.schema,
         preparation=customers.preparation,
-        network=built.eval(),
-        network_spec=spec,
-        input_spec=customers.preparation.input_spec(),
+        model=NetworkModel(built, spec, customers.preparation.input_spec()),
         temperature=1.25,
         threshold=0.4 if len(customers.schema.classes) == 2 else None,
         name="tabnet",

@@ -25,7 +25,7 @@ def test_a_bundle_comes_back_as_it_was_written(written):
     assert again.preparation.to_dict() == bundle.preparation.to_dict()
     assert (again.temperature, again.threshold, again.name, again.version) == (1.25, 0.4, "tabnet", bundle.version)
     for (name, tensor), expected in zip(
-        again.network.state_dict().items(), bundle.network.state_dict().values(), strict=True
+        again.model.network.state_dict().items(), bundle.model.network.state_dict().values(), strict=True
     ):
         assert torch.equal(tensor, expected), name
     table = made_customers(50)

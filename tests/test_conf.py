@@ -15,6 +15,7 @@ from churnlib.compose import SCHEMAS, compose
 from churnlib.config import ColumnConfig, DataConfig, TrainConfig, config_dir, to_yaml
 from churnlib.data.preparation import IMPUTE, SCALE
 from churnlib.errors import ConfigError
+from churnlib.models.baselines import BASELINES
 from churnlib.models.initialization import ACTIVATIONS
 from churnlib.models.members import MEMBERS
 from churnlib.models.mlp import NORMS, NUMERIC_EMBEDDINGS
@@ -78,6 +79,7 @@ def test_every_named_class_takes_the_arguments_it_is_given():
         ("model", "lstm", "churnlib.models.sequence.LSTM"),
         ("model", "cnn", "churnlib.models.sequence.CNN"),
         ("scheduler", "coslog", "churnlib.models.schedules.coslog"),
+        *(("model", name, target) for name, target in BASELINES.items()),
         ("scheduler", "cosine", "churnlib.models.schedules.cosine"),
         ("scheduler", "onecycle", "churnlib.models.schedules.onecycle"),
         ("scheduler", "plateau", "churnlib.models.schedules.plateau"),
@@ -87,6 +89,12 @@ def test_schemas_name_the_arguments_of_their_class(group: str, name: str, target
     parameters = set(inspect.signature(located(target)).parameters) - FROM_DATA - {"optimizer", "total_steps"}
     schema = {field.name for field in dataclasses.fields(SCHEMAS[group][name])} - {"_target_"}
     assert schema == parameters
+
+
+@pytest.mark.parametrize(("name", "target"), BASELINES.items())
+def test_a_baseline_in_python_is_that_of_the_command(name: str, target: str):
+    configured = {key: value for key, value in composed(f"model={name}").model.items() if key != "_target_"}
+    assert dataclasses.asdict(located(target)()) == configured
 
 
 def test_the_configuration_and_the_preparation_know_the_same_names():
@@ -107,7 +115,7 @@ def test_the_configuration_and_the_network_know_the_same_names():
 
 
 def test_every_recipe_belongs_to_a_model_and_an_optimizer():
-    models = {path.stem for path in CONF.glob("model/*.yaml")}
+    models = {path.stem for path in CONF.glob("model/*.yaml")} - set(BASELINES)  # which have no optimizer
     optimizers = {path.stem for path in CONF.glob("optimizer/*.yaml")}
     recipes = {tuple(path.stem.rsplit("_", 1)) for path in CONF.glob("recipe/*.yaml")}
     assert {model for model, _ in recipes} == models

@@ -25,6 +25,7 @@ from churnlib.data.customers import Customers, prepare_labelled
 from churnlib.data.splits import Split, split_each_class
 from churnlib.data.tables import table_from
 from churnlib.evaluation.metrics import evaluate
+from churnlib.models.network_model import NetworkModel
 from churnlib.predictor import Predictor, Reading, load
 from churnlib.schema import Kind, Role
 from churnlib.training.classifier_input import (
@@ -302,7 +303,7 @@ def _train(config: TrainConfig, customers: Customers) -> tuple[Predictor, int]:
 
     with isolated():
         fitted = fit_model(config, customers, Path(), unlabelled=pretraining_rows(config, customers))
-    return calibrated(config, customers, fitted.module), fitted.epochs
+    return calibrated(config, customers, fitted.model), fitted.epochs
 
 
 def _in_float64(predictor: Predictor) -> Predictor:
@@ -311,8 +312,11 @@ def _in_float64(predictor: Predictor) -> Predictor:
     In float32 it is so to 1e-6, as sums of a matrix product are taken in another order for another number of rows;
     scikit-learn asks for 1e-7.
     """
-    network = copy.deepcopy(predictor.bundle.network).double()
-    return Predictor(replace(predictor.bundle, network=network))
+    model = predictor.bundle.model
+    if not isinstance(model, NetworkModel):
+        return predictor  # a baseline's answer is that of the row alone to 1e-12
+    network = copy.deepcopy(model.network).double()
+    return Predictor(replace(predictor.bundle, model=replace(model, network=network)))
 
 
 def _validation_metrics(customers: Customers, predictor: Predictor) -> dict[str, Any]:

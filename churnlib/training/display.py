@@ -52,13 +52,19 @@ def show_result(console: Console, metrics: Mapping[str, Any], folder: Path, *, c
     console.print(metrics_table({header: column for header, column in columns.items() if column is not None}))
     if metrics["test"] is not None:
         console.print(confusion_table(metrics["test"]))
+    trained = "fitted" if metrics["epochs"] == 1 else f"{metrics['epochs']} epochs"
     console.print(
-        f"{metrics['model']}: {metrics['epochs']} epochs in {metrics['fit_seconds']:.1f} s "
+        f"{metrics['model']}: {trained} in {metrics['fit_seconds']:.1f} s "
         f"({metrics['rows_per_second']:,.0f} rows/s), {metrics['total_seconds']:.1f} s in all"
     )
     alarm = (metrics.get("overfitting") or {}).get("alarm")
     if alarm is not None:
         console.print(f"[yellow]•[/] {escape(alarm)}")
+    inference = metrics["inference"]
+    console.print(
+        f"One customer is answered in {inference['p50_ms']:.1f} ms (95 % within {inference['p95_ms']:.1f} ms), "
+        f"{inference['rows_per_second']:,.0f} rows/s in batches; bundle of {inference['bundle_bytes'] / 1e6:.1f} MB"
+    )
     console.print(f"Run folder  [bold]{escape(str(folder))}[/]", soft_wrap=True)
     console.print(
         f"Score a file  churnlib score bundle={escape(str(folder))}/bundle input=FILE output=FILE", soft_wrap=True

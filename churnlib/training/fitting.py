@@ -12,6 +12,7 @@ import torch
 from churnlib.build import build_callbacks, build_logger, build_optimizer, build_scheduler, close_logger
 from churnlib.config import TrainConfig, loss_options
 from churnlib.data.preparation import Encoded
+from churnlib.models.network_model import NetworkModel
 from churnlib.training.checkpoints import AtomicCheckpointIO, StayStopped
 from churnlib.training.precision import resolve_precision
 
@@ -37,6 +38,17 @@ class Fit:
     epochs: int
     seconds: float
     rows_per_second: float
+
+    @property
+    def model(self) -> NetworkModel:
+        """The network as a bundle holds it."""
+        assert self.module.network is not None
+        return NetworkModel(self.module.network, self.module.spec, self.module.built_from["input_spec"])
+
+    @property
+    def curve(self) -> list[dict[str, float]]:
+        """What was logged, epoch by epoch."""
+        return self.module.curve
 
 
 def fit(config: TrainConfig, data: ChurnDataModule, folder: Path, *, unlabelled: Encoded | None = None) -> Fit:

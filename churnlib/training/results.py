@@ -15,8 +15,9 @@ from churnlib.decision import probability_from_logits
 from churnlib.evaluation.intervals import confidence_intervals
 from churnlib.evaluation.metrics import evaluate
 from churnlib.evaluation.thresholds import best_expected_f1
-from churnlib.models.baselines import EVERY_VALUE, LogisticRegressionBaseline, baseline_inputs
+from churnlib.models.baselines.linear import LogisticRegression
 from churnlib.predictor import Predictor
+from churnlib.training.baselines import rows_of, task_of
 from churnlib.training.calibrating import calibrate
 
 
@@ -30,16 +31,15 @@ def side_metrics(customers: Customers, side: str, predictor: Predictor) -> dict[
 
 
 def baseline_metrics(customers: Customers, threshold: ThresholdConfig, calibration: str) -> dict[str, Any] | None:
-    """Fit a logistic regression on the training rows, treat it like the network, and return its test metrics."""
+    """Fit ``model=logistic`` as it comes, treat it like the run's model, and return its test metrics."""
     if not len(customers.rows("test")):
         return None
-    spec = customers.preparation.input_spec(one_hot_max=EVERY_VALUE)
-    inputs = {side: baseline_inputs(spec, e.numeric, e.codes) for side, e in customers.encoded.items()}
-    model = LogisticRegressionBaseline(inputs["train"], customers.labels("train"))
-    temperature, cut = calibrate(
-        model.logits(inputs["validation"]), customers.labels("validation"), threshold, calibration
-    )
-    return _evaluate(customers, "test", probability_from_logits(model.logits(inputs["test"]), temperature), cut)
+    rows = {side: rows_of(customers, side) for side in customers.encoded}
+    task = task_of(customers, class_weights=[1.0] * len(customers.schema.classes))
+    model = LogisticRegression().fit(rows["train"], rows["validation"], task)
+    logits = {side: model.logits(rows[side].numeric, rows[side].codes) for side in ("validation", "test")}
+    temperature, cut = calibrate(logits["validation"], customers.labels("validation"), threshold, calibration)
+    return _evaluate(customers, "test", probability_from_logits(logits["test"], temperature), cut)
 
 
 def limit_metrics(customers: Customers) -> dict[str, Any] | None:

@@ -16,8 +16,12 @@ from churnlib.config import CostSensitiveConfig, LossConfig, TrainConfig, loss_o
 from churnlib.data.customers import Customers, customer_value, prepare_customers
 from churnlib.data.preparation import Encoded
 from churnlib.errors import ConfigError
+from churnlib.models.baselines.baseline import Baseline
+from churnlib.models.baselines.recipes import recipe_of
 from churnlib.training import display
+from churnlib.training.baselines import BaselineFit, fit_baseline
 from churnlib.training.curves import CURVES, overfitting, write_curves
+from churnlib.training.inference import measure_inference
 from churnlib.training.packing import model_name, pack
 from churnlib.training.results import baseline_metrics, limit_metrics, side_metrics, write_predictions
 from churnlib.training.run_folder import RunFolder
@@ -56,9 +60,10 @@ def train(config: TrainConfig, *, folder: RunFolder, console: Console | None = N
     """
     console = console or Console(quiet=True)
     check_components(config)
+    recipe = recipe_of(config.model)
     started = time.perf_counter()
     customers = read_customers(config)
-    check_options(config, customers)
+    check_options(config, customers, recipe)
     check_histories(config, customers)
     unlabelled = pretraining_rows(config, customers)
     display.show_customers(console, customers, name=config.data.name)
@@ -67,30 +72,33 @@ def train(config: TrainConfig, *, folder: RunFolder, console: Console | None = N
     fitted = fit_model(config, customers, path, unlabelled=unlabelled)
     # Only a run that goes on finds a bundle here: its own, of fewer epochs.
     shutil.rmtree(path / "bundle", ignore_errors=True)
-    predictor = pack(config, customers, fitted.module, path / "bundle")
+    predictor = pack(config, customers, fitted.model, path / "bundle")
 
     metrics: dict[str, Any] = {side: side_metrics(customers, side, predictor) for side in ("test", "validation")}
     metrics["baseline"] = {"logistic_regression": baseline_metrics(customers, config.threshold, config.calibration)}
     if customers.truth is not None:
         metrics["limit"] = limit_metrics(customers)
-    judged = overfitting(fitted.module.curve)
+    judged = overfitting(fitted.curve)
     metrics |= {
         "fit_seconds": fitted.seconds,
         "total_seconds": time.perf_counter() - started,
         "epochs": fitted.epochs,
         "overfitting": None if judged is None else asdict(judged),
         "rows_per_second": fitted.rows_per_second,
+        "inference": measure_inference(predictor, customers, path / "bundle"),
         "model": model_name(config.model),
         "seed": config.seed,
     }
-    write_curves(fitted.module.curve, path / CURVES)
+    write_curves(fitted.curve, path / CURVES)
     write_predictions(customers, predictor, path / "predictions.parquet")
     folder.finish(metrics)
     display.show_result(console, metrics, path, classes=customers.schema.classes)
     return TrainResult(metrics, path)
 
 
-def fit_model(config: TrainConfig, customers: Customers, path: Path, *, unlabelled: Encoded | None = None) -> Fit:
+def fit_model(
+    config: TrainConfig, customers: Customers, path: Path, *, unlabelled: Encoded | None = None
+) -> Fit | BaselineFit:
     """Fit the configured model.
 
     Args:
@@ -99,7 +107,10 @@ def fit_model(config: TrainConfig, customers: Customers, path: Path, *, unlabell
         path: Folder of checkpoints and logs, where the options want them.
         unlabelled: Rows to pretrain on, as `pretraining_rows` returns them.
     """
-    # Imported here, so that a wrong table is refused without waiting for Lightning.
+    recipe = recipe_of(config.model)
+    if recipe is not None:
+        return fit_baseline(recipe, config, customers)
+    # Imported here, so that a wrong table is refused, and a baseline fitted, without waiting for Lightning.
     from churnlib.data.datamodule import ChurnDataModule
     from churnlib.training.fitting import fit
 
@@ -154,12 +165,21 @@ def row_weights(loss: LossConfig, customers: Customers) -> np.ndarray | None:
         raise ConfigError(f"loss.value={loss.value}: {error}") from error
 
 
-def check_options(config: TrainConfig, customers: Customers) -> None:
+def check_options(config: TrainConfig, customers: Customers, recipe: Baseline | None = None) -> None:
     """Refuse options that only the table shows to be impossible, before anything is written.
+
+    Args:
+        config: The run's options.
+        customers: The rows.
+        recipe: Of a baseline; None for a network.
 
     Raises:
         ConfigError: With the option and the remedy.
     """
+    if recipe is not None and config.ckpt_path is not None:
+        raise ConfigError(f"ckpt_path={config.ckpt_path}: this model is fitted in one go; leave the option out")
+    if recipe is not None and config.loss.name != "bce":
+        raise ConfigError(f"loss={config.loss.name} is for networks; this model takes loss=bce, with loss.pos_weight")
     from churnlib.models.losses import loss_spec, training_loss
 
     try:

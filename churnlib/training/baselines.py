@@ -1,0 +1,62 @@
+"""Fitting one baseline: on the rows, the columns and the classes that a network would get."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from churnlib.config import TrainConfig, loss_options
+from churnlib.data.customers import Customers
+from churnlib.models.baselines.baseline import Baseline, FittedBaseline, Rows, Task
+from churnlib.models.baselines.inputs import EVERY_VALUE
+from churnlib.models.weights import class_weights
+
+
+@dataclass(frozen=True, slots=True)
+class BaselineFit:
+    """A fitted baseline, with the figures of a :class:`~churnlib.training.fitting.Fit`.
+
+    Attributes:
+        model: Ready to answer.
+        epochs: 1: a baseline is fitted in one go.
+        seconds: Of the fit alone.
+        rows_per_second: Training rows by seconds.
+        curve: Empty: there are no epochs to follow.
+    """
+
+    model: FittedBaseline
+    epochs: int
+    seconds: float
+    rows_per_second: float
+    curve: Sequence[Mapping[str, float]] = ()
+
+
+def fit_baseline(recipe: Baseline, config: TrainConfig, customers: Customers) -> BaselineFit:
+    """Fit a recipe on the training rows; validation rows say when to stop.
+
+    Args:
+        recipe: The model's settings.
+        config: The run's options; of the trainer's, threads.
+        customers: The rows.
+    """
+    pos_weight = loss_options(config.loss)["pos_weight"]
+    weights = class_weights(pos_weight, customers.class_counts("train"))
+    task = task_of(customers, class_weights=weights, seed=config.seed, threads=config.trainer.threads)
+    train, validation = (rows_of(customers, side) for side in ("train", "validation"))
+    start = time.perf_counter()
+    model = recipe.fit(train, validation, task)
+    seconds = time.perf_counter() - start
+    return BaselineFit(model, 1, seconds, len(train) / max(seconds, 1e-9))
+
+
+def task_of(customers: Customers, *, class_weights: list[float], seed: int = 0, threads: int | None = 1) -> Task:
+    """Return what a recipe has to know of the customers; see :class:`~churnlib.models.baselines.baseline.Task`."""
+    spec = customers.preparation.input_spec(one_hot_max=EVERY_VALUE)
+    return Task(spec, class_weights, seed=seed, threads=threads)
+
+
+def rows_of(customers: Customers, side: str) -> Rows:
+    """Return the rows of a side."""
+    encoded = customers.encoded[side]
+    return Rows(encoded.numeric, encoded.codes, customers.labels(side))
