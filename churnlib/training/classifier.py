@@ -314,7 +314,7 @@ def _in_float64(predictor: Predictor) -> Predictor:
     """
     model = predictor.bundle.model
     if not isinstance(model, NetworkModel):
-        return predictor  # a baseline's answer is that of the row alone to 1e-12
+        return predictor  # a baseline computes in float64 already, or row by row
     network = copy.deepcopy(model.network).double()
     return Predictor(replace(predictor.bundle, model=replace(model, network=network)))
 

@@ -2,8 +2,7 @@
 
 Landmarks are means of similar customers, as k-means finds them, and not customers: they say more than as many random
 rows (Zhang, Tsang and Kwok 2008, "Improved Nystroem low-rank approximation"), and a bundle must hold no customer's row,
-which the support vectors of the exact machine are. That one keeps about half of the training rows, too, and its fit
-grows with their square.
+which the support vectors of the exact machine are.
 """
 
 from __future__ import annotations
