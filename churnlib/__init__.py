@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _EXPORTS = {
+    "ChurnClassifier": "churnlib.training.classifier",
     "ChurnDataModule": "churnlib.data.datamodule",
     "ChurnModule": "churnlib.models.module",
     "ChurnlibError": "churnlib.errors",
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from churnlib.predictor import load as load
     from churnlib.schema import Schema as Schema
     from churnlib.schema import infer_schema as infer_schema
+    from churnlib.training.classifier import ChurnClassifier as ChurnClassifier
 else:  # hidden from type checkers, which would take any name for one of these
 
     def __getattr__(name: str) -> Any:

@@ -16,7 +16,17 @@ if TYPE_CHECKING:
 SCHEMAS: dict[str, dict[str, type]] = {
     "": {"train": config.TrainConfig, "score": config.ScoreConfig, "simulate": config.SimulateConfig},
     "data": {"table": config.TableConfig, "reference": config.ReferenceConfig, "simulator": config.SimulatorConfig},
-    "model": {"mlp": component_config.MLPConfig, "tabnet": component_config.TabNetConfig},
+    "model": {
+        "mlp": component_config.MLPConfig,
+        "mlp_plain": component_config.PlainMLPConfig,
+        "realmlp": component_config.RealMLPConfig,
+        "tabnet": component_config.TabNetConfig,
+        "ft_transformer": component_config.FTTransformerConfig,
+        "gru": component_config.RecurrentConfig,
+        "lstm": component_config.RecurrentConfig,
+        "cnn": component_config.CNNConfig,
+    },
+    "pretrain": {"masked": config.PretrainConfig},
     "loss": {
         "bce": config.CrossEntropyConfig,
         "focal": config.FocalConfig,
@@ -31,6 +41,7 @@ SCHEMAS: dict[str, dict[str, type]] = {
         "sgd": component_config.SGDConfig,
     },
     "scheduler": {
+        "coslog": component_config.CoslogConfig,
         "cosine": component_config.CosineConfig,
         "onecycle": component_config.OneCycleConfig,
         "plateau": component_config.PlateauConfig,

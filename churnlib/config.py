@@ -77,7 +77,7 @@ class ColumnConfig:
     """Corrections to what was inferred about one column (``data.columns.NAME.kind=...``)."""
 
     kind: str | None = None
-    """numeric, categorical, ordinal, boolean, datetime, text or identifier."""
+    """numeric, categorical, ordinal, boolean, datetime, sequence, text or identifier."""
     role: str | None = None
     """feature, target, id, time or ignored."""
     order: list[str] | None = None
@@ -137,6 +137,24 @@ class DataConfig:
 
 
 @dataclass(kw_only=True)
+class HistoryConfig:
+    """A long table, one row per customer and month or event, gathered into list columns of the customer table."""
+
+    path: str | None = None
+    """CSV or Parquet, as data.path; null for no history."""
+    id: str | None = None
+    """Its column that names the customer; called as in the customer table when left out."""
+    time: str | None = None
+    """Its column with the date (or number) that orders a customer's rows."""
+    columns: list[str] = field(default_factory=list)
+    """Its columns of numbers; each becomes a list column of that name."""
+    format: str | None = None
+    """strftime pattern of times that come as text or whole numbers."""
+    separator: str | None = None
+    """Delimiter of a CSV file; detected from the header when left out."""
+
+
+@dataclass(kw_only=True)
 class TableConfig(DataConfig):
     """``data=table``: a file, several files, or an object store."""
 
@@ -144,6 +162,8 @@ class TableConfig(DataConfig):
     """CSV or Parquet: a path, a glob, or an s3://, gs://, az:// address."""
     separator: str | None = None
     """Delimiter of a CSV file; detected from the header when left out."""
+    history: HistoryConfig = field(default_factory=HistoryConfig)
+    """A second, long table with the customers' histories."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -168,6 +188,8 @@ class SimulatorConfig(DataConfig):
     """Distinct customers; a few rows come twice on top, as in real exports."""
     n_snapshots: int
     """Month-end snapshot dates over which the customers are spread; more than one gives a split by time."""
+    history_months: int
+    """Most months of two usage histories (list columns whose order bears on churn); 0 for a table without them."""
     seed: int | None = None
     """Seed of the draw; the run's seed when left out."""
 
@@ -175,6 +197,7 @@ class SimulatorConfig(DataConfig):
         super().__post_init__()
         check_range("data.n_customers", self.n_customers, low=1)
         check_range("data.n_snapshots", self.n_snapshots, low=1)
+        check_range("data.history_months", self.history_months, low=0, high=120)
         check_range("data.seed", self.seed, low=0)
 
 
@@ -216,6 +239,8 @@ class PreprocessConfig:
     """Share of training rows cut off at each end of a numeric column before scaling, in [0, 0.5)."""
     one_hot_max: int
     """Categorical columns with up to this many values are one-hot encoded, larger ones embedded."""
+    max_steps: int
+    """Most steps of a sequence that are read, counted from its end; the longest training row where it is shorter."""
     embedding_dim: int | None = None
     """Width of an embedding; ``min(16, ceil(1.6 * values ** 0.56))`` when left out."""
 
@@ -226,6 +251,7 @@ class PreprocessConfig:
         check_range("preprocess.winsorize", self.winsorize, low=0, high=0.5, open_high=True)
         check_range("preprocess.one_hot_max", self.one_hot_max, low=0)
         check_range("preprocess.embedding_dim", self.embedding_dim, low=1)
+        check_range("preprocess.max_steps", self.max_steps, low=1)
 
 
 # --- models and training --------------------------------------------------------------------------------------------
@@ -343,6 +369,32 @@ class TrainerConfig:
 
 
 @dataclass(kw_only=True)
+class PretrainConfig:
+    """Training without labels, before the labels are read (``pretrain=on``; TabNet only)."""
+
+    passes: int
+    """Epochs over the rows; 0 for none."""
+    mask_share: float
+    """Share of the columns of a row that are hidden and guessed, in (0, 1)."""
+    lr: float
+    """Learning rate: the peak of a cosine."""
+    batch_size: int
+    """Rows per optimizer step."""
+    path: str | None = None
+    """More customers, without labels: CSV or Parquet, as ``data.path``."""
+    separator: str | None = None
+    """Delimiter of a CSV file; detected from the header when left out."""
+
+    def __post_init__(self) -> None:
+        check_range("pretrain.passes", self.passes, low=0)
+        check_range("pretrain.mask_share", self.mask_share, low=0, high=1, open_low=True, open_high=True)
+        check_range("pretrain.lr", self.lr, low=0, open_low=True)
+        check_range("pretrain.batch_size", self.batch_size, low=1)
+        if self.path is not None and self.passes == 0:
+            raise ConfigError(f"pretrain.path={self.path} is only read when there is pretraining; add pretrain=on")
+
+
+@dataclass(kw_only=True)
 class ThresholdConfig:
     """The decision threshold, chosen on validation rows."""
 
@@ -385,6 +437,7 @@ class TrainConfig:
     scheduler: Any = None
     """``_target_`` and the arguments of a learning rate schedule; null for a constant rate."""
     trainer: TrainerConfig
+    pretrain: PretrainConfig
     callbacks: dict[str, Any]
     """By a name of your choice: ``_target_`` and arguments of a Lightning callback, or null to leave one out."""
     logger: Any = None
@@ -425,6 +478,8 @@ class ScoreConfig:
     """raise (stop at bad rows, write nothing) or null (bad rows get empty results)."""
     separator: str | None = None
     """Delimiter of a CSV file; detected from the header when left out."""
+    history: HistoryConfig = field(default_factory=HistoryConfig)
+    """The long table of these customers' histories, for a model that was trained with one (``data.history``)."""
     batch_rows: int = 65_536
     """Rows scored at a time."""
     trust: list[str] = field(default_factory=list)
@@ -449,6 +504,8 @@ class SimulateConfig:
     """Distinct customers; a few rows come twice on top, as in real exports."""
     n_snapshots: int = 1
     """Month-end snapshot dates over which the customers are spread."""
+    history_months: int = 0
+    """Most months of two usage histories (list columns); 0 for a table without them."""
     seed: int = 42
     truth: bool = False
     """Add the column of the true churn probabilities; a model must never see it."""
@@ -458,6 +515,7 @@ class SimulateConfig:
             raise ConfigError("output is missing: simulate needs output=FILE.parquet")
         check_range("n_customers", self.n_customers, low=1)
         check_range("n_snapshots", self.n_snapshots, low=1)
+        check_range("history_months", self.history_months, low=0, high=120)
         check_range("seed", self.seed, low=0)
 
 

@@ -16,11 +16,11 @@ import torch
 
 from churnlib.bundle import Bundle, read_bundle
 from churnlib.data.batches import evaluation_rows
-from churnlib.data.coercion import PROBLEMS, coerce, read_columns
+from churnlib.data.coercion import PROBLEMS, cell_value, coerce, read_columns
 from churnlib.data.tables import table_from
 from churnlib.decision import decide, probability_from_logits
 from churnlib.errors import BundleError, CellError, DataError, RowErrors
-from churnlib.schema import Schema, near_misses
+from churnlib.schema import Kind, Schema, near_misses
 
 GOLDEN_TOLERANCE = 1e-5
 """Largest difference between a golden row's stored and replayed probability (other processors round differently)."""
@@ -42,6 +42,21 @@ class CellWarning:
 
     def __str__(self) -> str:
         return f"{self.column!r} {self.problem}"
+
+
+@dataclass(frozen=True, slots=True)
+class Masks:
+    """Where a TabNet looked; see :meth:`Predictor.masks` for what that is worth.
+
+    Attributes:
+        columns: Names of the raw columns, K of them.
+        steps: ``(n_steps, n, K)`` float32; each row of each step sums to 1.
+        importance: ``(n, K)`` float32, the steps weighted by their part in the decision; rows sum to 1.
+    """
+
+    columns: tuple[str, ...]
+    steps: np.ndarray
+    importance: np.ndarray
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +92,7 @@ class Reading:
             for column in read_columns(self._schema):
                 name = column.name
                 if name in self._unreadable.columns and self._unreadable[name][row]:
-                    yield CellError(row, name, PROBLEMS[column.kind], self.frame[name][row])
+                    yield CellError(row, name, PROBLEMS[column.kind], cell_value(self.frame[name], row))
                 elif name in self._missing.columns and self._missing[name][row]:
                     yield CellError(row, name, "is required and missing")
 
@@ -98,6 +113,7 @@ class Predictor:
         self.bundle = bundle
         self.schema = bundle.schema
         self._network = bundle.network.eval()
+        self._sequences = {column.name for column in bundle.schema.columns if column.kind is Kind.sequence}
 
     @property
     def model_name(self) -> str:
@@ -125,14 +141,17 @@ class Predictor:
         return dict(self.bundle.metrics)
 
     def input_schema(self) -> list[dict[str, Any]]:
-        """Return what a row may hold: name, kind, whether it is required, known values or the order of values."""
+        """Return what a row may hold: name, kind, whether it is required, known or ordered values, most steps read."""
         values = {v.name: list(v.values) for v in self.bundle.preparation.categorical}
+        steps = {history.name: history.n_steps for history in self.bundle.preparation.histories}
         required = set(self.schema.required())
         described = []
         for column in read_columns(self.schema):
             entry: dict[str, Any] = {"name": column.name, "kind": str(column.kind), "required": column.name in required}
             if column.name in values or column.order:
                 entry["values"] = list(column.order) or values[column.name]
+            if column.name in steps:
+                entry["max_steps"] = steps[column.name]
             described.append(entry)
         return described
 
@@ -147,7 +166,7 @@ class Predictor:
         Raises:
             DataError: If it is no table.
         """
-        frame = table_from(table)
+        frame = table_from(table, sequences=self._sequences)
         coerced = coerce(frame, self.schema)
         required = set(self.schema.required())
         missing = coerced.typed.select(
@@ -181,6 +200,33 @@ class Predictor:
                 parts.append(self._network(torch.from_numpy(numeric), torch.from_numpy(codes)).numpy())
         empty = np.zeros((0,) if len(self.classes) == 2 else (0, len(self.classes)), dtype=np.float32)
         return np.concatenate(parts) if parts else empty
+
+    def masks(self, table: Any) -> Masks:
+        """Say where a TabNet looked, raw column by raw column; for other models there is nothing to say.
+
+        A diagnosis of the network, not an explanation of its answers: measured on functions whose true attributions are
+        known, the correlation with them was 0.33 and 0.53 (expected gradients: 0.99 and 0.9).
+
+        Args:
+            table: A table or a :class:`Reading`. Rows that cannot be scored are NaN.
+
+        Raises:
+            TypeError: If the model has no masks.
+        """
+        body: Any = self._network.body
+        if not hasattr(body, "explain"):
+            raise TypeError(f"the model {self.model_name} has no masks; a TabNet has (model=tabnet)")
+        reading = table if isinstance(table, Reading) else self.read(table)
+        encoded = self.bundle.preparation.encode(reading.typed)
+        parts, batch_rows = [], evaluation_rows(len(self.bundle.preparation.feature_names))
+        with torch.inference_mode():
+            for start in range(0, max(1, len(encoded)), batch_rows):
+                arrays = (part[start : start + batch_rows] for part in (encoded.numeric, encoded.codes))
+                parts.append(body.explain(self._network.inputs(*map(torch.from_numpy, arrays))))
+        steps = np.concatenate([masks.numpy() for masks, _ in parts], axis=1)
+        importance = np.concatenate([aggregate.numpy() for _, aggregate in parts])
+        steps[:, reading.bad], importance[reading.bad] = np.nan, np.nan
+        return Masks(self.bundle.preparation.feature_names, steps, importance)
 
     def probabilities(self, table: Any) -> np.ndarray:
         """Return calibrated probabilities: ``(n,)`` of leaving for two classes, ``(n, n_classes)`` for more, float64.

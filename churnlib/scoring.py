@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from churnlib.config import ScoreConfig
+from churnlib.data.history import EventTable, read_events, with_history
 from churnlib.data.sources import scan_table
 from churnlib.errors import CellError, ConfigError, DataError
 from churnlib.predictor import Predictor, load
@@ -53,9 +54,11 @@ def score_file(config: ScoreConfig, console: Console | None = None) -> Scored:
     source, target = _check(config)
     predictor = load(config.bundle, trust=config.trust)
     table = scan_table(source, separator=config.separator)
-    predictor.check_columns(table.collect_schema().names())
+    events = _events(config, predictor)
+    gathered = events.columns if events is not None else ()
+    predictor.check_columns([*table.collect_schema().names(), *gathered])
 
-    stream = _Stream(predictor, table, config, console)
+    stream = _Stream(predictor, table, events, config, console)
     temporary = target.with_name(f".{uuid4().hex[:8]}.{target.name}")
     started = time.perf_counter()
     try:
@@ -91,12 +94,35 @@ def _check(config: ScoreConfig) -> tuple[str, Path]:
     return config.input, target
 
 
+def _events(config: ScoreConfig, predictor: Predictor) -> EventTable | None:
+    """Return the long table that the customers' histories are gathered from, if there is one."""
+    history = config.history
+    if history.path is None:
+        return None
+    return read_events(
+        history.path,
+        id=history.id or predictor.schema.id,
+        time=history.time,
+        columns=history.columns,
+        format=history.format,
+        separator=history.separator,
+    )
+
+
 class _Stream:
     """Scores batches as polars asks for them, and remembers what it met."""
 
-    def __init__(self, predictor: Predictor, table: pl.LazyFrame, config: ScoreConfig, console: Console) -> None:
+    def __init__(
+        self,
+        predictor: Predictor,
+        table: pl.LazyFrame,
+        events: EventTable | None,
+        config: ScoreConfig,
+        console: Console,
+    ) -> None:
         self.predictor = predictor
         self.table = table
+        self.events = events
         self.config = config
         self.console = console
         self.rows = self.bad = 0
@@ -104,7 +130,7 @@ class _Stream:
         self.failure: BaseException | None = None
         self.unseen: dict[str, int] = {}
         self.unknown: tuple[str, ...] = ()
-        self.schema = predictor.predict(table.head(0).collect()).schema
+        self.schema = predictor.predict(self.with_history(table.head(0).collect())).schema
 
     def batches(
         self, with_columns: list[str] | None, predicate: pl.Expr | None, n_rows: int | None, batch_size: int | None
@@ -125,7 +151,17 @@ class _Stream:
             self.failure = error
             raise
 
+    def with_history(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """Return customers with the list columns of the long table, if there is one."""
+        if self.events is None:
+            return frame
+        schema = self.predictor.schema
+        formats = () if schema.time is None else schema[schema.time].formats
+        most = max((history.n_steps for history in self.predictor.bundle.preparation.histories), default=1)
+        return with_history(frame, self.events, id=schema.id, time=schema.time, formats=formats, most=most)
+
     def score(self, frame: pl.DataFrame) -> pl.DataFrame:
+        frame = self.with_history(frame)
         reading = self.predictor.read(frame)
         answers = self.predictor.answers(reading)
         if self.predictor.schema.id is None or self.predictor.schema.id not in frame.columns:

@@ -1,152 +1,226 @@
-"""Times training steps of TabNet against the usual way to write it: row-major, a loop over ghost batches, a sort.
+"""Times training steps of TabNet against the package pytorch-tabnet: same hyper-parameters, same weights, same batches.
 
+    python -m pip install pytorch-tabnet
     python scripts/bench_tabnet.py
-    python scripts/bench_tabnet.py --batch 1024 16384 --width 64 --virtual-batch-size 512 --device cuda
+    python scripts/bench_tabnet.py --compile --batch 1024
+    python scripts/bench_tabnet.py --losses
 
-Both networks start from the same weights and give the same outputs (checked before timing). Steps alternate between
-them, so a busy machine slows both; the ratio is the median of the paired ratios.
+Two things are timed, in turn, so that a busy machine slows both; ratios are medians of paired ratios.
+
+    step   forward, loss, backward and optimizer on a batch that lies ready, each with the optimizer it comes with
+           (fused Adam; the package's default Adam)
+    fit    the package as its users run it: rows by its DataLoader, its loss of two classes, its gradient clip and its
+           bookkeeping of each batch, against our step on batches gathered from resident tensors (with --fit)
+
+``--compile`` compiles our forward and backward (``torch.compile``); the time that takes is printed apart.
+``--losses`` trains both from the same weights on the same batches and prints the mean loss of each epoch. By plain
+gradient descent: Adam divides by the size of the gradient, so where that is nothing but rounding it steps as far as
+anywhere else, and two orders of the same sums part within some ten steps.
+``--device cuda`` runs on a GPU; nobody has run it there yet.
 """
 
 from __future__ import annotations
 
 import argparse
-import copy
 import statistics
+import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from churnlib.models.ghost_norm import GhostBatchNorm
-from churnlib.models.tabnet import SQRT_HALF, TabNet
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from peer_tabnet import MISSING, build_peer
+
+from churnlib.models.tabnet import TabNet
+
+Step = Callable[[Tensor, Tensor], Tensor]
 
 
-class LoopTabNet(TabNet):
-    """The same network and parameters, computed as most implementations do; sparsemax masks only."""
-
-    def _decide(self, x: Tensor) -> tuple[list[Tensor], list[Tensor]]:
-        features = loop_norm(self.input_norm, x)
-        state = self._transform(self.initial, features)[:, self.n_d :]
-        prior = torch.ones_like(x)
-        masks: list[Tensor] = []
-        decisions: list[Tensor] = []
-        attention: Any
-        for attention, transformer in zip(self.attentions, self.steps, strict=True):
-            mask = sorted_sparsemax(loop_norm(attention.norm, state @ attention.weight.T) * prior)
-            prior = prior * (self.gamma - mask)
-            hidden = self._transform(transformer, features * mask)
-            masks.append(mask.T)
-            decisions.append(F.relu(hidden[:, : self.n_d]).T)
-            state = hidden[:, self.n_d :]
-        return masks, decisions
-
-    def _transform(self, transformer: Any, x: Tensor) -> Tensor:
-        weights = [*self.shared, *transformer.weights]
-        for layer, (weight, norm) in enumerate(zip(weights, transformer.norms, strict=True)):
-            y = F.glu(loop_norm(norm, x @ weight.T), dim=1)
-            x = y if layer == 0 else (x + y) * SQRT_HALF
-        return x
+def make_network(arguments: argparse.Namespace, *, lambda_sparse: float = 1e-3) -> TabNet:
+    """Return our network with the sizes of the command line; the same at every call."""
+    return TabNet(
+        arguments.features,
+        n_d=arguments.width,
+        n_a=arguments.width,
+        n_steps=arguments.steps,
+        virtual_batch_size=arguments.virtual_batch_size,
+        lambda_sparse=lambda_sparse,
+        generator=torch.Generator().manual_seed(0),
+    ).to(arguments.device)
 
 
-def loop_norm(norm: GhostBatchNorm, x: Tensor) -> Tensor:
-    """Ghost batch normalisation of rows (B, C), one chunk after the other."""
-    chunks = 1 if norm.virtual_batch_size is None else max(1, len(x) // norm.virtual_batch_size)
-    mean, var, weight, bias = norm.running_mean, norm.running_var, norm.weight, norm.bias
-    done = [
-        F.batch_norm(chunk, mean, var, weight, bias, norm.training, norm.momentum, norm.eps)
-        for chunk in x.tensor_split(chunks)
-    ]
-    return torch.cat(done)
+def make_rows(arguments: argparse.Namespace, n: int) -> tuple[Tensor, Tensor]:
+    """Return made-up rows and labels that take more than a straight line."""
+    x = torch.randn(n, arguments.features, generator=torch.Generator().manual_seed(1)).to(arguments.device)
+    return x, (x[:, :1] * x[:, 1:2] + 0.5 * x[:, 2:3] > 0).float()
 
 
-class SortedSparsemax(torch.autograd.Function):
-    """Sparsemax over the last dimension by the textbook's sort."""
+def our_step(network: TabNet, *, plain: bool = False, compiled: bool = False) -> Step:
+    """Return a function that does one training step of ours."""
+    optimizer: torch.optim.Optimizer = torch.optim.Adam(network.parameters(), lr=0.02, fused=True)
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.01) if plain else optimizer
+    forward = network.forward_with_penalty
+    forward = torch.compile(forward, dynamic=False, fullgraph=True) if compiled else forward
 
-    @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:  # noqa: D102
-        ordered = x.sort(dim=1, descending=True).values
-        excess = ordered.cumsum(dim=1) - 1
-        rank = torch.arange(1, x.shape[1] + 1, device=x.device, dtype=x.dtype)
-        count = (rank * ordered > excess).sum(dim=1, keepdim=True)
-        p = (x - excess.gather(1, count - 1) / count).clamp(min=0)
-        ctx.save_for_backward(p)
-        return p
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> Tensor:  # type: ignore[override]  # noqa: D102
-        support = ctx.saved_tensors[0] > 0
-        mean = (grad * support).sum(dim=1, keepdim=True) / support.sum(dim=1, keepdim=True)
-        return torch.where(support, grad - mean, 0)
-
-
-def sorted_sparsemax(x: Tensor) -> Tensor:
-    """Applies `SortedSparsemax`."""
-    return SortedSparsemax.apply(x)  # type: ignore[return-value]
-
-
-def make_step(network: TabNet, x: Tensor, target: Tensor) -> Callable[[], None]:
-    """Returns a function that does one training step and returns when the device has finished it."""
-    optimizer = torch.optim.Adam(network.parameters(), lr=1e-3, fused=True)
-
-    def step() -> None:
-        logits, penalty = network.forward_with_penalty(x)
+    def step(x: Tensor, target: Tensor) -> Tensor:
+        logits, penalty = forward(x)
         loss = F.binary_cross_entropy_with_logits(logits, target) + penalty
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
-        if x.is_cuda:
-            torch.cuda.synchronize()
+        return loss.detach()
 
     return step
 
 
-def measure(arguments: argparse.Namespace, batch: int) -> tuple[float, float, float]:
-    """Returns the medians of seconds per step, ours and the loop's, and of their paired ratio."""
-    generator = torch.Generator().manual_seed(0)
-    sizes = {"n_d": arguments.width, "n_a": arguments.width, "n_steps": arguments.steps}
-    ours = TabNet(arguments.features, virtual_batch_size=arguments.virtual_batch_size, generator=generator, **sizes)
-    loop = LoopTabNet(arguments.features, virtual_batch_size=arguments.virtual_batch_size, **sizes)
-    loop.load_state_dict(copy.deepcopy(ours.state_dict()))
-    x = torch.randn(batch, arguments.features, generator=generator).to(arguments.device)
-    target = (x[:, :1] * x[:, 1:2] > 0).float()
-    ours, loop = ours.to(arguments.device), loop.to(arguments.device)
-    torch.testing.assert_close(ours(x), loop(x), atol=1e-3, rtol=1e-3)
+def peer_step(network: TabNet, *, plain: bool = False) -> Step:
+    """Return a function that does the same step with the package's network, started from our weights."""
+    peer = build_peer(network).to(network.head.device)
+    if network.head.dtype == torch.float64:
+        encoder: Any = peer.double().tabnet.encoder  # type: ignore[union-attr]
+        encoder.group_attention_matrix = encoder.group_attention_matrix.double()  # no parameter, so it stays behind
+    optimizer: torch.optim.Optimizer = torch.optim.Adam(peer.parameters(), lr=0.02)
+    optimizer = torch.optim.SGD(peer.parameters(), lr=0.01) if plain else optimizer
 
-    steps = make_step(ours, x, target), make_step(loop, x, target)
-    seconds: tuple[list[float], list[float]] = ([], [])
-    for repeat in range(arguments.warmup + arguments.repeats):
-        for step, record in zip(steps, seconds, strict=True):
-            start = time.perf_counter()
-            step()
-            if repeat >= arguments.warmup:
-                record.append(time.perf_counter() - start)
-    ratio = statistics.median(slow / fast for fast, slow in zip(*seconds, strict=True))
-    return statistics.median(seconds[0]), statistics.median(seconds[1]), ratio
+    def step(x: Tensor, target: Tensor) -> Tensor:
+        logits, negative_entropy = peer(x)
+        loss = F.binary_cross_entropy_with_logits(logits, target) - network.lambda_sparse * negative_entropy
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+        return loss.detach()
+
+    return step
 
 
-def main() -> None:
-    """Prints one line for each batch size."""
+def seconds(step: Callable[[], object]) -> float:
+    """Return how long a call takes, the device's work included."""
+    start = time.perf_counter()
+    step()
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter() - start
+
+
+def paired(ours: Callable[[], object], peers: Callable[[], object], repeats: int) -> tuple[float, float, float]:
+    """Return the medians of both and of their ratio, after two calls that do not count."""
+    pairs = [(seconds(ours), seconds(peers)) for _ in range(repeats + 2)][2:]
+    fast, slow = (statistics.median(one) for one in zip(*pairs, strict=True))
+    return fast, slow, statistics.median(b / a for a, b in pairs)
+
+
+def time_steps(arguments: argparse.Namespace, batch: int) -> None:
+    """Print rows per second of training steps."""
+    network = make_network(arguments)
+    x, target = make_rows(arguments, batch)
+    peers = peer_step(network)
+    ours = our_step(network, compiled=arguments.compile)
+    if arguments.compile:
+        print(f"compiled in {seconds(lambda: ours(x, target)):.1f} s")
+    result = paired(lambda: ours(x, target), lambda: peers(x, target), arguments.repeats)
+    report("compiled step" if arguments.compile else "step", batch, batch, result)
+
+
+def time_fits(arguments: argparse.Namespace, batch: int) -> None:
+    """Print rows per second of whole epochs, the package by its own classifier."""
+    import warnings
+
+    from pytorch_tabnet.tab_model import TabNetClassifier  # pyright: ignore[reportMissingImports]
+
+    warnings.filterwarnings("ignore")
+    n, options = 4 * batch, {"n_d": arguments.width, "n_a": arguments.width, "n_steps": arguments.steps}
+    x, target = make_rows(arguments, n)
+    rows, labels = x.cpu().numpy(), target.long().squeeze(1).cpu().numpy()
+    step = our_step(make_network(arguments), compiled=arguments.compile)
+
+    def ours() -> None:
+        order = torch.randperm(n, device=x.device)
+        for part in order.split(batch):
+            step(x[part], target[part])
+
+    def peers() -> None:
+        model = TabNetClassifier(verbose=0, device_name=arguments.device, **options)
+        model.fit(
+            rows,
+            labels,
+            max_epochs=2,
+            batch_size=batch,
+            virtual_batch_size=arguments.virtual_batch_size,
+            compute_importance=False,
+        )
+
+    fast, slow, _ = paired(lambda: (ours(), ours()), peers, max(3, arguments.repeats // 10))
+    report("fit", batch, 2 * n, (fast, slow, slow / fast))
+
+
+def report(what: str, batch: int, rows: int, result: tuple[float, float, float]) -> None:
+    """Print one line."""
+    fast, slow, ratio = result
+    print(f"{what:<14} {batch:>7} {rows / fast:>12,.0f} {rows / slow:>16,.0f} {ratio:>7.2f}x", flush=True)
+
+
+def compare_losses(arguments: argparse.Namespace) -> float:
+    """Print the mean loss of each epoch of both networks; return the largest difference."""
+    batch, worst = arguments.batch[0], 0.0
+    x, target = make_rows(arguments, 8 * batch)
+    network = make_network(arguments).to(getattr(torch, arguments.dtype))
+    x, target = x.to(network.head.dtype), target.to(network.head.dtype)
+    peers = peer_step(network, plain=True)
+    ours = our_step(network, plain=True)
+    print(f"{'epoch':>5} {'churnlib':>10} {'pytorch-tabnet':>15} {'difference':>11}")
+    for epoch in range(arguments.epochs):
+        order = torch.randperm(len(x), generator=torch.Generator().manual_seed(epoch)).to(x.device)
+        batches = [(x[part], target[part]) for part in order.split(batch)]
+        means = [float(torch.stack([step(*one) for one in batches]).mean()) for step in (ours, peers)]
+        worst = max(worst, abs(means[0] - means[1]))
+        print(f"{epoch:>5} {means[0]:>10.6f} {means[1]:>15.6f} {means[0] - means[1]:>+11.1e}")
+    return worst
+
+
+def parse() -> argparse.Namespace:
+    """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--batch", type=int, nargs="+", default=[1024, 4096], help="rows of a batch")
+    parser.add_argument("--batch", type=int, nargs="+", default=[1024, 16384], help="rows of a batch")
     parser.add_argument("--features", type=int, default=54, help="input features")
     parser.add_argument("--width", type=int, default=8, help="n_d and n_a")
     parser.add_argument("--steps", type=int, default=5, help="decision steps")
     parser.add_argument("--virtual-batch-size", type=int, default=128, help="rows of a ghost batch")
     parser.add_argument("--repeats", type=int, default=30, help="timed steps of each network")
-    parser.add_argument("--warmup", type=int, default=3, help="steps before")
     parser.add_argument("--threads", type=int, default=1, help="threads of torch on the CPU")
     parser.add_argument("--device", default="cpu")
-    arguments = parser.parse_args()
+    parser.add_argument("--compile", action="store_true", help="compile ours")
+    parser.add_argument("--fit", action="store_true", help="time whole epochs too")
+    parser.add_argument("--losses", action="store_true", help="compare losses instead of times")
+    parser.add_argument("--epochs", type=int, default=5, help="of --losses")
+    parser.add_argument("--dtype", choices=["float32", "float64"], default="float32", help="of --losses")
+    return parser.parse_args()
+
+
+def main() -> int:
+    """Print what the command line asks for; return 1 if the package is missing or the losses differ."""
+    arguments = parse()
     torch.set_num_threads(arguments.threads)
-    print(f"torch {torch.__version__}, {arguments.device}, {arguments.threads} thread(s), D = {arguments.features}")
-    print(f"{'batch':>7} {'churnlib':>14} {'loop':>14} {'ratio':>7}")
+    try:
+        build_peer(make_network(arguments))
+    except ModuleNotFoundError:
+        print(MISSING)
+        return 1
+    print(f"torch {torch.__version__}, {arguments.device}, {arguments.threads} thread(s), {vars(arguments)}")
+    if arguments.losses:
+        return int(compare_losses(arguments) > 1e-3)
+    print(f"{'':<14} {'batch':>7} {'ours rows/s':>12} {'pytorch-tabnet':>16} {'ratio':>8}")
     for batch in arguments.batch:
-        fast, slow, ratio = measure(arguments, batch)
-        print(f"{batch:>7} {batch / fast:>9,.0f} rows/s {batch / slow:>7,.0f} rows/s {ratio:>6.2f}x")
+        time_steps(arguments, batch)
+        if arguments.fit:
+            time_fits(arguments, batch)
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -155,6 +155,8 @@ TRAINED: dict[str, bytes] = {
     "10,000 columns": table(wide),
     "a category of 5,000 characters": table(column("region", lambda i, v: "x" * 5_000 if i % 2 else v)),
     "numbers with leading zeros": table(added("zip", lambda i: f"{i % 7:05d}")),
+    "histories": table(added("usage", lambda i: "[]" if i % 11 == 0 else f"[{i % 7}, null, {i % 5}.5]")),
+    "histories of which one is broken": table(added("usage", lambda i: f"[{i}, {i % 5}" if i == 7 else f"[{i}, 2]")),
     "an unnamed column": table(added("", lambda i: str(i % 3))),
     **{f"dates, {name}": table(column("joined", lambda i, v, form=form: form(v))) for name, form in DATES.items()},
     "dates in four formats": table(column("joined", lambda i, v: list(DATES.values())[i % 4](v))),

@@ -16,14 +16,16 @@ from churnlib.config import ColumnConfig, DataConfig, TrainConfig, config_dir, t
 from churnlib.data.preparation import IMPUTE, SCALE
 from churnlib.errors import ConfigError
 from churnlib.models.initialization import ACTIVATIONS
+from churnlib.models.members import MEMBERS
 from churnlib.models.mlp import NORMS, NUMERIC_EMBEDDINGS
+from churnlib.models.tabnet import TABNET_PRESETS
 
 CONF = config_dir()
 NOT_CHOSEN = ("hydra", "recipe")
 OPTIONS = [
     f"{path.parent.name}={path.stem}" for path in sorted(CONF.glob("*/*.yaml")) if path.parent.name not in NOT_CHOSEN
 ]
-FROM_DATA = {"in_features", "out_features", "n_numeric", "groups", "generator"}
+FROM_DATA = {"in_features", "out_features", "n_numeric", "groups", "sequences", "generator"}
 """Arguments of networks that no configuration holds."""
 
 
@@ -68,7 +70,14 @@ def test_every_named_class_takes_the_arguments_it_is_given():
     ("group", "name", "target"),
     [
         ("model", "mlp", "churnlib.models.mlp.MLP"),
+        ("model", "mlp_plain", "churnlib.models.mlp.PlainMLP"),
+        ("model", "realmlp", "churnlib.models.realmlp.RealMLP"),
         ("model", "tabnet", "churnlib.models.tabnet.TabNet"),
+        ("model", "ft_transformer", "churnlib.models.ft_transformer.FTTransformer"),
+        ("model", "gru", "churnlib.models.sequence.GRU"),
+        ("model", "lstm", "churnlib.models.sequence.LSTM"),
+        ("model", "cnn", "churnlib.models.sequence.CNN"),
+        ("scheduler", "coslog", "churnlib.models.schedules.coslog"),
         ("scheduler", "cosine", "churnlib.models.schedules.cosine"),
         ("scheduler", "onecycle", "churnlib.models.schedules.onecycle"),
         ("scheduler", "plateau", "churnlib.models.schedules.plateau"),
@@ -91,7 +100,8 @@ def test_the_configuration_and_the_preparation_know_the_same_names():
 
 def test_the_configuration_and_the_network_know_the_same_names():
     schema = SCHEMAS["model"]["mlp"](**composed().model)
-    for option, names in (("activation", ACTIVATIONS), ("norm", NORMS), ("numeric_embedding", NUMERIC_EMBEDDINGS)):
+    known = {"activation": ACTIVATIONS, "norm": NORMS, "numeric_embedding": NUMERIC_EMBEDDINGS, "members": MEMBERS}
+    for option, names in known.items():
         with pytest.raises(ConfigError, match=f"must be one of {', '.join(names)}, got 'other'"):
             dataclasses.replace(schema, **{option: "other"})
 
@@ -99,7 +109,7 @@ def test_the_configuration_and_the_network_know_the_same_names():
 def test_every_recipe_belongs_to_a_model_and_an_optimizer():
     models = {path.stem for path in CONF.glob("model/*.yaml")}
     optimizers = {path.stem for path in CONF.glob("optimizer/*.yaml")}
-    recipes = {tuple(path.stem.split("_", 1)) for path in CONF.glob("recipe/*.yaml")}
+    recipes = {tuple(path.stem.rsplit("_", 1)) for path in CONF.glob("recipe/*.yaml")}
     assert {model for model, _ in recipes} == models
     assert {optimizer for _, optimizer in recipes} <= optimizers
 
@@ -201,6 +211,25 @@ def test_a_model_of_ones_own_may_bring_its_recipe(tmp_path):
 def test_values_out_of_their_range_are_refused(word: str, sentence: str):
     with pytest.raises(ConfigError, match=sentence):
         compose([word])
+
+
+@pytest.mark.parametrize("preset", TABNET_PRESETS)
+def test_an_experiment_for_each_preset_of_the_paper_holds_its_values(preset: str):
+    model = composed(f"experiment=tabnet_{preset}").model
+    assert {name: model[name] for name in TABNET_PRESETS[preset]} == dict(TABNET_PRESETS[preset])
+
+
+def test_the_papers_network_has_nothing_beyond_the_paper():
+    model = composed("model=tabnet_paper").model
+    paper = inspect.signature(located(model["_target_"])).parameters
+    beyond = ("dropout", "input_dropout", "attention_scale", "numeric_embedding", "n_members")
+    assert {name: model[name] for name in beyond} == {name: paper[name].default for name in beyond}
+
+
+def test_rows_to_pretrain_on_need_pretraining():
+    with pytest.raises(ConfigError, match=r"pretrain.path=more.csv is only read .* add pretrain=on"):
+        composed("pretrain.path=more.csv")
+    assert composed("pretrain=on", "pretrain.path=more.csv").pretrain.passes > 0
 
 
 def test_corrections_of_columns_get_their_type():

@@ -3,8 +3,10 @@ import polars as pl
 import pytest
 from made import made_customers, made_prepared
 
-from churnlib.data.customers import prepare_customers
+from churnlib.data.customers import prepare_customers, prepare_labelled
+from churnlib.data.splits import Split
 from churnlib.errors import ConfigError, DataError
+from churnlib.schema import Column, Kind, Role
 
 
 def test_a_table_becomes_three_sides_of_model_inputs():
@@ -135,3 +137,27 @@ def test_too_few_rows_of_a_class_are_refused_by_count():
     frame = made_customers(60).with_columns(churn=pl.Series(["yes"] * 2 + ["no"] * 58))
     with pytest.raises(DataError, match=r"'yes' \(2 of 60 rows are\)"):
         prepare_customers(frame, target="churn")
+
+
+# --- labels and sides that are given --------------------------------------------------------------------------------
+
+
+def test_given_labels_and_sides_are_taken_as_they_are():
+    frame = made_customers(120)
+    rows = pl.concat([frame, frame[:20]])  # whoever comes twice counts twice
+    label, order = (rows["churn"] == "yes").to_numpy().astype(np.int64), np.arange(140)
+    split = Split(order[:100], order[100:], order[:0], by="column")
+    target = Column("churn", Kind.categorical, Role.target)
+    columns = {"customer": {"role": "id"}}
+    given = prepare_labelled(
+        rows.drop("churn"), label, target=target, classes=["no", "yes"], split=split, columns=columns
+    )
+    assert len(given.frame) == 140 and given.report.exact_duplicates == 0
+    assert given.labels("validation").tolist() == label[100:].tolist()
+    assert given.schema.target == "churn" and given.schema.classes == ("no", "yes")
+    # What is learned from the training rows is what the other way to a model learns from them.
+    sides = rows[:120].with_columns(side=pl.Series(["train"] * 100 + ["validation"] * 20))
+    other = prepare_customers(sides, target="churn", id="customer", split={"by": "column", "column": "side"})
+    assert given.preparation.numeric == other.preparation.numeric
+    assert given.preparation.categorical == other.preparation.categorical
+    assert not given.schema.required() and other.schema.required()

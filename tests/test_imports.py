@@ -15,7 +15,7 @@ FLOORS = [
     ("cli", "commands"),
     ("training", "serving", "monitoring"),
     ("build", "scoring", "compose"),
-    ("progress",),
+    ("progress", "noise"),
     ("evaluation", "explanation"),
     ("predictor",),
     ("bundle",),

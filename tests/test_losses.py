@@ -70,7 +70,7 @@ def test_class_weights_multiply_each_rows_loss():
 
 
 def test_balanced_classes_weigh_the_same_and_the_loss_keeps_its_size():
-    logits, label = drawn(n=3_000, classes=3)
+    _, label = drawn(n=3_000, classes=3)
     counts = torch.bincount(label)
     loss = training_loss(loss_spec({"name": "bce", "pos_weight": "balanced"}), counts.tolist())
     torch.testing.assert_close(counts * loss.weights, (counts * loss.weights)[:1].expand(3))

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from churnlib.models.initialization import ACTIVATIONS
-from churnlib.models.mlp import MLP
+from churnlib.models.mlp import MLP, PlainMLP
 
 VARIANTS = [
     {"numeric_embedding": None},
@@ -234,3 +234,38 @@ def test_impossible_arguments_are_refused(options: dict, message: str) -> None:
 def test_rows_of_another_width_are_refused() -> None:
     with pytest.raises(ValueError, match=r"expected rows of shape \(batch, 7\), got \(9, 6\)"):
         made()(rows()[:, :6])
+
+
+def test_the_plain_network_is_the_one_without_embedding_and_members() -> None:
+    plain = PlainMLP(7, hidden_sizes=(16, 8), generator=torch.Generator().manual_seed(1)).eval()
+    same = MLP(7, hidden_sizes=(16, 8), activation="relu", norm="batch", numeric_embedding=None).eval()
+    same.load_state_dict(plain.state_dict())
+    torch.testing.assert_close(plain(rows()), same(rows()), rtol=0, atol=0)
+    assert plain.embedding is None and plain.members is None
+
+
+@pytest.mark.parametrize("members", ["mini", "full"])
+def test_one_row_equals_many_with_members(members: str) -> None:
+    mlp, x = made(n_members=4, members=members, dropout=0.4), rows(60)
+    assert mlp(x).shape == (60, 4, 1)
+    with torch.inference_mode():
+        torch.testing.assert_close(torch.cat([mlp(row) for row in x.split(1)]), mlp(x), atol=1e-5, rtol=1e-5)
+
+
+def test_the_curves_of_a_column_start_with_its_scale() -> None:
+    """Two raw columns of numbers, one of categories in two one-hot columns; three inputs for each number."""
+    mlp = MLP(4, n_numeric=2, groups=[0, 1, 2, 2], embedding_dim=3, n_members=5)
+    assert mlp.members is not None
+    scales = mlp.members.weight.detach()
+    for columns in ((0, 2, 3), (1, 4, 5), (6, 7)):
+        assert all(torch.equal(scales[:, columns[0]], scales[:, column]) for column in columns)
+    assert len(scales[0].unique()) == 3
+
+
+def test_members_may_be_reset_to_where_a_generator_leads() -> None:
+    first, second = (MLP(7, n_numeric=3, n_members=3, members="full") for _ in range(2))
+    for mlp in (first, second):
+        mlp.reset_parameters(torch.Generator().manual_seed(1))
+    for (name, a), b in zip(first.named_parameters(), second.parameters(), strict=True):
+        if "bias" not in name:
+            assert torch.equal(a, b), name

@@ -113,7 +113,9 @@ def test_several_classes_are_learned():
     frame = made_customers(300).with_columns(churn=pl.Series(rng.choice(["stays", "leaves", "moves"], 300)))
     from churnlib.data.customers import prepare_customers
 
-    module, data, trainer = fitted(SMALL_MLP, table=prepare_customers(frame, target="churn"), loss={"name": "bce", "pos_weight": "balanced"})
+    module, data, trainer = fitted(
+        SMALL_MLP, table=prepare_customers(frame, target="churn"), loss={"name": "bce", "pos_weight": "balanced"}
+    )
     numeric, codes, _ = next(iter(data.val_dataloader()))
     assert module(numeric, codes).shape == (len(numeric), 3)
     assert 0 <= trainer.callback_metrics["val/roc_auc"] <= 1
@@ -126,7 +128,7 @@ def test_a_wrong_pos_weight_is_refused_at_once(wrong):
 
 
 def test_an_unknown_network_is_refused_at_once():
-    with pytest.raises(ValueError, match="one of mlp, tabnet"):
+    with pytest.raises(ValueError, match="one of mlp, "):
         ChurnModule("resnet")
 
 

@@ -113,3 +113,77 @@ def test_a_generator_fixes_the_weights(cls) -> None:
 def test_impossible_arguments_are_refused(cls, arguments: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         cls(**{"n_features": 2, **arguments})
+
+
+# --- bins at quantiles, and the package of the embeddings' authors ---------------------------------------------------
+
+
+def counts_and_amounts(n: int = 400) -> torch.Tensor:
+    """A column of few values, a skewed one, and a constant one."""
+    generator = torch.Generator().manual_seed(3)
+    counts = torch.randint(0, 4, (n,), generator=generator).float()
+    amounts = torch.empty(n).exponential_(generator=generator)
+    return torch.stack([counts, amounts, torch.full((n,), 2.0)], dim=1)
+
+
+def test_bins_lie_at_the_quantiles_of_training_rows() -> None:
+    x, embedding = counts_and_amounts(), PiecewiseLinearEmbedding(3, n_bins=10)
+    embedding.initialize(x)
+    quantiles = np.quantile(x[:, 1].double().numpy(), np.linspace(0, 1, 11))
+    np.testing.assert_allclose(embedding.knots[1, 0].numpy(), quantiles[:-1], rtol=1e-6)
+    np.testing.assert_allclose((embedding.knots + embedding.widths)[1, 0].numpy(), quantiles[1:], rtol=1e-6)
+
+
+def test_columns_with_fewer_values_than_bins_bend_at_each_value() -> None:
+    x, embedding = counts_and_amounts(), made(PiecewiseLinearEmbedding, embedding_dim=2, n_bins=10)
+    embedding.initialize(x)
+    slope, bias, weight = (p.detach().double().numpy() for p in (embedding.slope, embedding.bias, embedding.weight))
+    at_counts = np.concatenate([[0.0], np.cumsum(weight[0, :3, 0])])
+    expected = np.interp(x[:, 0], range(4), at_counts) + slope[0, 0, 0] * x[:, 0].numpy() + bias[0, 0, 0]
+    curves = embedding(x)[:, 3:].detach().numpy()
+    np.testing.assert_allclose(curves[:, 0], expected, atol=1e-5)
+    np.testing.assert_allclose(curves[:, 2], slope[2, 0, 0] * 2.0 + bias[2, 0, 0], atol=1e-5)
+
+
+def test_bins_travel_with_the_weights() -> None:
+    first, second = made(PiecewiseLinearEmbedding), PiecewiseLinearEmbedding(3)
+    first.initialize(counts_and_amounts())
+    second.load_state_dict(first.state_dict())
+    torch.testing.assert_close(second(rows()), first(rows()), rtol=0, atol=0)
+
+
+def test_piecewise_curves_are_those_of_the_authors_package() -> None:
+    """Where both are the same function: between the lowest and the highest training value."""
+    rtdl = pytest.importorskip("rtdl_num_embeddings", reason="rtdl_num_embeddings, of the extra dev, is not installed")
+    x = torch.randn(300, 3, generator=torch.Generator().manual_seed(0))
+    bins = rtdl.compute_bins(x, n_bins=8)
+    theirs = rtdl.PiecewiseLinearEmbeddings(bins, 5, activation=False, version="B")
+    with torch.no_grad():
+        for parameter in theirs.parameters():
+            parameter.normal_(generator=torch.Generator().manual_seed(1))
+    ours = PiecewiseLinearEmbedding(3, embedding_dim=6, n_bins=8)
+    ours.initialize(x)
+    state = theirs.state_dict()
+    ours.load_state_dict(
+        {"weight": state["linear.weight"], "slope": state["linear0.weight"].unsqueeze(1),
+         "bias": state["linear0.bias"].unsqueeze(1)},
+        strict=False,
+    )  # fmt: skip
+    for column, edges in enumerate(bins):
+        torch.testing.assert_close(ours.knots[column, 0], edges[:-1], atol=1e-6, rtol=1e-5)
+    torch.testing.assert_close(ours(x)[:, 3:].view(300, 3, 5), theirs(x), atol=1e-5, rtol=1e-5)
+
+
+def test_periodic_curves_are_those_of_the_authors_package() -> None:
+    """Their sines are cosines of another phase; they have no ReLU here, as RealMLP has none."""
+    rtdl = pytest.importorskip("rtdl_num_embeddings", reason="rtdl_num_embeddings, of the extra dev, is not installed")
+    theirs = rtdl.PeriodicEmbeddings(3, 5, n_frequencies=4, frequency_init_scale=0.3, activation=False, lite=False)
+    ours = PeriodicEmbedding(3, embedding_dim=6, n_frequencies=8)
+    state = theirs.state_dict()
+    frequency = state["periodic.weight"].repeat(1, 2).unsqueeze(1)
+    phase = torch.tensor([0.0] * 4 + [-math.pi / 2] * 4).expand(3, 1, 8)
+    ours.load_state_dict(
+        {"frequency": frequency, "phase": phase, "weight": state["linear.weight"],
+         "bias": state["linear.bias"].unsqueeze(1)}
+    )  # fmt: skip
+    torch.testing.assert_close(ours(rows())[:, 3:].view(7, 3, 5), theirs(rows()), atol=1e-5, rtol=1e-5)

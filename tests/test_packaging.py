@@ -125,7 +125,7 @@ def test_two_commands_do_all_the_set_up(readme, checkout):
     setup = [line for block in blocks(readme, "bash") for line in block.splitlines() if "pip install" in line]
     assert len(setup) == 2
     assert setup[0].endswith("&& python train.py -m model=mlp,tabnet")
-    assert setup[1].endswith("&& python -m pytest")
+    assert setup[1].endswith("&& python -m pytest -n auto --dist loadfile")
     pattern = re.search(r"grep -m 1 -E '(.*?)' README.md", (checkout / ".ci" / "run").read_text(encoding="utf-8"))
     assert pattern
     assert [line for line in readme.splitlines() if re.search(pattern[1], line)] == setup[1:]
@@ -143,8 +143,10 @@ def test_the_readme_names_every_option_of_every_group(readme, checkout):
 def test_the_readmes_examples_run(readme, empty_folder, capsys):
     words = ["data.n_customers=500", "trainer=debug", "trainer.progress=false", "model=tabnet"]
     assert cli.main(["train", *words]) == 0
-    (example,) = blocks(readme, "python")
-    exec(compile(example, "README.md", "exec"), {})
+    examples = blocks(readme, "python")
+    assert examples
+    for example in examples:
+        exec(compile(example, "README.md", "exec"), {})
     assert "churn_probability" in capsys.readouterr().out
 
     (customer,) = re.findall(r"-d '({.*?})'", readme, re.DOTALL)

@@ -13,6 +13,7 @@ from churnlib.data.splits import (
     check_classes,
     check_shares,
     split_column,
+    split_each_class,
     split_random,
     split_time,
 )
@@ -42,6 +43,25 @@ def assert_each_row_once(split, n: int) -> None:
     assert len(np.unique(rows)) == len(rows)
     for side in split.sides().values():
         assert (np.diff(side) > 0).all()
+
+
+@given(st.lists(st.integers(0, 3), min_size=1, max_size=80), st.floats(0.01, 0.99), st.integers(0, 5))
+@settings(max_examples=150, deadline=None)
+def test_each_class_gives_its_share_to_validation_and_keeps_a_row_to_train_on(labels, share, seed):
+    label = np.array(labels)
+    split = split_each_class(label, share, seed=seed)
+    counts = np.bincount(label, minlength=4)
+    assert len(split.test) == 0
+    if counts.max() == 1:  # no class has a row to spare
+        assert split.train.tolist() == split.validation.tolist() == list(range(len(label)))
+        return
+    assert_each_row_once(split, len(label))
+    for value, count in enumerate(counts.tolist()):
+        given_away = int((label[split.validation] == value).sum())
+        assert given_away == 0 if count < 2 else 1 <= given_away < count
+        assert abs(given_away - share * count) <= 1
+    same = split_each_class(label, share, seed=seed)
+    assert np.array_equal(same.validation, split.validation)
 
 
 def test_a_table_is_dealt_in_three_sides():

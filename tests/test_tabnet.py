@@ -447,3 +447,63 @@ def test_is_an_ordinary_module_without_state_of_its_own_making() -> None:
     copy.load_state_dict(network.state_dict())
     torch.testing.assert_close(copy.eval()(rows(9)), network.eval()(rows(9)))
     assert isinstance(network, nn.Module)
+
+
+# --- beyond the paper -----------------------------------------------------------------------------------------------
+
+
+def test_an_embedded_number_is_one_column_to_the_attention() -> None:
+    network = TabNet(6, groups=[0, 1, 0, 2, 2, 2], n_numeric=2, numeric_embedding="piecewise", embedding_dim=3)
+    assert network.n_groups == 3
+    assert network.groups is not None  # two numbers, two curves of each, then the rest
+    assert network.groups.tolist() == [0, 1, 0, 0, 1, 1, 0, 2, 2, 2]
+    assert network(rows(40)).shape == (40, 1)
+
+
+@pytest.mark.parametrize("training", [True, False], ids=["train", "eval"])
+def test_each_member_is_a_network_of_its_own_parts(training: bool) -> None:
+    """A member equals a single network with its scales, its normalisations and its last layer."""
+    together: Any = TabNet(6, 2, n_members=3, virtual_batch_size=16, momentum=0.1, generator=seeded()).train(training)
+    state = together.state_dict()
+    logits = together(rows(48))
+    assert logits.shape == (48, 3, 2)
+    for member in range(3):
+        alone: Any = TabNet(6, 2, virtual_batch_size=16, momentum=0.1).train(training)
+        own = {}
+        for name, value in alone.state_dict().items():
+            given = state[name]
+            if name == "head":
+                given = given[member]
+            elif given.shape != value.shape:  # normalisations: channel by channel, a member after the other
+                given = given.view(-1, 3)[:, member]
+            own[name] = given
+        alone.load_state_dict(own)
+        scale = state["member_scale"][:, member]  # (D, 1): after the normalisation of the input, so into its scales
+        with torch.no_grad():
+            alone.input_norm.weight.mul_(scale[:, 0])
+            alone.input_norm.bias.mul_(scale[:, 0])
+        torch.testing.assert_close(alone(rows(48)), logits[:, member], atol=1e-5, rtol=1e-5)
+
+
+def test_masks_of_members_are_their_mean_and_sum_to_one() -> None:
+    network = TabNet(6, n_members=4, momentum=1.0, generator=seeded())
+    network(rows(200))
+    masks, importance = network.explain(rows(10))
+    assert masks.shape == (3, 10, 6)
+    torch.testing.assert_close(masks.sum(2), torch.ones(3, 10))
+    torch.testing.assert_close(importance.sum(1), torch.ones(10))
+    assert network.eval()(rows(0)).shape == (0, 4, 1)
+
+
+def test_a_hidden_column_is_neither_seen_nor_looked_at() -> None:
+    network = small(groups=[0, 1, 1, 2, 0, 3]).eval()
+    x, hidden = rows(20), torch.zeros(4, 20)
+    hidden[1] = 1.0
+    changed = x.clone()
+    changed[:, 1:3] += 5.0
+    masks, decisions = network.decide(x, hidden)
+    _, others = network.decide(changed, hidden)
+    for part, other in zip(decisions, others, strict=True):
+        torch.testing.assert_close(part, other)
+    assert not torch.allclose(network.decide(x)[1][0], network.decide(changed)[1][0])
+    assert masks[0].shape == (4, 20)

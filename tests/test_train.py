@@ -44,8 +44,8 @@ def test_the_run_folder_holds_what_the_contract_says(finished):
     }
     assert json.loads((path / "metrics.json").read_text()) == metrics
     names = {
-        "roc_auc", "average_precision", "log_loss", "brier", "f1", "precision", "recall", "accuracy", "mcc", "threshold", "n",
-        "positives", "confusion",
+        "roc_auc", "average_precision", "log_loss", "brier", "f1", "precision", "recall", "accuracy", "mcc",
+        "threshold", "n", "positives", "confusion",
     }  # fmt: skip
     for part in (metrics["test"], metrics["validation"], metrics["baseline"]["logistic_regression"], metrics["limit"]):
         assert names <= set(part)

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 
 from churnlib.commands.columns import with_columns
 from churnlib.commands.mistakes import check_words, explain
-from churnlib.commands.noise import quieten
 from churnlib.compose import register
 from churnlib.config import config_dir
 from churnlib.errors import ConfigError
+from churnlib.noise import quieten
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig

@@ -29,5 +29,6 @@ def _run(composed: DictConfig) -> None:
         console=Console(),
         seed=config.seed,
         n_snapshots=config.n_snapshots,
+        history_months=config.history_months,
         truth=config.truth,
     )

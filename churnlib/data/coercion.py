@@ -10,7 +10,11 @@ import polars as pl
 from churnlib.errors import CellError
 from churnlib.schema import Column, Kind, Role, Schema, parsing
 
-PROBLEMS = {Kind.numeric: "must be a finite number", Kind.datetime: "must be a date"}
+PROBLEMS = {
+    Kind.numeric: "must be a finite number",
+    Kind.datetime: "must be a date",
+    Kind.sequence: "must be a list of finite numbers",
+}
 """What is wrong with a cell that cannot be read; categories have no unreadable cells, only unseen ones."""
 
 MANY_ROWS = 10_000
@@ -30,9 +34,10 @@ class Coerced:
     """A table whose columns have the types of the schema.
 
     Attributes:
-        typed: Columns of the roles feature and time: numbers ``Float64``, dates ``Datetime("us")``, the rest
-            ``String``; missing and unreadable cells are null. Columns that the table lacks are all null.
-        unreadable: One Boolean column for each numeric or datetime column with at least one unreadable cell.
+        typed: Columns of the roles feature and time: numbers ``Float64``, dates ``Datetime("us")``, sequences
+            ``List(Float64)``, the rest ``String``; missing and unreadable cells are null. Columns that the table lacks
+            are all null.
+        unreadable: One Boolean column for each numeric, datetime or sequence column with at least one unreadable cell.
         absent: Names of the schema's columns that the table lacks.
     """
 
@@ -49,7 +54,13 @@ class Coerced:
         for mask in self.unreadable:
             problem, values = PROBLEMS[schema[mask.name].kind], frame.get_column(mask.name)
             for row in mask.arg_true():
-                yield CellError(int(row), mask.name, problem, values[row])
+                yield CellError(int(row), mask.name, problem, cell_value(values, int(row)))
+
+
+def cell_value(values: pl.Series, row: int) -> object:
+    """Return a cell as a plain Python value; a list comes out of polars as a column."""
+    value = values[row]
+    return value.to_list() if isinstance(value, pl.Series) else value
 
 
 def coerce(frame: pl.DataFrame, schema: Schema) -> Coerced:
@@ -72,7 +83,7 @@ def coerce(frame: pl.DataFrame, schema: Schema) -> Coerced:
 def _read(frame: pl.DataFrame, column: Column, dtype: pl.DataType) -> pl.Expr | pl.Series:
     """Return a column as its kind says."""
     cell = parsing.cell_of(column.name)
-    if len(frame) >= MANY_ROWS and parsing.is_text(dtype):
+    if len(frame) >= MANY_ROWS and parsing.is_text(dtype) and column.kind is not Kind.sequence:
         text = frame.get_column(column.name).cast(pl.String)
         distinct = text.unique().drop_nulls()
         if 0 < len(distinct) <= len(text) // 4:

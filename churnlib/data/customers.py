@@ -6,7 +6,7 @@ The order of the steps is the order of the functions below.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from churnlib.data.preparation import Encoded, Preparation, fit_preparation
 from churnlib.data.splits import SIDES, Split, check_classes, check_shares, split_column, split_random, split_time
 from churnlib.data.target import check_target, encode_target, target_given
 from churnlib.errors import ConfigError
-from churnlib.schema import Kind, Schema, infer_schema, parsing, unknown_column
+from churnlib.schema import Column, Kind, Schema, infer_schema, parsing, unknown_column
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,13 +159,61 @@ def prepare_customers(
     dealt = _split(frame, coerced.typed, label, schema, options, shares, seed)
     check_classes(label, dealt, classes)
 
-    preparation = fit_preparation(coerced.typed[dealt.train], schema, **(preprocess or {}))
-    encoded = {side: preparation.encode(coerced.typed[rows]) for side, rows in dealt.sides().items()}
     report = CleaningReport(n_rows, without_target, unique.exact, unique.repeated, coerced.unreadable_counts())
     kept_truth = None if truth is None else truth[row.to_numpy()]
-    return Customers(
-        blank_unreadable(frame, coerced), coerced.typed, label, schema, dealt, preparation, encoded, report, kept_truth
-    )
+    return _prepared(frame, coerced, label, schema, dealt, preprocess, report, kept_truth)
+
+
+def prepare_labelled(
+    frame: pl.DataFrame,
+    label: np.ndarray,
+    *,
+    target: Column,
+    classes: Sequence[str],
+    split: Split,
+    columns: Mapping[str, Mapping[str, Any]] | None = None,
+    preprocess: Mapping[str, Any] | None = None,
+) -> Customers:
+    """Take rows whose labels and sides a program gives from cells to a model's inputs.
+
+    No row is left out. Any column may lack values in later rows: which of them lack some in these says little, where a
+    program gives one part of a table at a time.
+
+    Args:
+        frame: The rows, without their target.
+        label: ``(n,)`` int64 class of each row.
+        target: The schema's entry for the target.
+        classes: Names of the classes by label.
+        split: The rows of each side.
+        columns: Corrections to the schema, see :func:`churnlib.schema.infer_schema`.
+        preprocess: Keyword arguments of :func:`churnlib.data.preparation.fit_preparation`.
+
+    Raises:
+        DataError: If no column is left to learn from.
+        ConfigError: If an option is wrong.
+    """
+    inferred = infer_schema(frame, columns=columns).columns
+    schema = Schema((*(replace(column, nullable=True) for column in inferred), target), classes=tuple(classes))
+    coerced = coerce(frame, schema)
+    report = CleaningReport(len(frame), unreadable=coerced.unreadable_counts())
+    return _prepared(frame, coerced, label, schema, split, preprocess, report)
+
+
+def _prepared(
+    frame: pl.DataFrame,
+    coerced: Coerced,
+    label: np.ndarray,
+    schema: Schema,
+    split: Split,
+    preprocess: Mapping[str, Any] | None,
+    report: CleaningReport,
+    truth: np.ndarray | None = None,
+) -> Customers:
+    """Learn the preparation from the training rows, and encode the rows of each side."""
+    preparation = fit_preparation(coerced.typed[split.train], schema, **(preprocess or {}))
+    encoded = {side: preparation.encode(coerced.typed[rows]) for side, rows in split.sides().items()}
+    shown = blank_unreadable(frame, coerced)
+    return Customers(shown, coerced.typed, label, schema, split, preparation, encoded, report, truth)
 
 
 def blank_unreadable(frame: pl.DataFrame, coerced: Coerced) -> pl.DataFrame:
@@ -234,4 +282,4 @@ def _split(
     return split_random(label, shares, seed=seed, groups=groups)
 
 
-__all__ = ["SIDES", "CleaningReport", "Customers", "blank_unreadable", "prepare_customers"]
+__all__ = ["SIDES", "CleaningReport", "Customers", "blank_unreadable", "prepare_customers", "prepare_labelled"]

@@ -7,10 +7,12 @@ from typing import Any
 
 import lightning as L
 import numpy as np
+import polars as pl
 import torch
 
 from churnlib.data.batches import IndexBatches, evaluation_rows
 from churnlib.data.customers import Customers, prepare_customers
+from churnlib.data.history import read_events, with_history
 from churnlib.data.sources import read_table, table_from
 
 
@@ -34,6 +36,9 @@ class ChurnDataModule(L.LightningDataModule):
         target: Column that says who left.
         positive, id, time, drop, columns, split, preprocess, seed: See
             :func:`~churnlib.data.customers.prepare_customers`; ``seed`` also fixes the order of the batches.
+        history: A long table of months or events to gather into list columns: the arguments of
+            :func:`~churnlib.data.history.read_events` (``table``, ``id``, ``time``, ``columns``, ...), the id being
+            called as in the customer table when left out.
         separator: Delimiter of a CSV file; detected when left out.
         batch_size: Largest number of rows in a training batch.
         row_weights: ``(n,)`` float32, how much each training row counts in the loss; training batches then end with
@@ -52,6 +57,7 @@ class ChurnDataModule(L.LightningDataModule):
         columns: Mapping[str, Mapping[str, Any]] | None = None,
         split: Mapping[str, Any] | None = None,
         preprocess: Mapping[str, Any] | None = None,
+        history: Mapping[str, Any] | None = None,
         separator: str | None = None,
         batch_size: int = 256,
         seed: int = 42,
@@ -66,6 +72,7 @@ class ChurnDataModule(L.LightningDataModule):
             raise ValueError("target is missing: name the column that says who left")
         self._table = table
         self._separator = separator
+        self._history = history
         self._options = {
             "target": target, "positive": positive, "id": id, "time": time, "drop": drop, "columns": columns,
             "split": split, "preprocess": preprocess, "seed": seed,
@@ -78,8 +85,18 @@ class ChurnDataModule(L.LightningDataModule):
         if self._customers is None:
             is_path = isinstance(self._table, str) or hasattr(self._table, "__fspath__")
             frame = read_table(str(self._table), separator=self._separator) if is_path else table_from(self._table)
-            self._customers = prepare_customers(frame, **self._options)
+            self._customers = prepare_customers(self._with_history(frame), **self._options)
         return self._customers
+
+    def _with_history(self, frame: pl.DataFrame) -> pl.DataFrame:
+        if self._history is None:
+            return frame
+        options = self._options
+        most = {"most": options["preprocess"]["max_steps"]} if "max_steps" in (options["preprocess"] or {}) else {}
+        corrections = (options["columns"] or {}).get(options["time"], {})
+        formats = (corrections["format"],) if corrections.get("format") else None
+        events = read_events(**{"id": options["id"], **self._history})
+        return with_history(frame, events, id=options["id"], time=options["time"], formats=formats, **most)
 
     def setup(self, stage: str | None = None) -> None:
         """Read and prepare the table (once)."""
@@ -97,6 +114,13 @@ class ChurnDataModule(L.LightningDataModule):
     def class_counts(self) -> np.ndarray:
         """Return the number of training rows per class, ``(n_classes,)`` int64."""
         return self.customers.class_counts("train")
+
+    def sample(self, n: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return numbers and codes of up to ``n`` training rows, on the CPU; the seed chooses them."""
+        encoded = self.customers.encoded["train"]
+        generator = np.random.default_rng(self.seed)
+        rows = np.sort(generator.choice(len(encoded), n, replace=False)) if n < len(encoded) else slice(None)
+        return torch.from_numpy(encoded.numeric[rows].copy()), torch.from_numpy(encoded.codes[rows].copy())
 
     def train_dataloader(self) -> IndexBatches:  # noqa: D102
         batches = self._on_device("train", batch_size=self.batch_size, shuffle=True)

@@ -8,8 +8,9 @@ training rows only, and kept as JSON-ready values.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,7 @@ MISSING, UNSEEN, FIRST_KNOWN = 0, 1, 2
 """Codes of a category: no value, a value that the training rows did not have, and the first known value."""
 
 NUMBER_KINDS = (Kind.numeric, Kind.datetime, Kind.ordinal)
-"""Kinds that become a number; the other features become a code."""
+"""Kinds that become a number; a sequence becomes several, and the other features a code."""
 
 MICROSECONDS_PER_DAY = 86_400e6
 
@@ -42,6 +43,19 @@ class Vocabulary:
     name: str
     values: tuple[str, ...]
     missing: bool
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """A sequence column among the numeric inputs: the last steps of each row, the newest one last.
+
+    Attributes:
+        name: Column; its inputs are called ``name[-n_steps]``, ..., ``name[-1]``.
+        n_steps: Number of inputs. Rows with fewer steps have missing values before their first one.
+    """
+
+    name: str
+    n_steps: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,13 +79,15 @@ class Preparation:
     """Fitted preparation: from typed columns to :class:`Encoded`, and the input layer's statistics.
 
     Attributes:
-        numeric: One entry per numeric input, in the order of ``Encoded.numeric``.
+        numeric: One entry per numeric input, in the order of ``Encoded.numeric``; the steps of the histories come
+            after all other numbers.
         categorical: One entry per categorical input, in the order of ``Encoded.codes``.
         clip: Whether scaled numbers are smoothly clipped to +-3.
         one_hot_max: Up to this many values a categorical column is one-hot encoded, above it is embedded.
         embedding_dim: Width of every embedding; chosen by the number of values when None.
         time: Column that dates are measured from (days before it), else days since 1970-01-01.
         orders: Declared order of each ordinal column.
+        histories: The sequence columns, in the order of their inputs.
     """
 
     numeric: tuple[NumericStatistics, ...]
@@ -81,6 +97,7 @@ class Preparation:
     embedding_dim: int | None = None
     time: str | None = None
     orders: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    histories: tuple[History, ...] = ()
 
     def encode(self, typed: pl.DataFrame) -> Encoded:
         """Encode rows.
@@ -89,10 +106,13 @@ class Preparation:
             typed: Columns as :func:`churnlib.data.coercion.coerce` returns them.
         """
         n, dtypes = len(typed), dict(typed.schema)
-        numbers = typed.select(
-            as_number(s.name, dtypes[s.name], time=self.time, order=self.orders.get(s.name, ())).fill_null(math.nan)
-            for s in self.numeric
-        )
+        n_plain = len(self.numeric) - sum(history.n_steps for history in self.histories)
+        cells = [
+            as_number(s.name, dtypes[s.name], time=self.time, order=self.orders.get(s.name, ()))
+            for s in self.numeric[:n_plain]
+        ]
+        cells += [step for history in self.histories for step in as_steps(history)]
+        numbers = typed.select(cell.fill_null(math.nan).alias(f"{place}") for place, cell in enumerate(cells))
         codes = typed.select(_as_code(vocabulary) for vocabulary in self.categorical)
         return Encoded(_to_numpy(numbers.cast(pl.Float32), n, np.float32), _to_numpy(codes, n, np.int64))
 
@@ -118,7 +138,13 @@ class Preparation:
             "one_hot": [len(v.values) + v.missing <= limit for v in self.categorical],
             "has_missing": [v.missing for v in self.categorical],
             "embedding_dim": self.embedding_dim,
+            "sequences": self._step_places(),
         }
+
+    def _step_places(self) -> list[list[int]]:
+        """Return for each history where its steps stand among the numeric inputs."""
+        ends = len(self.numeric) - np.cumsum([0, *(history.n_steps for history in reversed(self.histories))])[::-1]
+        return [list(range(start, end)) for start, end in pairwise(ends.tolist())]
 
     @property
     def feature_names(self) -> tuple[str, ...]:
@@ -143,7 +169,10 @@ class Preparation:
             )
             categorical = tuple(Vocabulary(v["name"], tuple(v["values"]), v["missing"]) for v in values["categorical"])
             orders = {name: tuple(order) for name, order in values["orders"].items()}
-            return cls(**{**values, "numeric": numeric, "categorical": categorical, "orders": orders})
+            histories = tuple(History(**history) for history in values.get("histories", ()))
+            return cls(
+                **{**values, "numeric": numeric, "categorical": categorical, "orders": orders, "histories": histories}
+            )
         except (KeyError, TypeError, AttributeError) as error:
             raise BundleError(
                 f"the preparation cannot be read ({error!r}); write it again with this release"
@@ -161,6 +190,7 @@ def fit_preparation(
     winsorize: float = 0.0,
     one_hot_max: int = 10,
     embedding_dim: int | None = None,
+    max_steps: int = 36,
 ) -> Preparation:
     """Learn medians, scales and categories from training rows.
 
@@ -176,6 +206,7 @@ def fit_preparation(
         winsorize: Share of rows cut off at each end, in [0, 0.5).
         one_hot_max: Categorical columns with up to this many values are one-hot encoded, larger ones embedded.
         embedding_dim: Width of an embedding.
+        max_steps: Most steps of a sequence that are read, counted from its end; fewer if no training row has so many.
 
     Raises:
         ConfigError: If an option is not one of those named.
@@ -186,25 +217,49 @@ def fit_preparation(
         raise ConfigError(f"preprocess.one_hot_max must be 0 or above, got {one_hot_max!r}")
     if embedding_dim is not None and embedding_dim < 1:
         raise ConfigError(f"preprocess.embedding_dim must be 1 or above, got {embedding_dim!r}")
+    if max_steps < 1:
+        raise ConfigError(f"preprocess.max_steps must be 1 or above, got {max_steps!r}")
     if not len(typed):
         raise DataError("there are no training rows to learn the preparation from")
     dtypes = dict(typed.schema)
     numbers = [column for column in schema.features if column.kind in NUMBER_KINDS]
-    categories = [column.name for column in schema.features if column.kind not in NUMBER_KINDS]
+    sequences = [column.name for column in schema.features if column.kind is Kind.sequence]
+    categories = [column.name for column in schema.features if column.kind not in (*NUMBER_KINDS, Kind.sequence)]
     # One selection for all: each one on a wide table costs in proportion to its width.
     values = typed.select(
         as_number(c.name, dtypes[c.name], time=schema.time, order=c.order).alias(f"{place}")
         for place, c in enumerate(numbers)
     )
+    numeric = [fit_statistics(c.name, column, scaling) for c, column in zip(numbers, values, strict=True)]
+    histories = tuple(_fit_history(name, typed.get_column(name), max_steps) for name in sequences)
+    for history in histories:
+        numeric += _step_statistics(history, typed, scaling)
     return Preparation(
-        numeric=tuple(fit_statistics(c.name, column, scaling) for c, column in zip(numbers, values, strict=True)),
+        numeric=tuple(numeric),
         categorical=tuple(_vocabulary(name, typed.get_column(name).alias("value")) for name in categories),
         clip=scale == "robust_clip",
         one_hot_max=one_hot_max,
         embedding_dim=embedding_dim,
         time=schema.time,
         orders={column.name: column.order for column in schema.features if column.kind is Kind.ordinal},
+        histories=histories,
     )
+
+
+def _fit_history(name: str, lists: pl.Series, max_steps: int) -> History:
+    return History(name, n_steps=max(1, min(int(lists.list.len().max() or 0), max_steps)))  # type: ignore[call-overload]
+
+
+def _step_statistics(history: History, typed: pl.DataFrame, scaling: Scaling) -> list[NumericStatistics]:
+    """Return one entry per step: all alike, so that a level means the same in every month, but for the indicator."""
+    steps = typed.select(step.alias(f"{history.name}[{-ago}]") for ago, step in _counted(as_steps(history)))
+    together = fit_statistics(history.name, pl.concat([step.alias("step") for step in steps]), scaling)
+    return [replace(together, name=step.name, indicator=scaling.indicator and step.has_nulls()) for step in steps]
+
+
+def _counted(steps: Sequence[pl.Expr]) -> Iterator[tuple[int, pl.Expr]]:
+    """Number the steps as they are called: the last one is 1 back."""
+    return zip(range(len(steps), 0, -1), steps, strict=True)
 
 
 def _vocabulary(name: str, values: pl.Series) -> Vocabulary:
@@ -231,6 +286,18 @@ def as_number(name: str, dtype: pl.DataType, *, time: str | None = None, order: 
     return cell.cast(pl.Float64).clip(-FLOAT32_MAX, FLOAT32_MAX)
 
 
+def as_steps(history: History) -> list[pl.Expr]:
+    """Return the Float64 inputs of a history, oldest first, in the range of float32; a step that is not there is null.
+
+    >>> table = pl.DataFrame({"usage": [[1.0, 2.0, 3.0], [4.0], None]})
+    >>> table.select(step.alias(str(i)) for i, step in enumerate(as_steps(History("usage", 2)))).rows()
+    [(2.0, 3.0), (None, 4.0), (None, None)]
+    """
+    lists = cell_of(history.name)
+    back = range(-history.n_steps, 0)
+    return [lists.list.get(place, null_on_oob=True).clip(-FLOAT32_MAX, FLOAT32_MAX) for place in back]
+
+
 def _as_code(vocabulary: Vocabulary) -> pl.Expr:
     cell, values = cell_of(vocabulary.name), list(vocabulary.values)
     if not values:
@@ -253,9 +320,11 @@ __all__ = [
     "SCALE",
     "UNSEEN",
     "Encoded",
+    "History",
     "NumericStatistics",
     "Preparation",
     "Vocabulary",
     "as_number",
+    "as_steps",
     "fit_preparation",
 ]

@@ -37,7 +37,8 @@ def build_profile(typed: pl.DataFrame, schema: Schema) -> dict[str, Any]:
     Returns:
         JSON-ready: ``n``, and by column ``missing`` (count) with either ``quantiles`` (numbers; dates as ISO text),
         ``mean``, ``std`` and ``whole`` (only whole numbers), or ``counts`` by value, most frequent first, with
-        ``other`` for all rarer ones together.
+        ``other`` for all rarer ones together. A sequence has what numbers have, of all its steps together, and
+        ``steps`` and ``missing_steps`` (counts) and ``lengths`` (quantiles of the number of steps of a row).
     """
     columns = {values.name: _profile_column(values.alias("value"), schema[values.name]) for values in typed}
     return {"n": len(typed), "columns": columns}
@@ -49,14 +50,16 @@ def _profile_column(values: pl.Series, column: Column) -> dict[str, Any]:
     if column.kind is Kind.datetime:
         return {"missing": missing, "quantiles": [_iso(q) for q in _quantiles(filled.dt.epoch("s").to_numpy())]}
     if column.kind is Kind.numeric:
-        # The range of float32, as networks read it: sums and differences stay finite.
-        numbers = filled.clip(-FLOAT32_MAX, FLOAT32_MAX).to_numpy()
+        return {"missing": missing, **_describe_numbers(filled)}
+    if column.kind is Kind.sequence:
+        lengths = filled.list.len()
+        steps = filled.filter(lengths > 0).explode()
         return {
             "missing": missing,
-            "quantiles": _quantiles(numbers),
-            "mean": float(numbers.mean()) if len(numbers) else None,
-            "std": float(numbers.std()) if len(numbers) else None,
-            "whole": bool((numbers == np.floor(numbers)).all()),
+            **_describe_numbers(steps.drop_nulls()),
+            "steps": len(steps),
+            "missing_steps": int(steps.null_count()),
+            "lengths": _quantiles(lengths.to_numpy()),
         }
     counts = filled.value_counts(name="n").sort(["n", "value"], descending=[True, False])
     named = counts.filter(pl.col("n") >= FEWEST)
@@ -64,6 +67,17 @@ def _profile_column(values: pl.Series, column: Column) -> dict[str, Any]:
         "missing": missing,
         "counts": dict(named.select("value", "n").iter_rows()),
         "other": int(counts["n"].sum()) - int(named["n"].sum()),
+    }
+
+
+def _describe_numbers(filled: pl.Series) -> dict[str, Any]:
+    # The range of float32, as networks read it: sums and differences stay finite.
+    numbers = filled.clip(-FLOAT32_MAX, FLOAT32_MAX).to_numpy()
+    return {
+        "quantiles": _quantiles(numbers),
+        "mean": float(numbers.mean()) if len(numbers) else None,
+        "std": float(numbers.std()) if len(numbers) else None,
+        "whole": bool((numbers == np.floor(numbers)).all()),
     }
 
 
@@ -97,6 +111,8 @@ def _draw(profile: dict[str, Any], column: Column, n_profile: int, n: int, rng: 
     absent = rng.random(n) < profile["missing"] / max(n_profile, 1)
     if column.kind in (Kind.numeric, Kind.datetime):
         drawn = _draw_between(profile, column.kind, position)
+    elif column.kind is Kind.sequence:
+        drawn = _draw_sequences(profile, position, rng)
     else:
         drawn = _draw_value(profile["counts"], column, position)
     return [None if gone and column.nullable else value for value, gone in zip(drawn, absent, strict=True)]
@@ -124,6 +140,19 @@ def _draw_between(profile: dict[str, Any], kind: Kind, position: np.ndarray) -> 
     if profile["whole"]:
         return [int(number) if abs(number) < 2**53 else number for number in np.rint(numbers).tolist()]
     return [float(f"{number:.6g}") for number in numbers.tolist()]
+
+
+def _draw_sequences(profile: dict[str, Any], position: np.ndarray, rng: np.random.Generator) -> list[Any]:
+    """Draw a number of steps, and each step on its own: no drawn history is a customer's."""
+    if not profile["lengths"]:
+        return [[] for _ in position]
+    lengths = np.rint(np.interp(position, np.linspace(0, 1, N_QUANTILES), profile["lengths"])).astype(np.int64)
+    n_steps = int(lengths.sum())
+    steps = _draw_between(profile, Kind.numeric, rng.random(n_steps))
+    gone = rng.random(n_steps) < profile["missing_steps"] / max(profile["steps"], 1)
+    kept = [None if missing else step for step, missing in zip(steps, gone, strict=True)]
+    ends = np.cumsum(lengths).tolist()
+    return [kept[end - length : end] for length, end in zip(lengths.tolist(), ends, strict=True)]
 
 
 def _json_value(text: str, kind: Kind) -> str | bool:

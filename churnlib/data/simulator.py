@@ -1,7 +1,8 @@
 """Simulated telecom customers, the embedded default data: any number, from a model whose best result is known.
 
-``simulator_model`` says who the customers are and how likely each is to leave; ``simulator_errors`` adds what real
-source systems get wrong; this module deals both out as tables, in memory or straight into a Parquet file.
+``simulator_model`` says who the customers are and how likely each is to leave; ``simulator_history`` gives them monthly
+histories, if wanted; ``simulator_errors`` adds what real source systems get wrong; this module deals all of it out as
+tables, in memory or straight into a Parquet file.
 
 Customers are drawn in blocks of ``BLOCK_SIZE``, each with generators of its own from (seed, number of the block).
 Hence a customer is the same in a table of any size: the distinct customers of ``simulate(1_000, seed=s)`` are the
@@ -23,6 +24,7 @@ from polars.io.plugins import register_io_source
 
 from churnlib.data import simulator_model as model
 from churnlib.data.simulator_errors import with_duplicates, with_missing, with_outliers
+from churnlib.data.simulator_history import MAX_MONTHS, draw_histories, history_columns
 from churnlib.errors import ConfigError, DataError
 
 BLOCK_SIZE = 10_000
@@ -62,10 +64,12 @@ class _Options:
     missing_share: float
     outlier_share: float
     duplicate_share: float
+    history_months: int
 
     def __post_init__(self) -> None:
         _check_whole("seed", self.seed, low=0, high=2**63 - 1)
         _check_whole("n_snapshots", self.n_snapshots, low=1, high=120)
+        _check_whole("history_months", self.history_months, low=0, high=MAX_MONTHS)
         _check_share("missing_share", self.missing_share, high=0.2)
         _check_share("outlier_share", self.outlier_share, high=0.2)
         _check_share("duplicate_share", self.duplicate_share, high=0.2)
@@ -148,18 +152,25 @@ def _outcome(probability: np.ndarray, snapshot: np.ndarray, rng: np.random.Gener
 def _block(number: int, options: _Options, keep: int) -> pl.DataFrame:
     """Draw block ``number`` and return its first ``keep`` customers, repeated rows on top, with the truth.
 
-    The whole block is drawn whatever ``keep`` is: that is what makes small tables the beginnings of large ones. Three
-    generators keep who the customers are, what happens to them and the errors independent of each other's options.
+    The whole block is drawn whatever ``keep`` is: that is what makes small tables the beginnings of large ones. Four
+    generators keep who the customers are, what happens to them, the errors and the histories independent of each
+    other's options.
     """
-    people, fate, errors = (
+    people, fate, errors, past = (
         np.random.default_rng(np.random.SeedSequence(int(options.seed), spawn_key=(number, stream)))
-        for stream in range(3)
+        for stream in range(4)
     )
     customers = model.draw_customers(people, BLOCK_SIZE)
     dates = np.array(snapshot_dates(options.snapshot_date, options.n_snapshots), dtype="datetime64[D]")
     snapshot = dates[(fate.random(BLOCK_SIZE) * len(dates)).astype(np.int64)]
     table = _clean_table(customers, number * BLOCK_SIZE + 1, snapshot)
-    table = table.with_columns(**_outcome(model.churn_probability(customers), snapshot, fate))
+    terms = []
+    if options.history_months:
+        histories = draw_histories(past, customers, options.history_months)
+        shares = {"missing_share": options.missing_share, "outlier_share": options.outlier_share}
+        table = table.with_columns(**history_columns(histories, past, **shares))
+        terms.append(histories.churn_term())
+    table = table.with_columns(**_outcome(model.churn_probability(customers, *terms), snapshot, fate))
     table = with_outliers(table, errors, options.outlier_share)
     table = with_missing(table, customers, errors, options.missing_share)
     return with_duplicates(table, errors, options.duplicate_share, keep=keep)
@@ -180,6 +191,7 @@ def simulate(
     missing_share: float = MISSING_SHARE,
     outlier_share: float = OUTLIER_SHARE,
     duplicate_share: float = DUPLICATE_SHARE,
+    history_months: int = 0,
 ) -> SimulatedCustomers:
     """Simulate a telecom company's customers, with the labels and the true probabilities behind them.
 
@@ -193,12 +205,14 @@ def simulate(
             ``simulator_errors.MISSING_WEIGHTS``.
         outlier_share: Fraction in [0, 0.2] of impossible values in each of three columns; see ``simulator_errors``.
         duplicate_share: Fraction in [0, 0.2] of the rows that are repeated exactly, under the same ``customer_id``.
+        history_months: Most months of the two usage histories, list columns that bear on churn by their order, up to
+            120; 0 for a table without them. See ``simulator_history``.
 
     Raises:
         ConfigError: An argument is outside its range.
     """
     _check_whole("n_customers", n_customers, low=1, high=MAX_CUSTOMERS)
-    options = _Options(seed, n_snapshots, snapshot_date, missing_share, outlier_share, duplicate_share)
+    options = _Options(seed, n_snapshots, snapshot_date, missing_share, outlier_share, duplicate_share, history_months)
     table = pl.concat(_blocks(n_customers, options), rechunk=True)
     return SimulatedCustomers(table.drop(TRUTH), table[TRUTH].to_numpy())
 
@@ -231,6 +245,7 @@ def simulate_to_parquet(
     missing_share: float = MISSING_SHARE,
     outlier_share: float = OUTLIER_SHARE,
     duplicate_share: float = DUPLICATE_SHARE,
+    history_months: int = 0,
 ) -> int:
     """Write the table of ``simulate`` to a Parquet file, in memory that does not grow with its size.
 
@@ -248,6 +263,7 @@ def simulate_to_parquet(
         missing_share: Fraction in [0, 0.2].
         outlier_share: Fraction in [0, 0.2].
         duplicate_share: Fraction in [0, 0.2].
+        history_months: Up to 120, 0 for none.
 
     Returns:
         Number of rows written.
@@ -257,7 +273,7 @@ def simulate_to_parquet(
         DataError: The file cannot be written.
     """
     _check_whole("n_customers", n_customers, low=1, high=MAX_CUSTOMERS)
-    options = _Options(seed, n_snapshots, snapshot_date, missing_share, outlier_share, duplicate_share)
+    options = _Options(seed, n_snapshots, snapshot_date, missing_share, outlier_share, duplicate_share, history_months)
     target = Path(path)
     if not target.parent.is_dir():
         raise DataError(f"{target} cannot be written: there is no folder {target.parent}; create it first")

@@ -289,6 +289,11 @@ def churn_terms(customers: Customers) -> dict[str, np.ndarray]:
     }
 
 
-def churn_probability(customers: Customers) -> np.ndarray:
-    """Return the true probability that each customer leaves within ``HORIZON_DAYS``, ``(n,)`` float64 in (0, 1)."""
-    return sigmoid(CHURN_INTERCEPT + np.sum(list(churn_terms(customers).values()), axis=0))
+def churn_probability(customers: Customers, *more: np.ndarray) -> np.ndarray:
+    """Return the true probability that each customer leaves within ``HORIZON_DAYS``, ``(n,)`` float64 in (0, 1).
+
+    Args:
+        customers: The customers.
+        more: Further terms of the logit, each ``(n,)`` float64.
+    """
+    return sigmoid(sum(more, CHURN_INTERCEPT + np.sum(list(churn_terms(customers).values()), axis=0)))

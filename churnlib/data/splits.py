@@ -6,7 +6,7 @@ Shares are exact to the row. A customer is never on two sides.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -80,6 +80,29 @@ def split_random(label: np.ndarray, shares: Sequence[float], *, seed: int, group
     customer_label = np.zeros(len(first), dtype=label.dtype)
     np.maximum.at(customer_label, customer, label)
     return _split(_deal(customer_label, shares, rng)[customer], by="random")
+
+
+def split_each_class(label: np.ndarray, share: float, *, seed: int) -> Split:
+    """Take a share of each class for validation, at least one row of it, and train on the others.
+
+    A class with one row is trained on and not validated; where all have one, the training rows are the validation rows
+    too.
+
+    Args:
+        label: ``(n,)`` int, the class of each row.
+        share: Of the validation rows, in (0, 1).
+        seed: Of the draw.
+
+    >>> [rows.tolist() for rows in split_each_class(np.array([0, 0, 0, 0, 1, 1, 2]), 0.25, seed=1).sides().values()]
+    [[1, 2, 3, 5, 6], [0, 4], []]
+    """
+    rng = np.random.default_rng(seed)
+    side = np.zeros(len(label), dtype=np.int8)
+    for value, count in zip(*np.unique(label, return_counts=True), strict=True):
+        wanted = min(max(round(share * count), 1), count - 1)
+        side[rng.permutation(np.flatnonzero(label == value))[:wanted]] = SIDES.index("validation")
+    dealt = _split(side, by="random")
+    return dealt if len(dealt.validation) else replace(dealt, validation=dealt.train)
 
 
 def split_time(time: np.ndarray, shares: Sequence[float], *, seed: int, groups: np.ndarray | None = None) -> Split:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import datetime as dt
 import decimal
+import json
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
@@ -26,19 +27,25 @@ PLAIN = {str, int, float, bool, type(None)}
 Frame = TypeVar("Frame", pl.DataFrame, pl.LazyFrame)
 
 NESTED = (Mapping, list, tuple, set, frozenset, bytes, bytearray, memoryview, np.ndarray, pl.Series, pl.DataFrame)
-"""Types of which a cell cannot be."""
+"""Types of which a cell cannot be, but for lists of numbers in a column of their own."""
+
+LISTS = (list, tuple, np.ndarray, pl.Series)
+"""Types of a cell that holds the steps of a sequence."""
 
 
-def table_from(data: Any) -> pl.DataFrame:
+def table_from(data: Any, *, sequences: Collection[str] | None = None) -> pl.DataFrame:
     """Return the customers that a Python program holds as a polars table.
 
     Column names are normalised (:func:`~churnlib.data.names.normalize_name`), NaN is missing. A column of Python values
     keeps its type where all its values agree (whole and other numbers agree on float64); where they do not, it becomes
     text, for the schema to read: ``[1, "1", None, 2.5]`` is ``["1", "1", None, "2.5"]``.
+    A column whose given cells are all lists of numbers is one of sequences.
 
     Args:
         data: A polars ``DataFrame`` or ``LazyFrame``; a pandas ``DataFrame`` (its index is left out); a list of dicts,
             one per customer, in which a missing key is a missing value; or a dict of equally long columns.
+        sequences: Names of the only columns that may hold lists, where the schema is known; what is no list of numbers
+            there is left for the schema to refuse. None lets the cells decide.
 
     Returns:
         The table, rows in the order given, columns in the order of first appearance.
@@ -57,11 +64,11 @@ def table_from(data: Any) -> pl.DataFrame:
         return nan_is_missing(renamed(data))
     if _is_pandas(data, "DataFrame"):
         names = normalize_names(data.columns)
-        return _from_columns(names, [data.iloc[:, place] for place in range(len(names))])
+        return _from_columns(names, [data.iloc[:, place] for place in range(len(names))], sequences)
     if isinstance(data, Mapping):
-        return _from_columns(normalize_names(data), list(data.values()))
+        return _from_columns(normalize_names(data), list(data.values()), sequences)
     if isinstance(data, Sequence) and not isinstance(data, str | bytes):
-        return _from_rows(data)
+        return _from_rows(data, sequences)
     raise TypeError(
         f"expected a polars or pandas DataFrame, a list of dicts or a dict of columns, got {type(data).__name__}"
         f"{'; read a file with churnlib.data.sources.read_table' if isinstance(data, str) else ''}"
@@ -84,7 +91,7 @@ def _is_pandas(value: Any, kind: str) -> bool:
     return pandas is not None and isinstance(value, getattr(pandas, kind))
 
 
-def _from_rows(rows: Sequence[Any]) -> pl.DataFrame:
+def _from_rows(rows: Sequence[Any], sequences: Collection[str] | None) -> pl.DataFrame:
     """Build the table of a list of dicts: columns are the keys of all rows."""
     columns: dict[str, list[Any]] = {}
     named: dict[tuple[Any, ...], list[str]] = {}  # most rows have the same keys
@@ -99,12 +106,12 @@ def _from_rows(rows: Sequence[Any]) -> pl.DataFrame:
             columns[name][number] = value
     if rows and not columns:
         raise DataError("none of the rows holds a value; give each customer as a dict of its columns")
-    return _from_columns(list(columns), list(columns.values()))
+    return _from_columns(list(columns), list(columns.values()), sequences)
 
 
-def _from_columns(names: Sequence[str], columns: Iterable[Any]) -> pl.DataFrame:
+def _from_columns(names: Sequence[str], columns: Iterable[Any], sequences: Collection[str] | None) -> pl.DataFrame:
     errors: list[CellError] = []
-    series = [_column(name, values, errors) for name, values in zip(names, columns, strict=True)]
+    series = [_column(name, values, errors, sequences) for name, values in zip(names, columns, strict=True)]
     if errors:
         raise RowErrors(sorted(errors, key=lambda error: error.row))
     lengths = {column.name: len(column) for column in series}
@@ -117,7 +124,7 @@ def _from_columns(names: Sequence[str], columns: Iterable[Any]) -> pl.DataFrame:
     return nan_is_missing(pl.DataFrame(series))
 
 
-def _column(name: str, values: Any, errors: list[CellError]) -> pl.Series:
+def _column(name: str, values: Any, errors: list[CellError], sequences: Collection[str] | None) -> pl.Series:
     """Return one column; what is wrong with its cells is appended to ``errors``."""
     if isinstance(values, pl.Series):
         return values.alias(name)
@@ -139,10 +146,41 @@ def _column(name: str, values: Any, errors: list[CellError]) -> pl.Series:
     if not set(map(type, cells)) <= PLAIN:
         cells = [_cell(value) for value in cells]
         nested = [row for row, value in enumerate(cells) if isinstance(value, NESTED)]
+        if nested and sequences is not None and name in sequences:
+            return _declared_sequences(name, cells, errors)
+        if nested and sequences is None and all(value is None or isinstance(value, LISTS) for value in cells):
+            found = [None if value is None else _steps(value) for value in cells]
+            if any(found):
+                wrong = [row for row in nested if found[row] is None]
+                errors += [CellError(row, name, "must be a list of finite numbers", cells[row]) for row in wrong]
+                return pl.Series(name, found, dtype=pl.List(pl.Float64))
         errors += [CellError(row, name, f"must be one value, not a {type(cells[row]).__name__}") for row in nested]
         for row in nested:
             cells[row] = None
     return _series(name, cells, errors)
+
+
+def _declared_sequences(name: str, cells: list[Any], errors: list[CellError]) -> pl.Series:
+    """Return a column of the schema's sequences; as text, where only the schema can say what is wrong with a cell."""
+    steps = [_steps(value) if isinstance(value, LISTS) else None for value in cells]
+    if all(found is not None or value is None for found, value in zip(steps, cells, strict=True)):
+        return pl.Series(name, steps, dtype=pl.List(pl.Float64))
+    texts = [
+        json.dumps(found) if found is not None else None if value is None else _text(value)
+        for found, value in zip(steps, cells, strict=True)
+    ]
+    return _series(name, texts, errors)
+
+
+def _steps(value: Any) -> list[float | None] | None:
+    """Return the steps of one sequence, missing ones None; None if they are not all numbers."""
+    steps = [_cell(step) for step in value] if isinstance(value, list | tuple | pl.Series) or value.ndim == 1 else [""]
+    if not all(step is None or type(step) in (int, float) for step in steps):
+        return None
+    try:
+        return [None if step is None else float(step) for step in steps]
+    except OverflowError:
+        return None
 
 
 def _series(name: str, cells: list[Any], errors: list[CellError]) -> pl.Series:

@@ -22,8 +22,8 @@ class Augmentation:
         mixup: ``a`` of the Beta(a, a) distribution from which each batch draws the share of the row itself; the rest is
             another row of the batch, in the inputs and in the label (Zhang et al. 2018, arXiv 1710.09412). 0 for none.
         noise: Standard deviation of what is added to each number, in units of the scaled input.
-        swap: Probability, in [0, 1), that a column's value is that of another row of the batch (Bahri et al. 2022, arXiv
-            2106.15147).
+        swap: Probability, in [0, 1), that a column's value is that of another row of the batch (Bahri et al. 2022,
+            arXiv 2106.15147).
         hide: Probability, in [0, 1), that all inputs of a column are 0, which for a number is about its median.
     """
 

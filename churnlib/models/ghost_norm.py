@@ -62,13 +62,21 @@ class GhostBatchNorm(nn.Module):
         momentum: Share of the new statistics in the running ones, PyTorch's convention; a group counts as one update.
             Papers in TensorFlow's convention: see `momentum_from_tensorflow`.
         eps: Added to the variance.
+        n_members: Blocks of rows that come side by side, ``(C, n_members * B)``; each is normalised as a batch of its
+            own, with statistics, scale and shift of its own (see `churnlib.models.members`).
     """
 
     running_mean: Tensor
     running_var: Tensor
 
     def __init__(
-        self, num_features: int, *, virtual_batch_size: int | None = 128, momentum: float = 0.02, eps: float = 1e-5
+        self,
+        num_features: int,
+        *,
+        virtual_batch_size: int | None = 128,
+        momentum: float = 0.02,
+        eps: float = 1e-5,
+        n_members: int = 1,
     ) -> None:
         super().__init__()
         if virtual_batch_size is not None and virtual_batch_size < 2:
@@ -78,19 +86,26 @@ class GhostBatchNorm(nn.Module):
             )
         if not 0.0 < momentum <= 1.0:
             raise ValueError(f"momentum must lie in (0, 1], got {momentum}; it is the share of the new statistics")
-        self.num_features = num_features
+        # A member's channel is a channel like any other: (C, M * B) is (C * M, B) without a copy.
+        self.num_features = channels = num_features * n_members
+        self.n_members = n_members
         self.virtual_batch_size = virtual_batch_size
         self.momentum = momentum
         self.eps = eps
-        self.weight = nn.Parameter(torch.ones(num_features))
-        self.bias = nn.Parameter(torch.zeros(num_features))
-        self.register_buffer("running_mean", torch.zeros(num_features))
-        self.register_buffer("running_var", torch.ones(num_features))
+        self.weight = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+        self.register_buffer("running_mean", torch.zeros(channels))
+        self.register_buffer("running_var", torch.ones(channels))
         self._update_weights = torch.empty(0)  # of the last number of groups seen; a cache, no state
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalises ``x``, shape (C, B), any floating dtype; returns (C, B) in the precision of the parameters."""
+        """Normalises ``x``, (C, n_members * B), any floating dtype; returns that shape in the parameters' precision."""
         x = x.to(self.weight.dtype)
+        if self.n_members == 1:
+            return self._normalise(x)
+        return self._normalise(x.reshape(self.num_features, x.shape[1] // self.n_members)).view(x.shape)
+
+    def _normalise(self, x: Tensor) -> Tensor:
         if not self.training or x.shape[1] == 1:
             return self._by_running_statistics(x)
         parts = split_rows(x.shape[1], self.virtual_batch_size)

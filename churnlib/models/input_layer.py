@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import accumulate, pairwise
 
 import torch
 from torch import Tensor, nn
@@ -26,8 +26,8 @@ class InputLayer(nn.Module):
     """Turns raw numbers and category codes into the inputs of a network.
 
     The output's columns are, in this order: one per numeric column (scaled), one 0/1 indicator per numeric column that
-    had missing values in training, the one-hot columns, the embeddings. ``groups[i]`` is the raw column (numeric first,
-    then categorical) that output column ``i`` comes from.
+    had missing values in training, the one-hot columns, the embeddings, the masks of sequences. ``groups[i]`` is the
+    raw column (numeric first, then categorical) that output column ``i`` comes from.
 
     All arguments are numbers and lists, as ``churnlib.data.preparation.Preparation.input_spec`` returns them, so that a
     checkpoint or a bundle can hold them.
@@ -47,6 +47,10 @@ class InputLayer(nn.Module):
         has_missing: Whether a categorical column had missing values in training; only then "missing" is a one-hot
             column.
         embedding_dim: Width of every embedding; ``min(16, ceil(1.6 * values ** 0.56))`` of its column when None.
+        sequences: For each sequence the numeric columns that are its steps, oldest first.
+        masks: Whether every step gets a 0/1 column that says whether it is there, in place of its indicator; a network
+            that reads sequences (attribute ``sequences``: columns of the steps and of their masks in the output) tells
+            a missing step from one that is like the others even if training had none missing.
 
     Shape:
         numeric ``(batch, n_numeric)`` float32 with NaN for missing, codes ``(batch, n_categorical)`` int64 ->
@@ -65,6 +69,7 @@ class InputLayer(nn.Module):
     first_height: Tensor
     one_hot_column: Tensor
     one_hot_code: Tensor
+    masked: Tensor
 
     def __init__(
         self,
@@ -82,6 +87,8 @@ class InputLayer(nn.Module):
         one_hot: Sequence[bool],
         has_missing: Sequence[bool],
         embedding_dim: int | None = None,
+        sequences: Sequence[Sequence[int]] = (),
+        masks: bool = False,
     ) -> None:
         super().__init__()
         _check_lengths(fill, indicator, low, high, center, factor, knots, heights)
@@ -94,13 +101,18 @@ class InputLayer(nn.Module):
         self.register_buffer("high", _floats([FLOAT32_MAX if v is None else v for v in high]))
         self.register_buffer("center", _floats(center))
         self.register_buffer("factor", _floats(factor))
-        self.register_buffer("indicators", _integers([i for i, wanted in enumerate(indicator) if wanted]))
+        masked = [column for steps in sequences for column in steps] if masks else []
+        indicators = [i for i, wanted in enumerate(indicator) if wanted and i not in set(masked)]
+        self.register_buffer("indicators", _integers(indicators))
+        self.register_buffer("masked", _integers(masked), persistent=False)
         self._register_segments(knots, heights)
         self._register_categories(cardinalities, one_hot, has_missing, embedding_dim)
         groups = [*range(self.n_numeric), *self.indicators.tolist()]
         groups += [self.n_numeric + column for column in self.one_hot_column.tolist()]
         for column, embedding in zip(self._embedded, self.embeddings, strict=True):
             groups += [self.n_numeric + column] * embedding.embedding_dim  # type: ignore[operator]
+        self.sequences = _sequence_columns(sequences, first_mask=len(groups)) if masks else []
+        groups += masked
         self.groups = groups
         self.out_features = len(groups)
 
@@ -151,6 +163,8 @@ class InputLayer(nn.Module):
         parts = [self.scale(torch.where(missing, self.fill, numeric)), missing[:, self.indicators].to(numeric.dtype)]
         parts.append((codes[:, self.one_hot_column] == self.one_hot_code).to(numeric.dtype))
         parts += [table(codes[:, i]) for i, table in zip(self._embedded, self.embeddings, strict=True)]
+        if self.sequences:
+            parts.append((~missing[:, self.masked]).to(numeric.dtype))
         return torch.cat(parts, dim=1)
 
     def scale(self, numeric: Tensor) -> Tensor:
@@ -164,6 +178,12 @@ class InputLayer(nn.Module):
             # (Infinity times the factor 0 of a constant column is NaN, and that column is 0.)
             z = ((numeric - self.center) * self.factor).clamp(-LARGEST, LARGEST).nan_to_num(0.0)
         return z * torch.rsqrt(1 + (z / 3).square()) if self.clip else z
+
+
+def _sequence_columns(sequences: Sequence[Sequence[int]], *, first_mask: int) -> list[tuple[list[int], list[int]]]:
+    """Return for each sequence the output columns of its steps and of their masks."""
+    ends = [first_mask, *(first_mask + n for n in accumulate(map(len, sequences)))]
+    return [(list(steps), list(range(a, b))) for steps, (a, b) in zip(sequences, pairwise(ends), strict=True)]
 
 
 def _embedding(n_codes: int, dim: int) -> nn.Embedding:

@@ -190,8 +190,8 @@ def training_loss(spec: Mapping[str, Any], class_counts: Sequence[int] | np.ndar
     if name == "focal":
         if n_classes > 2:
             raise ValueError(
-                f"the loss focal is for two classes, not {n_classes}: the probabilities of more would be wrong whatever "
-                "the calibration; choose logit_adjusted, or bce with pos_weight=balanced"
+                f"the loss focal is for two classes, not {n_classes}: the probabilities of more would be wrong "
+                "whatever the calibration; choose logit_adjusted, or bce with pos_weight=balanced"
             )
         alpha = spec["alpha"]
         return TrainingLoss(name, weights=[1.0, 1.0] if alpha is None else [1 - alpha, alpha], gamma=spec["gamma"])

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from typing import Any
 
 import lightning as L
 import numpy as np
 import torch
 from lightning.pytorch.utilities import GradClipAlgorithmType
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 from torchmetrics import MeanMetric
 from torchmetrics.classification import (
@@ -23,13 +22,16 @@ from torchmetrics.classification import (
 from churnlib.models.augmentation import Augmentation
 from churnlib.models.losses import TrainingLoss, cross_entropy, loss_spec, training_loss
 from churnlib.models.network import ChurnNetwork, build_network, network_spec
-from churnlib.models.stepping import CHUNK, can_chunk, fused_option
+from churnlib.models.parameter_groups import fused, parameter_groups, scaled
+from churnlib.models.stepping import CHUNK, can_chunk, share_step_count
 
-OptimizerFactory = Callable[..., torch.optim.Optimizer]
+OptimizerFactory = Callable[[Any], torch.optim.Optimizer]
 SchedulerFactory = Callable[[torch.optim.Optimizer, int], Any]
 
 NEVER = 10**12
 """Epochs between two steps of a schedule that the module moves itself."""
+INITIAL_ROWS = 8_192
+"""Training rows by which a network places its bins and scales before the first step."""
 
 
 class ChurnModule(L.LightningModule):
@@ -112,9 +114,13 @@ class ChurnModule(L.LightningModule):
                     "module.build(input_spec, class_counts=...) before the trainer"
                 )
             self.build(data.input_spec(), class_counts=data.class_counts())
+            assert self.network is not None
+            if hasattr(data, "sample"):
+                self.network.initialize(*data.sample(INITIAL_ROWS))
         if stage == "fit":
             # The data module reads `chunk` when it makes the batches.
-            by_itself = self._wanted_chunk > 1 and data is not None and can_chunk(self.trainer, self)
+            own = type(self).training_step is ChurnModule.training_step  # a subclass may expect single batches
+            by_itself = self._wanted_chunk > 1 and own and data is not None and can_chunk(self.trainer, self)
             self.chunk = self._wanted_chunk if by_itself else 1
             self.automatic_optimization = self.chunk == 1
             self.curve = []
@@ -158,6 +164,7 @@ class ChurnModule(L.LightningModule):
         state = checkpoint["churnlib"]
         if self.network is None:
             self.build(state["input_spec"], class_counts=state["class_counts"])
+        share_step_count(checkpoint)
         self._rng_states = state["rng_states"]
         self.curve = [dict(epoch) for epoch in state["curve"]]
 
@@ -289,9 +296,8 @@ class ChurnModule(L.LightningModule):
 
     def configure_optimizers(self) -> Any:  # noqa: D102
         assert self.network is not None
-        make = self._optimizer or partial(torch.optim.AdamW, lr=1e-3)
-        fused = fused_option(make, precision=self.trainer.precision)
-        optimizer = make(parameter_groups(self.network), **fused)
+        make = self._optimizer or (lambda groups: torch.optim.AdamW(groups, lr=1e-3))
+        optimizer = fused(scaled(make(parameter_groups(self.network))))
         self._schedule: dict[str, Any] = {}
         if self._scheduler is None:
             return optimizer
@@ -323,13 +329,3 @@ def _by_member(rows: Callable[[Tensor, Tensor], Tensor], logits: Tensor, label: 
     if members == 1:
         return rows(logits, label)
     return rows(logits, label.repeat_interleave(members)).view(-1, members).mean(1)
-
-
-def parameter_groups(network: nn.Module) -> list[dict[str, Any]]:
-    """Two groups: matrices, which weight decay keeps small, and biases and scales, which it would only distort."""
-    parameters = [p for p in network.parameters() if p.requires_grad]
-    groups = [
-        {"params": [p for p in parameters if p.ndim >= 2]},
-        {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
-    ]
-    return [group for group in groups if group["params"]]

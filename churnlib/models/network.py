@@ -6,6 +6,7 @@ hold; weights are loaded into what they describe.
 
 from __future__ import annotations
 
+import functools
 import importlib
 import inspect
 from collections.abc import Callable, Mapping, Sequence
@@ -15,8 +16,18 @@ import torch
 from torch import Tensor, nn
 
 from churnlib.models.input_layer import InputLayer
+from churnlib.models.members import combine
 
-NETWORKS = {"mlp": "churnlib.models.mlp.MLP", "tabnet": "churnlib.models.tabnet.TabNet"}
+NETWORKS = {
+    "mlp": "churnlib.models.mlp.MLP",
+    "mlp_plain": "churnlib.models.mlp.PlainMLP",
+    "realmlp": "churnlib.models.realmlp.RealMLP",
+    "tabnet": "churnlib.models.tabnet.TabNet",
+    "ft_transformer": "churnlib.models.ft_transformer.FTTransformer",
+    "gru": "churnlib.models.sequence.GRU",
+    "lstm": "churnlib.models.sequence.LSTM",
+    "cnn": "churnlib.models.sequence.CNN",
+}
 """Short names of the networks that come with churnlib."""
 
 OWN = "churnlib.models."
@@ -28,7 +39,8 @@ class ChurnNetwork(nn.Module):
 
     Args:
         inputs: The input layer.
-        body: A module from ``(batch, in_features)`` float32 to ``(batch, out_features)``.
+        body: A module from ``(batch, in_features)`` float32 to ``(batch, out_features)``, or to
+            ``(batch, k, out_features)`` if it has members (:mod:`churnlib.models.members`).
         offset: ``(out_features,)`` subtracted from the logits outside training: undoes what class weights in the loss
             do to the probabilities (log of the weight).
 
@@ -43,24 +55,45 @@ class ChurnNetwork(nn.Module):
         self.register_buffer("offset", torch.tensor(list(offset), dtype=torch.float32))
 
     def forward(self, numeric: Tensor, codes: Tensor) -> Tensor:
-        """Return the logits."""
+        """Return the logits; of members the logits of their mean probability."""
         logits = self.body(self.inputs(numeric, codes)).float()
-        return _squeeze(logits if self.training else logits - self.offset)
+        if not self.training:
+            logits = logits - self.offset
+        return _squeeze(combine(logits) if logits.ndim == 3 else logits)
 
     def forward_with_penalty(
         self, numeric: Tensor, codes: Tensor, alter: Callable[[Tensor, InputLayer], Tensor] | None = None
     ) -> tuple[Tensor, Tensor | float]:
-        """Return the logits and what the body adds to the loss (TabNet's sparsity), 0 for most.
+        """Return the logits that training reads, and what the body adds to the loss (TabNet's sparsity), 0 for most.
 
         ``alter`` changes the body's inputs, ``(batch, in_features)`` (noise, for training).
+
+        Members are trained each on its own: with ``k`` of them the logits are those of ``batch * k`` rows, the members
+        of row 0 first, to be compared with ``label.repeat_interleave(k)``. Any mean over these rows is then the mean
+        of the members' losses (and not the loss of their mean, with which they would grow alike).
         """
         x = self.inputs(numeric, codes)
         if alter is not None:
             x = alter(x, self.inputs)
         if not hasattr(self.body, "forward_with_penalty"):
-            return _squeeze(self.body(x).float()), 0.0
+            return _squeeze(_flatten_members(self.body(x).float())), 0.0
         logits, penalty = self.body.forward_with_penalty(x)  # type: ignore[operator]
-        return _squeeze(logits.float()), penalty
+        return _squeeze(_flatten_members(logits.float())), penalty
+
+    def initialize(self, numeric: Tensor, codes: Tensor) -> None:
+        """Let the body place what depends on the training rows (bins, scales), before the first step.
+
+        Args:
+            numeric: ``(n, n_numeric)`` float32 training rows.
+            codes: ``(n, n_categorical)`` int64 of the same rows.
+        """
+        if hasattr(self.body, "initialize"):
+            with torch.no_grad():
+                self.body.initialize(self.inputs(numeric, codes))  # type: ignore[operator]
+
+
+def _flatten_members(logits: Tensor) -> Tensor:
+    return logits.flatten(0, 1) if logits.ndim == 3 else logits
 
 
 def _squeeze(logits: Tensor) -> Tensor:
@@ -94,8 +127,11 @@ def build_network(
 ) -> ChurnNetwork:
     """Build a network with fresh weights.
 
-    The body gets, of ``in_features``, ``out_features``, ``n_numeric`` (the first columns, scaled numbers) and
-    ``groups`` (raw column of each input), those that its constructor asks for.
+    The body gets, of ``in_features``, ``out_features``, ``n_numeric`` (the first columns, scaled numbers),
+    ``groups`` (raw column of each input) and ``sequences`` (for each sequence the columns of its steps and of their
+    masks), those that its constructor asks for. An argument that is
+    itself a mapping with ``_target_`` reaches it as a function from these sizes to that network
+    (:class:`~churnlib.models.members.Members` has such a one).
 
     Args:
         spec: ``_target_`` and the body's own arguments.
@@ -107,19 +143,35 @@ def build_network(
     Raises:
         ValueError: If the class is not trusted, cannot be imported, or refuses its arguments.
     """
-    inputs = InputLayer(**input_spec)
+    cls = _locate(spec["_target_"], trust)
+    accepted = inspect.signature(cls).parameters
+    inputs = InputLayer(**input_spec, masks="sequences" in accepted)
     out_features = 1 if n_classes == 2 else n_classes
     sizes = {
         "in_features": inputs.out_features,
         "out_features": out_features,
         "n_numeric": inputs.n_numeric,
         "groups": inputs.groups,
+        "sequences": inputs.sequences,
     }
-    cls = _locate(spec["_target_"], trust)
-    accepted = inspect.signature(cls).parameters
-    arguments = {key: value for key, value in spec.items() if key != "_target_"}
-    body = cls(**{key: value for key, value in sizes.items() if key in accepted}, **arguments)
+    body = _body(spec, trust)(**sizes)
     return ChurnNetwork(inputs, body, offset=[0.0] * out_features if offset is None else offset)
+
+
+def _body(spec: Mapping[str, Any], trust: Sequence[str] | None) -> functools.partial[nn.Module]:
+    """Return a function from sizes to the network; its class and those inside are trusted before anything is built."""
+    cls = _locate(spec["_target_"], trust)
+    arguments = {
+        key: _body(value, trust) if isinstance(value, Mapping) and "_target_" in value else value
+        for key, value in spec.items()
+        if key != "_target_"
+    }
+    return functools.partial(_build, cls, arguments)
+
+
+def _build(cls: type[nn.Module], arguments: Mapping[str, Any], **sizes: Any) -> nn.Module:
+    accepted = inspect.signature(cls).parameters
+    return cls(**{key: value for key, value in sizes.items() if key in accepted}, **arguments)
 
 
 def _locate(target: str, trust: Sequence[str] | None) -> type[nn.Module]:

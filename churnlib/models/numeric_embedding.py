@@ -10,9 +10,13 @@ Shape letters in the comments: B rows, F columns, K frequencies or bins, C curve
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
+
+UNREACHED = 1e30
+"""Knot of an empty bin: beyond every scaled value, which the input layer ends at 1e12."""
 
 
 class PeriodicEmbedding(nn.Module):
@@ -33,6 +37,8 @@ class PeriodicEmbedding(nn.Module):
     Shape:
         ``(B, F)`` floating -> ``(B, F * embedding_dim)``: first the ``F`` values, then the curves, column by column.
     """
+
+    lr_factors: Mapping[str, float]
 
     def __init__(
         self,
@@ -80,15 +86,15 @@ class PiecewiseLinearEmbedding(nn.Module):
 
     For a column's value ``x`` the curves are ``W e(x) + a x + c``, where ``e`` has one entry per bin: 1 if the bin lies
     left of ``x``, 0 if it lies right of it, and inside the share of the bin left of ``x`` (piecewise linear encoding,
-    Gorishniy et al. 2022, arXiv 2203.05556, section 3.2). The bins have equal width on the clipped scale, so that no
-    data are needed to place them; beyond them the curves are straight. ``W`` starts at 0, so that training begins with
-    straight lines (as in ``rtdl_num_embeddings``, version B).
+    Gorishniy et al. 2022, arXiv 2203.05556, section 3.2). The bins have equal width on the clipped scale until
+    :meth:`initialize` has placed them at the quantiles of training rows; beyond them the curves are straight. ``W``
+    starts at 0, so that training begins with straight lines (as in ``rtdl_num_embeddings``, version B).
 
     Args:
         n_features: Numeric columns, ``F``.
         embedding_dim: Outputs per column: the value itself and ``embedding_dim - 1`` curves, at least 2.
         n_bins: Bins, at least 1.
-        bound: The bins cover ``[-bound, bound]``, above 0.
+        bound: The bins first cover ``[-bound, bound]``, above 0.
         generator: Source of the initial weights; PyTorch's global one when None.
 
     Shape:
@@ -96,6 +102,7 @@ class PiecewiseLinearEmbedding(nn.Module):
     """
 
     knots: Tensor
+    widths: Tensor
 
     def __init__(
         self,
@@ -114,9 +121,9 @@ class PiecewiseLinearEmbedding(nn.Module):
             raise ValueError(f"bound must be above 0, got {bound}; scaled columns are clipped to 3")
         n_curves = embedding_dim - 1
         self.out_features = n_features * embedding_dim
-        self.width = 2 * bound / n_bins
-        # Follows from the arguments, so not part of the state; moves with the module.
-        self.register_buffer("knots", torch.linspace(-bound, bound, n_bins + 1)[:-1], persistent=False)
+        knots = torch.linspace(-bound, bound, n_bins + 1)[:-1]
+        self.register_buffer("knots", knots.repeat(n_features, 1, 1))
+        self.register_buffer("widths", torch.full((n_features, 1, n_bins), 2 * bound / n_bins))
         self.weight = nn.Parameter(torch.empty(n_features, n_bins, n_curves))
         self.slope = nn.Parameter(torch.empty(n_features, 1, n_curves))
         self.bias = nn.Parameter(torch.empty(n_features, 1, n_curves))
@@ -129,10 +136,28 @@ class PiecewiseLinearEmbedding(nn.Module):
         self.slope.uniform_(-1.0, 1.0, generator=generator)
         self.bias.uniform_(-1.0, 1.0, generator=generator)
 
+    @torch.no_grad()
+    def initialize(self, x: Tensor) -> None:
+        """Place the bins of each column at the quantiles of its values.
+
+        A column with fewer distinct quantiles than bins (a count, say) uses that many bins; the others stay empty.
+
+        Args:
+            x: ``(n, F)`` scaled values of training rows, at least one row.
+        """
+        n_bins = self.knots.shape[-1]
+        share = torch.linspace(0, 1, n_bins + 1, dtype=torch.float64, device=x.device)
+        self.knots.fill_(UNREACHED)
+        self.widths.fill_(1.0)
+        for column, values in enumerate(x.T.double()):
+            edges = torch.unique(torch.quantile(values, share).to(x.dtype))
+            self.knots[column, 0, : len(edges) - 1] = edges[:-1]
+            self.widths[column, 0, : len(edges) - 1] = edges.diff()
+
     def forward(self, x: Tensor) -> Tensor:
         """Return the values and their curves; see the class for shapes."""
         values = x.T.unsqueeze(-1)  # (F, B, 1)
-        filled = ((values - self.knots) / self.width).clamp(0.0, 1.0)  # (F, B, K)
+        filled = ((values - self.knots) / self.widths).clamp(0.0, 1.0)  # (F, B, K)
         curves = filled @ self.weight + values * self.slope + self.bias  # (F, B, C)
         return torch.cat([x, curves.transpose(0, 1).flatten(1)], dim=1)
 

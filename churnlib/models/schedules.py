@@ -43,6 +43,51 @@ def cosine_factor(step: int, total_steps: int, *, warmup: float = 0.0, final: fl
     return final + (1 - final) * 0.5 * (1 + math.cos(math.pi * progress))
 
 
+def coslog(optimizer: Optimizer, total_steps: int, *, cycles: int = 4) -> dict[str, Any]:
+    """Raise and lower the rate in cycles, each twice as long as the one before (RealMLP, arXiv 2407.04491, section 3).
+
+    Every cycle ends at 0, so the ends of the last two or three are all candidates for the best epoch.
+
+    Args:
+        optimizer: Its rate is the peak of each cycle.
+        total_steps: Optimizer steps of the training.
+        cycles: Number of cycles, at least 1.
+
+    Returns:
+        Lightning's dictionary with a scheduler that moves at every step.
+    """
+    return _every_step(LambdaLR(optimizer, lambda step: coslog_factor(step / max(1, total_steps), cycles=cycles)))
+
+
+def coslog_factor(progress: float, *, cycles: int = 4) -> float:
+    """Return the rate of :func:`coslog` as a fraction of the peak.
+
+    With four cycles the ends lie at 1/15, 3/15, 7/15 and 1 of the training.
+
+    >>> [round(coslog_factor(progress), 3) for progress in (0.0, 1 / 15, 3 / 15, 7 / 15, 1.0)]
+    [0.0, 0.0, 0.0, 0.0, 0.0]
+    >>> round(coslog_factor((2**3.5 - 1) / 15), 3)  # the middle of the last cycle
+    1.0
+
+    Args:
+        progress: Share of the training done, in [0, 1].
+        cycles: Number of cycles.
+    """
+    return 0.5 * (1 - math.cos(2 * math.pi * math.log2(1 + (2**cycles - 1) * min(1.0, progress))))
+
+
+def flat_cosine_factor(progress: float) -> float:
+    """Return 1 in the first half of the training, then half a cosine down to 0.
+
+    >>> [round(flat_cosine_factor(progress), 3) for progress in (0.0, 0.5, 0.75, 1.0)]
+    [1.0, 1.0, 0.5, 0.0]
+
+    Args:
+        progress: Share of the training done, in [0, 1].
+    """
+    return 0.5 * (1 + math.cos(math.pi * min(1.0, max(0.0, 2 * progress - 1))))
+
+
 def onecycle(
     optimizer: Optimizer,
     total_steps: int,

@@ -71,6 +71,27 @@ def entmax15(x: Tensor, dim: int = -1) -> Tensor:
     return _project_entmax15(x.detach(), dim)
 
 
+def negative_entropy(p: Tensor, epsilon: float) -> Tensor:
+    """Sums ``p log(p + epsilon)`` over all entries.
+
+    Args:
+        p: Probabilities, any shape, float32 or float64.
+        epsilon: Keeps the logarithm finite, above 0.
+
+    Returns:
+        A scalar of the same dtype, 0 for entries that are all 0 or 1 and negative else.
+
+    Example:
+        Two columns, half each: minus log 2.
+
+        >>> negative_entropy(torch.tensor([0.5, 0.5, 0.0]), 1e-15)
+        tensor(-0.6931)
+    """
+    if _needs_autograd(p):
+        return _NegativeEntropy.apply(p, epsilon)  # type: ignore[return-value]
+    return (p * (p + epsilon).log()).sum()
+
+
 def _at_least_float32(x: Tensor) -> Tensor:
     return x if x.dtype == torch.float64 else x.float()
 
@@ -122,7 +143,7 @@ class _Sparsemax(Function):
         support = p.sign()  # 1 inside, 0 outside
         grad = grad * support
         mean = grad.sum(ctx.dim, keepdim=True) / support.sum(ctx.dim, keepdim=True)
-        return grad - mean * support, None
+        return grad.addcmul_(mean, support, value=-1), None
 
 
 class _Entmax15(Function):
@@ -141,4 +162,21 @@ class _Entmax15(Function):
         slope = p.sqrt()
         grad = grad * slope
         mean = grad.sum(ctx.dim, keepdim=True) / slope.sum(ctx.dim, keepdim=True)
-        return grad - mean * slope, None
+        return grad.addcmul_(mean, slope, value=-1), None
+
+
+class _NegativeEntropy(Function):
+    """The derivative is log(p + epsilon) + p / (p + epsilon); autograd would make twice as many tensors of it."""
+
+    @staticmethod
+    def forward(ctx: Any, p: Tensor, epsilon: float) -> Tensor:
+        log = (p + epsilon).log_()
+        ctx.save_for_backward(p, log)
+        ctx.epsilon = epsilon
+        return torch.dot(p.flatten(), log.flatten())  # no tensor of the products
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+        p, log = ctx.saved_tensors
+        shifted = p + ctx.epsilon
+        return torch.div(p, shifted, out=shifted).add_(log).mul_(grad), None

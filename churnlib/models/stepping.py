@@ -7,8 +7,6 @@ itself ("manual optimization"), doing in the same order what Lightning does: bac
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable
 from typing import Any
 
 import lightning as L
@@ -37,7 +35,7 @@ def can_chunk(trainer: L.Trainer, module: L.LightningModule) -> bool:
         and trainer.max_epochs != -1
         and trainer.limit_train_batches == 1.0
         and trainer.val_check_interval == 1.0
-        and not trainer.overfit_batches
+        and not trainer.overfit_batches  # type: ignore[attr-defined]
         and trainer.world_size == 1
     )
     watched = any(is_overridden(hook, module, L.LightningModule) for hook in BATCH_HOOKS)
@@ -57,20 +55,15 @@ def _watches(callback: L.Callback) -> bool:
     return any(is_overridden(hook, callback, L.Callback) for hook in BATCH_HOOKS)
 
 
-def fused_option(make: Callable[..., Any], *, precision: str) -> dict[str, bool]:
-    """Return ``{"fused": True}`` for an optimizer class that has a fused step and was not told about it.
+def share_step_count(checkpoint: dict[str, Any]) -> None:
+    """Tell both of Lightning's loops how many steps were made, in place.
 
-    The fused step updates all parameters in one call, a third of the time of the loop over them. With a gradient scaler
-    (16-mixed) it would unscale the gradients itself, after clipping.
-
-    >>> from functools import partial
-    >>> import torch
-    >>> fused_option(partial(torch.optim.AdamW, lr=1e-3), precision="32-true")
-    {'fused': True}
-    >>> fused_option(partial(torch.optim.RMSprop, lr=1e-3), precision="32-true")
-    {}
+    Each counts only its own steps. A run may be resumed by the other one: a callback that watches batches was added.
     """
-    parameters = inspect.signature(make).parameters
-    told = getattr(make, "keywords", {})
-    free = not any(told.get(name) for name in ("fused", "foreach", "capturable", "differentiable"))
-    return {"fused": True} if "fused" in parameters and "fused" not in told and free and precision != "16-mixed" else {}
+    loops = checkpoint.get("loops", {}).get("fit_loop")
+    if loops is not None:
+        made = {"ready": checkpoint["global_step"], "completed": checkpoint["global_step"]}
+        by_module = loops["epoch_loop.manual_optimization.optim_step_progress"]
+        by_lightning = loops["epoch_loop.automatic_optimization.optim_progress"]["optimizer"]["step"]
+        for progress in (by_module, by_lightning):
+            progress["total"].update(made)

@@ -4,8 +4,9 @@ Inputs and outputs are row-major, ``(batch, features)``. Inside, everything is f
 because then ghost batch normalisation is one native call (see `churnlib.models.ghost_norm`), a gated unit splits
 contiguous halves and a linear layer is ``weight @ x``. Sizes in the comments:
 
-    B, D, K     rows, input features, attention groups (raw columns)
+    B, D, K     rows, features (of the input and its embeddings), attention groups (raw columns)
     H           width of the feature transformers, n_d + n_a
+    M           members; their rows lie side by side, (features, M * B), so that all of them are one batch
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from churnlib.models.ghost_norm import GhostBatchNorm, momentum_from_tensorflow
-from churnlib.models.sparsemax import entmax15, sparsemax
+from churnlib.models.numeric_embedding import PeriodicEmbedding, PiecewiseLinearEmbedding
+from churnlib.models.sparsemax import entmax15, negative_entropy, sparsemax
 
 SQRT_HALF = 0.5**0.5  # keeps the variance of a residual sum; a Python number, so the device is never asked for it
 
@@ -79,14 +81,14 @@ class FeatureTransformer(nn.Module):
         self, in_features: int, width: int, *, n_shared: int, n_independent: int, norm: Callable[[int], nn.Module]
     ) -> None:
         super().__init__()
-        self.weights = _glu_weights(in_features, width, range(n_shared, n_shared + n_independent))
+        self.weights = glu_weights(in_features, width, range(n_shared, n_shared + n_independent))
         self.norms = nn.ModuleList(norm(2 * width) for _ in range(n_shared + n_independent))
 
     def forward(self, x: Tensor, shared: Sequence[Tensor]) -> Tensor:
         """Maps (D, B) to (H, B); ``shared`` are the weights of the first layers."""
         for layer, (weight, norm) in enumerate(zip([*shared, *self.weights], self.norms, strict=True)):
             y = F.glu(norm(weight @ x), dim=0)  # (2H, B) -> (H, B)
-            x = y if layer == 0 else (x + y) * SQRT_HALF  # the first layer changes the width: no residual
+            x = y if layer == 0 else (x + y).mul_(SQRT_HALF)  # the first layer changes the width: no residual
         return x
 
 
@@ -145,6 +147,16 @@ class TabNet(nn.Module):
         input_dropout: Probability of replacing an input feature of a row by its mean (not in the paper).
         attention_scale: Initial scale of the attention's normalisation (1 in the paper). A small one starts with nearly
             even masks, which sharpen as training finds what to look at, instead of with a random choice of columns.
+        n_numeric: How many of the first input features are scaled numbers, to be embedded.
+        numeric_embedding: ``"periodic"`` or ``"piecewise"``: each number becomes several features, which share its
+            attention (`churnlib.models.numeric_embedding`; not in the paper). ``None``: itself alone.
+        embedding_dim: Features that each number becomes, itself included.
+        n_frequencies: Cosines per number, of the periodic embedding.
+        frequency_scale: Size of the initial frequencies, of the periodic embedding.
+        n_bins: Bins per number, of the piecewise embedding.
+        n_members: ``M``; more than one makes an ensemble whose members share all matrices but the last and have
+            normalisations of their own, scales on the inputs (1 or -1 at the start, by column), and so masks of their
+            own (not in the paper; after TabM, arXiv 2410.24210). The logits then are (B, M, out_features).
         generator: Source of the initial weights; ``None`` uses PyTorch's global one.
 
     Example:
@@ -179,27 +191,56 @@ class TabNet(nn.Module):
         dropout: float = 0.0,
         input_dropout: float = 0.0,
         attention_scale: float = 1.0,
+        n_numeric: int = 0,
+        numeric_embedding: Literal["periodic", "piecewise"] | None = None,
+        embedding_dim: int = 4,
+        n_frequencies: int = 16,
+        frequency_scale: float = 0.1,
+        n_bins: int = 24,
+        n_members: int = 1,
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
         sizes = {"in_features": in_features, "out_features": out_features, "n_d": n_d, "n_a": n_a, "n_steps": n_steps}
+        sizes["n_members"] = n_members
         _check_arguments(sizes, gamma=gamma, layers=n_shared + n_independent, mask=mask)
         self.in_features, self.out_features = in_features, out_features
         self.n_d, self.n_a, self.n_steps = n_d, n_a, n_steps
         self.gamma, self.epsilon, self.lambda_sparse = gamma, epsilon, lambda_sparse
         self.attention_scale = attention_scale
-        self.n_groups = in_features if groups is None else _count_groups(groups, in_features)
-        # Derived from the arguments, so not part of the state; moves with the module.
-        self.register_buffer("groups", None if groups is None else torch.tensor(groups), persistent=False)
+        self.virtual_batch_size, self.momentum = virtual_batch_size, momentum
+        self.n_members = n_members
+        groups = range(in_features) if groups is None else groups
+        self.n_groups = _count_groups(groups, in_features)
+        self.input_groups = list(groups)
+        self.embedding = _make_embedding(
+            numeric_embedding,
+            n_numeric,
+            embedding_dim=embedding_dim,
+            n_frequencies=n_frequencies,
+            frequency_scale=frequency_scale,
+            n_bins=n_bins,
+        )
+        self.n_numeric = 0 if self.embedding is None else n_numeric
+        # An embedding gives the numbers as they were, then the curves column by column.
+        curves = [group for group in groups[: self.n_numeric] for _ in range(embedding_dim - 1)]
+        groups = [*groups[: self.n_numeric], *curves, *groups[self.n_numeric :]]
+        n_features = len(groups)
+        # Derived from the arguments, so not part of the state; moves with the module. Nothing to look up for one each.
+        alike = groups == list(range(n_features))
+        self.register_buffer("groups", None if alike else torch.tensor(groups), persistent=False)
 
         def norm(channels: int) -> GhostBatchNorm:
-            return GhostBatchNorm(channels, virtual_batch_size=virtual_batch_size, momentum=momentum)
+            return GhostBatchNorm(
+                channels, virtual_batch_size=virtual_batch_size, momentum=momentum, n_members=n_members
+            )
 
         def transformer() -> FeatureTransformer:
-            return FeatureTransformer(in_features, n_d + n_a, n_shared=n_shared, n_independent=n_independent, norm=norm)
+            return FeatureTransformer(n_features, n_d + n_a, n_shared=n_shared, n_independent=n_independent, norm=norm)
 
-        self.input_norm = GhostBatchNorm(in_features, virtual_batch_size=None, momentum=momentum)
-        self.shared = _glu_weights(in_features, n_d + n_a, range(n_shared))
+        self.input_norm = GhostBatchNorm(n_features, virtual_batch_size=None, momentum=momentum)
+        self.member_scale = None if n_members == 1 else nn.Parameter(torch.empty(n_features, n_members, 1))
+        self.shared = glu_weights(n_features, n_d + n_a, range(n_shared))
         self.initial = transformer()
         self.attentions = nn.ModuleList(
             AttentiveTransformer(n_a, self.n_groups, mask=mask, norm=norm) for _ in range(n_steps)
@@ -207,27 +248,32 @@ class TabNet(nn.Module):
         self.steps = nn.ModuleList(transformer() for _ in range(n_steps))
         self.input_dropout = nn.Dropout(input_dropout)
         self.dropout = nn.Dropout(dropout)
-        self.head = nn.Parameter(torch.empty(out_features, n_d))  # no bias, as in the paper
+        # No bias, as in the paper.
+        self.head = nn.Parameter(torch.empty(*([n_members] if n_members > 1 else []), out_features, n_d))
         self.reset_parameters(generator)
 
     @torch.no_grad()
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
         """Draws the weights anew, in the order of `named_parameters`."""
+        if self.embedding is not None:
+            self.embedding.reset_parameters(generator)
         for name, parameter in self.named_parameters():
-            if parameter.ndim != 2:
-                continue  # scales and shifts of the normalisations start at one and zero
             if parameter is self.head:
-                std = (self.n_d * self.n_steps) ** -0.5
-            else:
-                gated = not name.startswith("attentions")
-                std = (2.0 if gated else 1.0) ** 0.5 * parameter.shape[1] ** -0.25
-            parameter.normal_(0.0, std, generator=generator)
+                parameter.normal_(0.0, (self.n_d * self.n_steps) ** -0.5, generator=generator)
+            elif parameter is self.member_scale:
+                # One sign for a raw column: a member sees it as it is or turned over, not torn apart.
+                sign = torch.randint(2, (self.n_groups, self.n_members, 1), generator=generator) * 2.0 - 1.0
+                parameter.copy_(sign if self.groups is None else sign[self.groups.cpu()])
+            elif parameter.ndim == 2 and not name.startswith("embedding"):
+                gain = 1.0 if name.startswith("attentions") else 2.0**0.5
+                parameter.normal_(0.0, gain * parameter.shape[1] ** -0.25, generator=generator)
+            # Scales and shifts of the normalisations start at one and zero.
         for attention in self.attentions:
             nn.init.constant_(attention.norm.weight, self.attention_scale)  # type: ignore[union-attr,arg-type]
 
     def forward(self, x: Tensor) -> Tensor:
-        """Maps rows (B, in_features) float32 to logits (B, out_features) float32."""
-        _, decisions = self._decide(x)
+        """Maps rows (B, in_features) float32 to logits (B, out_features) float32, (B, M, out_features) of members."""
+        _, decisions = self.decide(x)
         return self._logits(decisions)
 
     def forward_with_penalty(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -236,10 +282,9 @@ class TabNet(nn.Module):
         ``lambda_sparse`` times the mean over steps and rows of the mask's entropy, ``-sum(M log(M + epsilon))``: zero
         when each step looks at one column, ``log(K)`` at most (paper, section 3.3).
         """
-        masks, decisions = self._decide(x)
-        mask = torch.cat(masks, dim=1)  # (K, n_steps * B)
-        entropy = -(mask * (mask + self.epsilon).log()).sum() / mask.shape[1]
-        return self._logits(decisions), self.lambda_sparse * entropy
+        masks, decisions = self.decide(x)
+        total = torch.stack([negative_entropy(mask, self.epsilon) for mask in masks]).sum()
+        return self._logits(decisions), total * (-self.lambda_sparse / (self.n_steps * masks[0].shape[1]))
 
     @torch.no_grad()
     def explain(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -254,32 +299,41 @@ class TabNet(nn.Module):
         Returns:
             The masks (n_steps, B, K), each row of each step summing to one, and their aggregate (B, K), rows summing to
             one, in which a step counts by its part in the decision, the sum of its ReLU outputs (paper, section 3.4). A
-            row to whose decision no step adds anything gets the plain mean of its masks.
+            row to whose decision no step adds anything gets the plain mean of its masks. Members: the mean of theirs.
         """
         training = [module for module in self.modules() if module.training]
         self.eval()
         try:
-            masks, decisions = self._decide(x)
+            masks, decisions = self.decide(x)
         finally:
             for module in training:
                 module.training = True
-        mask = torch.stack(masks)  # (n_steps, K, B)
-        weight = torch.stack(decisions).float().sum(dim=1, keepdim=True)  # (n_steps, 1, B)
+        mask = torch.stack(masks)  # (n_steps, K, M * B)
+        weight = torch.stack(decisions).float().sum(dim=1, keepdim=True)  # (n_steps, 1, M * B)
         weight = torch.where(weight.sum(dim=0) > 0, weight, 1.0)
         aggregate = (weight * mask).sum(dim=0) / weight.sum(dim=0)
-        return mask.transpose(1, 2), aggregate.T
+        of_members = (self.n_members, len(x))
+        return mask.unflatten(2, of_members).mean(2).transpose(1, 2), aggregate.unflatten(1, of_members).mean(1).T
 
-    def _decide(self, x: Tensor) -> tuple[list[Tensor], list[Tensor]]:
-        """Runs the steps; returns their masks (K, B) and their parts of the decision (n_d, B)."""
-        tracing = torch.jit.is_tracing()  # pyright: ignore[reportPrivateImportUsage]
-        if not tracing and (x.ndim != 2 or x.shape[1] != self.in_features):
-            raise ValueError(f"expected rows of shape (batch, {self.in_features}), got {tuple(x.shape)}")
+    def decide(self, x: Tensor, hidden: Tensor | None = None) -> tuple[list[Tensor], list[Tensor]]:
+        """Runs the steps without the last layer.
+
+        Args:
+            x: Rows (B, in_features).
+            hidden: (K, B) float32, 1 where a raw column of a row shall not be seen: its features are replaced by their
+                means and the first attention is kept off it (paper, section 3.5). ``None`` hides nothing.
+
+        Returns:
+            By step the masks (K, M * B) and the parts of the decision (n_d, M * B), a member's rows side by side.
+        """
+        features, shown = self._features(x), None
+        if hidden is not None:
+            shown = 1.0 - hidden.repeat(1, self.n_members)
+            features = features * self._per_feature(shown)
         shared = list(self.shared)
-        # Dropped after the normalisation: a zero is then the mean, and the running statistics stay those of the data.
-        features = self.input_dropout(self.input_norm(x.T.contiguous()))  # (D, B)
         widths = [self.n_d, self.n_a]
-        _, state = self.initial(features, shared).split(widths)  # (n_a, B)
-        prior: Tensor | None = None
+        _, state = self.initial(features, shared).split(widths)  # (n_a, M * B)
+        prior = shown
         masks: list[Tensor] = []
         decisions: list[Tensor] = []
         for step, (attention, transformer) in enumerate(zip(self.attentions, self.steps, strict=True)):
@@ -287,21 +341,58 @@ class TabNet(nn.Module):
                 used = self.gamma - masks[-1]
                 prior = used if prior is None else prior * used
             mask = attention(state, prior)
-            per_feature = mask if self.groups is None else mask.index_select(0, self.groups)
-            decision, state = transformer(features * per_feature, shared).split(widths)
+            decision, state = transformer(features * self._per_feature(mask), shared).split(widths)
             masks.append(mask)
             decisions.append(F.relu(decision))
         return masks, decisions
+
+    def _features(self, x: Tensor) -> Tensor:
+        """Embeds, normalises and scales the inputs: (B, in_features) to (D, M * B)."""
+        tracing = torch.jit.is_tracing()  # pyright: ignore[reportPrivateImportUsage]
+        if not tracing and (x.ndim != 2 or x.shape[1] != self.in_features):
+            raise ValueError(f"expected rows of shape (batch, {self.in_features}), got {tuple(x.shape)}")
+        if self.embedding is not None:
+            x = torch.cat([self.embedding(x[:, : self.n_numeric]), x[:, self.n_numeric :]], dim=1)
+        features = self.input_norm(x.T.contiguous())  # (D, B)
+        if self.member_scale is not None:
+            features = (features.unsqueeze(1) * self.member_scale).flatten(1)  # (D, M * B)
+        # Dropped after the normalisation: a zero is then the mean, and the running statistics stay those of the data.
+        return self.input_dropout(features)
+
+    def _per_feature(self, columns: Tensor) -> Tensor:
+        """Gives each feature the value of its raw column: (K, B) to (D, B)."""
+        return columns if self.groups is None else columns.index_select(0, self.groups)
 
     def _logits(self, decisions: list[Tensor]) -> Tensor:
         """Adds the steps' parts and applies the last layer in float32: half-precision logits would tie customers."""
         total = sum(decisions[1:], start=decisions[0])
         with torch.autocast(total.device.type, enabled=False):
-            return self.dropout(total).to(self.head.dtype).T @ self.head.T
+            total = self.dropout(total).to(self.head.dtype)
+            if self.n_members == 1:
+                return total.T @ self.head.T
+            members = total.unflatten(1, (self.n_members, total.shape[1] // self.n_members)).movedim(
+                0, 2
+            )  # (M, B, n_d)
+            return (members @ self.head.mT).transpose(0, 1)
 
 
-def _glu_weights(in_features: int, width: int, layers: range) -> nn.ParameterList:
-    """Weights (2H, D) for the first layer of a transformer and (2H, H) for the others, still to be drawn."""
+def _make_embedding(
+    kind: str | None, n_numeric: int, *, embedding_dim: int, n_frequencies: int, frequency_scale: float, n_bins: int
+) -> PeriodicEmbedding | PiecewiseLinearEmbedding | None:
+    """Builds the embedding of a kind, or none for ``None`` or a table without numbers."""
+    if kind not in (None, "periodic", "piecewise"):
+        raise ValueError(f"numeric_embedding must be one of periodic, piecewise, or None for none, got {kind!r}")
+    if kind is None or n_numeric == 0:
+        return None
+    if kind == "piecewise":
+        return PiecewiseLinearEmbedding(n_numeric, embedding_dim=embedding_dim, n_bins=n_bins)
+    return PeriodicEmbedding(
+        n_numeric, embedding_dim=embedding_dim, n_frequencies=n_frequencies, frequency_scale=frequency_scale
+    )
+
+
+def glu_weights(in_features: int, width: int, layers: range) -> nn.ParameterList:
+    """Makes weights (2H, D) for the first layer of a transformer and (2H, H) for the others, still to be drawn."""
     return nn.ParameterList(
         nn.Parameter(torch.empty(2 * width, in_features if layer == 0 else width)) for layer in layers
     )

@@ -23,6 +23,7 @@ class Kind(StrEnum):
     ordinal = "ordinal"
     boolean = "boolean"
     datetime = "datetime"
+    sequence = "sequence"
     text = "text"
     identifier = "identifier"
 
@@ -37,7 +38,7 @@ class Role(StrEnum):
     ignored = "ignored"
 
 
-FEATURE_KINDS = (Kind.numeric, Kind.categorical, Kind.ordinal, Kind.boolean, Kind.datetime)
+FEATURE_KINDS = (Kind.numeric, Kind.categorical, Kind.ordinal, Kind.boolean, Kind.datetime, Kind.sequence)
 """Kinds a model can read; free text and identifiers are carried along, never learned from."""
 
 

@@ -78,7 +78,7 @@ def _describe(values: pl.Series, correction: Correction, role: Role | None) -> t
     name, sensitive = values.name, bool(correction.sensitive)
     if role is Role.target:
         return Column(name, Kind.categorical, role, sensitive=sensitive, note="who left"), False
-    if not parsing.is_plain(values.dtype):
+    if not (parsing.is_plain(values.dtype) or _may_be_sequence(values, correction, role)):
         return _without_cells(values, correction, role), False
     cells = Cells(values)
     found = _declared(cells, correction, name) if correction.kind else find_kind(cells, dates_first=role is Role.time)
@@ -103,6 +103,12 @@ def _describe(values: pl.Series, correction: Correction, role: Role | None) -> t
             f"one of {', '.join(FEATURE_KINDS)}, or data.columns.{name}.role=ignored"
         )
     return column, found.unique and column.kind is Kind.identifier
+
+
+def _may_be_sequence(values: pl.Series, correction: Correction, role: Role | None) -> bool:
+    """Whether a column of lists is one that a model may read, and that nothing else is asked of."""
+    other = correction.kind in FEATURE_KINDS and correction.kind is not Kind.sequence
+    return parsing.is_sequence(values.dtype) and role in (None, Role.feature, Role.ignored) and not other
 
 
 def _without_cells(values: pl.Series, correction: Correction, role: Role | None) -> Column:
@@ -138,5 +144,5 @@ def _declared(cells: Cells, correction: Correction, name: str) -> Finding:
 
 def _examples(values: pl.Series) -> str:
     """Return the first values of a column, for a message."""
-    shown = values.drop_nulls().head(3).cast(pl.String).to_list()
+    shown = [str(value) for value in values.drop_nulls().head(3).to_list()]
     return f"such as {', '.join(map(repr, shown))}" if shown else "all are missing"

@@ -49,6 +49,8 @@ MOST_SPELLINGS = 1_000
 MOST_TRIED = 10_000
 """Different cells at most on which all date formats are tried; the best is then applied to the rest."""
 
+CONSTANT = "always the same value"
+
 CELL = pl.col("cell")
 
 
@@ -128,6 +130,9 @@ def find_kind(cells: Cells, *, dates_first: bool = False) -> Finding:
         return Finding(Kind.categorical, Role.ignored, cells.n_rows, note="all values are missing")
     if isinstance(dtype, pl.Date | pl.Datetime):
         return _varying(cells, Kind.datetime)
+    sequence = _sequence(cells)
+    if sequence is not None:
+        return sequence
     words = None if dates_first else _words(cells)
     if words is not None:
         return _varying(cells, Kind.boolean, note=words)
@@ -144,7 +149,7 @@ def _varying(cells: Cells, kind: Kind, *, formats: tuple[str, ...] = (), note: s
     value = cells.read(kind, formats)
     missing = cells.count(value.is_null())
     if not missing and value.n_unique() == 1:
-        return Finding(kind, Role.ignored, missing, formats, "always the same value")
+        return Finding(kind, Role.ignored, missing, formats, CONSTANT)
     return Finding(kind, Role.feature, missing, formats, note)
 
 
@@ -157,6 +162,31 @@ def _words(cells: Cells) -> str | None:
     if not words <= {*parsing.TRUE_WORDS, *parsing.FALSE_WORDS}:
         return None
     return "0/1" if words & {"0", "1"} else "yes/no"
+
+
+# --- sequences ----------------------------------------------------------------------------------------------------
+
+
+def _sequence(cells: Cells) -> Finding | None:
+    """Return the finding of a column of lists, None if it is none: every given cell of text must be such a list."""
+    text = parsing.is_text(cells.dtype)
+    if not (text and _begins_with_bracket(cells)) and not parsing.is_sequence(cells.dtype):
+        return None
+    read = cells.read(Kind.sequence)
+    missing, lengths = cells.count(read.is_null()), read.list.len()
+    if text and missing > cells.n_rows - cells.given:
+        return None
+    if not read.list.drop_nulls().list.len().sum():
+        return Finding(Kind.sequence, Role.ignored, missing, note="no list has a value")
+    if not missing and read.n_unique() == 1:
+        return Finding(Kind.sequence, Role.ignored, missing, note=CONSTANT)
+    return Finding(Kind.sequence, Role.feature, missing, note=f"up to {lengths.max():,} steps")
+
+
+def _begins_with_bracket(cells: Cells) -> bool:
+    """Whether the first given cell may be an array; most columns need no further look."""
+    first = cells.frame.filter(pl.col("given"))["cell"].head(1).cast(pl.String)
+    return first.str.strip_chars().str.starts_with("[").all()
 
 
 # --- numbers ------------------------------------------------------------------------------------------------------

@@ -68,6 +68,12 @@ DATE_FORMATS = (
 )
 """Formats tried on text that is not ISO 8601, in this order of preference when two read equally many cells."""
 
+_STEP = r"(?:-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?|(?i:null|nan|none))"
+_STEPS = rf"^\s*\[\s*(?:{_STEP}\s*(?:,\s*{_STEP}\s*)*)?\]\s*$"
+"""A JSON array of numbers and nulls; Python's names for a missing number are read too, since pandas writes them."""
+
+_HISTORY = pl.List(pl.Float64)
+
 _MOMENT = pl.Datetime("us")
 _TIME_OF_DAY = ("%H", "%I", "%T", "%R")
 _YEAR_10000 = 253_402_300_800_000_000  # microseconds since 1970; Python's dates end one before
@@ -88,13 +94,23 @@ def is_plain(dtype: pl.DataType) -> bool:
     return not (dtype.is_nested() or dtype in (pl.Object, pl.Binary, pl.Duration))
 
 
+def is_sequence(dtype: pl.DataType) -> bool:
+    """Whether a cell of this type is a list of numbers (or of nothing, where no list has a value)."""
+    return isinstance(dtype, pl.List | pl.Array) and (dtype.inner.is_numeric() or dtype.inner == pl.Null)  # type: ignore[union-attr]
+
+
 def nothing(dtype: type[pl.DataType] | pl.DataType) -> pl.Expr:
     """Return a column of missing values, as long as the table (a literal alone would be one row)."""
     return pl.repeat(None, pl.len(), dtype=dtype)
 
 
 def as_kind(cell: pl.Expr, dtype: pl.DataType, kind: Kind, formats: Sequence[str] = ()) -> pl.Expr:
-    """Return the cell read as this kind: Float64 for numbers, ``Datetime("us")`` for dates, text for the rest."""
+    """Return the cell read as this kind.
+
+    Float64 for numbers, ``Datetime("us")`` for dates, ``List(Float64)`` for sequences, text for the rest.
+    """
+    if kind is Kind.sequence:
+        return sequence(cell, dtype)
     if not is_plain(dtype):
         cell, dtype = nothing(pl.String), pl.String()
     if kind is Kind.numeric:
@@ -149,6 +165,34 @@ def number(cell: pl.Expr, dtype: pl.DataType) -> pl.Expr:
         return nothing(pl.Float64)
     value = (stripped(cell) if is_text(dtype) else cell).cast(pl.Float64, strict=False)
     return pl.when(value.is_finite()).then(value)
+
+
+def sequence(cell: pl.Expr, dtype: pl.DataType) -> pl.Expr:
+    """Return the cell as a list of finite float64 steps, oldest first; null and NaN steps are missing ones.
+
+    Text is read as a JSON array: ``"[1.5, null, 2]"``. What is no such list, or holds an infinite step, is null. An
+    empty list is a history without steps, not a missing one.
+    """
+    if is_text(dtype):
+        text = cell.cast(pl.String)
+        inside = pl.when(text.str.contains(_STEPS)).then(text.str.strip_chars(" \t\r\n[]"))
+        words = (
+            pl.when(inside != "").then(inside.str.split(",")).when(inside == "").then(pl.lit([], pl.List(pl.String)))
+        )
+        steps = words.list.eval(pl.element().str.strip_chars().cast(pl.Float64, strict=False))
+    elif is_sequence(dtype):
+        steps = (cell.arr.to_list() if isinstance(dtype, pl.Array) else cell).cast(_HISTORY)
+    else:
+        return nothing(_HISTORY)
+    # As an expression the steps would be read anew for each use of them.
+    return steps.map_batches(_finite_steps, return_dtype=_HISTORY, is_elementwise=True)
+
+
+def _finite_steps(steps: pl.Series) -> pl.Series:
+    """Return lists with null for NaN, and null for a list with an infinite step."""
+    known = steps.to_frame().select(pl.first().list.eval(pl.element().fill_nan(None))).to_series()
+    infinite = known.list.max().is_infinite() | known.list.min().is_infinite()
+    return known.set(infinite.fill_null(False), None) if infinite.any() else known
 
 
 def moment(cell: pl.Expr, dtype: pl.DataType, formats: Sequence[str] = ()) -> pl.Expr:

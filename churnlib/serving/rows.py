@@ -52,7 +52,8 @@ class RowReader:
         """Read one object.
 
         Raises:
-            RequestError: 422 if a field that is read holds an object or array, or is there under two spellings.
+            RequestError: 422 if a field that is read holds an object, or an array where no sequence belongs, or is
+                there under two spellings.
         """
         known: dict[str, Any] = {}
         unknown: list[str] = []
@@ -71,6 +72,8 @@ class RowReader:
 
     def _scalar(self, column: str, value: Any) -> Any:
         """Return a value that reads alike alone and in a column of others."""
+        if isinstance(value, list) and self._kinds.get(column) is Kind.sequence:
+            return value
         if isinstance(value, dict | list):
             message = f"{shown(column)} must be text, a number, true, false or null, not an object or array"
             raise refuse(422, "invalid_field", message, field=column)

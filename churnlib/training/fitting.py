@@ -11,6 +11,7 @@ import torch
 
 from churnlib.build import build_callbacks, build_logger, build_optimizer, build_scheduler, close_logger
 from churnlib.config import TrainConfig, loss_options
+from churnlib.data.preparation import Encoded
 from churnlib.training.checkpoints import AtomicCheckpointIO, StayStopped
 from churnlib.training.precision import resolve_precision
 
@@ -38,13 +39,14 @@ class Fit:
     rows_per_second: float
 
 
-def fit(config: TrainConfig, data: ChurnDataModule, folder: Path) -> Fit:
+def fit(config: TrainConfig, data: ChurnDataModule, folder: Path, *, unlabelled: Encoded | None = None) -> Fit:
     """Train the configured network.
 
     Args:
         config: The run's options.
         data: The customers.
         folder: The run's folder; checkpoints and logs are written there.
+        unlabelled: Rows to pretrain on; a run that goes on from a checkpoint has done so.
     """
     import lightning as L
 
@@ -62,6 +64,8 @@ def fit(config: TrainConfig, data: ChurnDataModule, folder: Path) -> Fit:
         scheduler=build_scheduler(config.scheduler),
     )
     started_at = _epochs_done(config.ckpt_path)
+    if unlabelled is not None and config.ckpt_path is None:
+        _pretrain(module, config, data, unlabelled)
     logger = build_logger(config.logger, folder)
     finished = False
     try:
@@ -80,18 +84,30 @@ def fit(config: TrainConfig, data: ChurnDataModule, folder: Path) -> Fit:
     return Fit(module.cpu().eval(), epochs, seconds, rows / max(seconds, 1e-9))
 
 
+def _pretrain(module: ChurnModule, config: TrainConfig, data: ChurnDataModule, unlabelled: Encoded) -> None:
+    from churnlib.training.pretraining import pretrain
+
+    module.build(data.input_spec(), class_counts=data.class_counts())
+    assert module.network is not None
+    pretrain(module.network, unlabelled, config)
+
+
 def _trainer(config: TrainConfig, logger: Any, folder: Path) -> L.Trainer:
     import lightning as L
+    from lightning.pytorch.callbacks import Checkpoint
 
     options = config.trainer
+    callbacks = build_callbacks(config.callbacks, folder, progress=options.progress)
     return L.Trainer(
         max_epochs=options.max_epochs,
         accelerator=options.accelerator,
         devices=1,
         precision=resolve_precision(options.precision, options.accelerator, config.model),  # type: ignore[arg-type]
         gradient_clip_val=options.gradient_clip_val,
-        callbacks=[*build_callbacks(config.callbacks, folder, progress=options.progress), StayStopped()],
+        callbacks=[*callbacks, StayStopped()],
         plugins=[AtomicCheckpointIO()],
+        # Lightning would write checkpoints of its own where none are wanted.
+        enable_checkpointing=any(isinstance(callback, Checkpoint) for callback in callbacks),
         logger=logger,
         default_root_dir=folder,
         log_every_n_steps=10**9,  # metrics are logged once per epoch; a step never waits for the device

@@ -35,6 +35,19 @@ def pack(config: TrainConfig, customers: Customers, module: ChurnModule, path: P
     Returns:
         A predictor over the bundle as written.
     """
+    predictor = calibrated(config, customers, module)
+    metrics = {side: side_metrics(customers, side, predictor) for side in ("test", "validation")}
+    return Predictor(write_bundle(complete(predictor, metrics), path))
+
+
+def calibrated(config: TrainConfig, customers: Customers, module: ChurnModule) -> Predictor:
+    """Return a predictor with the temperature and the threshold that the validation rows suggest; nothing is written.
+
+    Args:
+        config: The run's options.
+        customers: The rows.
+        module: The trained network.
+    """
     assert module.network is not None
     draft = Bundle(
         schema=customers.schema,
@@ -47,17 +60,20 @@ def pack(config: TrainConfig, customers: Customers, module: ChurnModule, path: P
     )
     logits = Predictor(draft).logits(customers.typed[customers.rows("validation")])
     temperature, threshold = calibrate(logits, customers.labels("validation"), config.threshold, config.calibration)
-    predictor = Predictor(replace(draft, temperature=temperature, threshold=threshold))
-    metrics = {side: side_metrics(customers, side, predictor) for side in ("test", "validation")}
-    golden = draw_rows(dict(draft.profile), customers.schema, N_GOLDEN, seed=1)
+    return Predictor(replace(draft, temperature=temperature, threshold=threshold))
+
+
+def complete(predictor: Predictor, metrics: Mapping[str, Any]) -> Bundle:
+    """Return the predictor's bundle with all that only other programs need: metrics and made-up customers."""
+    profile, schema = dict(predictor.bundle.profile), predictor.schema
+    golden = draw_rows(profile, schema, N_GOLDEN, seed=1)
     answers = predictor.probabilities(golden)
-    bundle = replace(
+    return replace(
         predictor.bundle,
         metrics=metrics,
         golden=[{"row": row, "probability": p} for row, p in zip(golden, answers.tolist(), strict=True)],
-        background=draw_rows(dict(draft.profile), customers.schema, N_BACKGROUND, seed=2),
+        background=draw_rows(profile, schema, N_BACKGROUND, seed=2),
     )
-    return Predictor(write_bundle(bundle, path))
 
 
 def model_name(spec: Mapping[str, Any]) -> str:

@@ -9,12 +9,13 @@ from churnlib.config import DataConfig, ReferenceConfig, SimulatorConfig, TableC
 from churnlib.errors import ConfigError
 
 
-def load_table(data: DataConfig, *, seed: int) -> tuple[pl.DataFrame, np.ndarray | None]:
+def load_table(data: DataConfig, *, seed: int, max_steps: int = 36) -> tuple[pl.DataFrame, np.ndarray | None]:
     """Return the configured table, and the true churn probability of its rows if they are simulated.
 
     Args:
         data: One of the data configurations.
         seed: Of the run; simulated customers are drawn with it unless they have their own.
+        max_steps: Newest steps of a history that are gathered from a long table.
 
     Raises:
         ChurnlibError: If the table cannot be had.
@@ -22,7 +23,12 @@ def load_table(data: DataConfig, *, seed: int) -> tuple[pl.DataFrame, np.ndarray
     if isinstance(data, SimulatorConfig):
         from churnlib.data.simulator import simulate
 
-        drawn = simulate(data.n_customers, seed=seed if data.seed is None else data.seed, n_snapshots=data.n_snapshots)
+        drawn = simulate(
+            data.n_customers,
+            seed=seed if data.seed is None else data.seed,
+            n_snapshots=data.n_snapshots,
+            history_months=data.history_months,
+        )
         return drawn.table, drawn.churn_probability
     if isinstance(data, ReferenceConfig):
         from churnlib.data.reference import load_reference
@@ -33,5 +39,26 @@ def load_table(data: DataConfig, *, seed: int) -> tuple[pl.DataFrame, np.ndarray
 
         if not data.path:
             raise ConfigError("data.path is missing; give a CSV or Parquet file, such as data.path=customers.csv")
-        return read_table(data.path, separator=data.separator), None
+        frame = read_table(data.path, separator=data.separator)
+        return join_history(frame, data, max_steps=max_steps), None
     raise ConfigError(f"data={data.name} is not a table; choose simulator, table, telco, mlc or isp")
+
+
+def join_history(frame: pl.DataFrame, data: TableConfig, *, max_steps: int) -> pl.DataFrame:
+    """Return the table with the list columns that ``data.history`` asks for, if it does."""
+    history = data.history
+    if history.path is None:
+        return frame
+    from churnlib.data.history import read_events, with_history
+
+    events = read_events(
+        history.path,
+        id=history.id or data.id,
+        time=history.time,
+        columns=history.columns,
+        format=history.format,
+        separator=history.separator,
+    )
+    snapshot = data.columns[data.time].format if data.time in data.columns else None
+    formats = None if snapshot is None else (snapshot,)
+    return with_history(frame, events, id=data.id, time=data.time, formats=formats, most=max_steps)

@@ -6,7 +6,7 @@ import shutil
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from rich.console import Console
@@ -14,12 +14,20 @@ from rich.console import Console
 from churnlib.build import check_components
 from churnlib.config import CostSensitiveConfig, LossConfig, TrainConfig, loss_options
 from churnlib.data.customers import Customers, customer_value, prepare_customers
+from churnlib.data.preparation import Encoded
 from churnlib.errors import ConfigError
 from churnlib.training import display
 from churnlib.training.curves import CURVES, overfitting, write_curves
+from churnlib.training.packing import model_name, pack
 from churnlib.training.results import baseline_metrics, limit_metrics, side_metrics, write_predictions
 from churnlib.training.run_folder import RunFolder
 from churnlib.training.tables import load_table
+from churnlib.training.unlabelled import pretraining_rows
+
+if TYPE_CHECKING:
+    from churnlib.training.fitting import Fit
+
+SEQUENCE_NETWORKS = "churnlib.models.sequence."
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,17 +59,12 @@ def train(config: TrainConfig, *, folder: RunFolder, console: Console | None = N
     started = time.perf_counter()
     customers = read_customers(config)
     check_options(config, customers)
-    weights = row_weights(config.loss, customers)
+    check_histories(config, customers)
+    unlabelled = pretraining_rows(config, customers)
     display.show_customers(console, customers, name=config.data.name)
     path = folder.create(config)
 
-    # Imported here, so that a wrong table is refused without waiting for Lightning.
-    from churnlib.data.datamodule import ChurnDataModule
-    from churnlib.training.fitting import fit
-    from churnlib.training.packing import model_name, pack
-
-    data = ChurnDataModule(customers, batch_size=config.trainer.batch_size, seed=config.seed, row_weights=weights)
-    fitted = fit(config, data, path)
+    fitted = fit_model(config, customers, path, unlabelled=unlabelled)
     # Only a run that goes on finds a bundle here: its own, of fewer epochs.
     shutil.rmtree(path / "bundle", ignore_errors=True)
     predictor = pack(config, customers, fitted.module, path / "bundle")
@@ -87,6 +90,28 @@ def train(config: TrainConfig, *, folder: RunFolder, console: Console | None = N
     return TrainResult(metrics, path)
 
 
+def fit_model(config: TrainConfig, customers: Customers, path: Path, *, unlabelled: Encoded | None = None) -> Fit:
+    """Fit the configured model.
+
+    Args:
+        config: Every option of the run.
+        customers: The rows.
+        path: Folder of checkpoints and logs, where the options want them.
+        unlabelled: Rows to pretrain on, as `pretraining_rows` returns them.
+    """
+    # Imported here, so that a wrong table is refused without waiting for Lightning.
+    from churnlib.data.datamodule import ChurnDataModule
+    from churnlib.training.fitting import fit
+
+    data = ChurnDataModule(
+        customers,
+        batch_size=config.trainer.batch_size,
+        seed=config.seed,
+        row_weights=row_weights(config.loss, customers),
+    )
+    return fit(config, data, path, unlabelled=unlabelled)
+
+
 def read_customers(config: TrainConfig) -> Customers:
     """Read and prepare the configured table.
 
@@ -96,7 +121,7 @@ def read_customers(config: TrainConfig) -> Customers:
     data = config.data
     if not data.target:
         raise ConfigError("data.target is missing; name the column that says who left, such as data.target=churn")
-    frame, truth = load_table(data, seed=config.seed)
+    frame, truth = load_table(data, seed=config.seed, max_steps=config.preprocess.max_steps)
     return prepare_customers(
         frame,
         target=data.target,
@@ -141,3 +166,17 @@ def check_options(config: TrainConfig, customers: Customers) -> None:
         training_loss(loss_spec(loss_options(config.loss)), customers.class_counts("train"))
     except (TypeError, ValueError) as error:
         raise ConfigError(f"loss={config.loss.name}: {error}") from error
+    row_weights(config.loss, customers)
+
+
+def check_histories(config: TrainConfig, customers: Customers) -> None:
+    """Refuse a network that reads histories for a table without them.
+
+    Raises:
+        ConfigError: With the remedy.
+    """
+    if config.model["_target_"].startswith(SEQUENCE_NETWORKS) and not customers.preparation.histories:
+        raise ConfigError(
+            "model=gru, lstm and cnn read histories, and this table has no column of them; give it a column of lists "
+            "of numbers or data.history.path=FILE, or choose another model"
+        )
