@@ -353,8 +353,6 @@ class TrainerConfig:
     """Largest norm of the gradient; null for no clipping."""
     threads: int | None
     """Processor threads of the training; null for as many as PyTorch takes."""
-    compile: str
-    """auto, true or false: let torch.compile translate the training pass; auto where the run is long enough to gain."""
     progress: bool
     """Live progress bar."""
 
@@ -363,7 +361,6 @@ class TrainerConfig:
         check_range("trainer.batch_size", self.batch_size, low=1)
         check_range("trainer.threads", self.threads, low=1)
         check_choice("trainer.precision", self.precision, ("auto", "32-true", "bf16-mixed", "16-mixed"))
-        check_choice("trainer.compile", self.compile, ("auto", "true", "false"))
         check_choice("trainer.accelerator", self.accelerator, ("auto", "cpu", "gpu", "cuda", "mps"))
         check_range("trainer.gradient_clip_val", self.gradient_clip_val, low=0, open_low=True)
 

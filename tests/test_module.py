@@ -6,6 +6,7 @@ import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from made import TINY_TABNET, made_customers, made_prepared
 from sklearn.metrics import average_precision_score, log_loss, roc_auc_score
+from torch.nn import functional as F
 
 from churnlib import ChurnDataModule, ChurnModule
 
@@ -153,3 +154,54 @@ def test_gradient_clipping_bounds_the_norm():
     quiet_trainer(gradient_clip_val=0.01).fit(Watched(SMALL_MLP), ChurnDataModule(made_prepared(200), batch_size=32))
     assert norms
     assert max(norms) <= 0.01 * 1.01
+
+
+def test_data_loaders_of_ones_own_train_the_same_network():
+    """Any Dataset: rows, codes, labels, and a weight that says how much a row counts."""
+    data = ChurnDataModule(made_prepared(300), batch_size=64)
+    encoded = data.customers.encoded
+    sides = {
+        side: torch.utils.data.TensorDataset(
+            torch.from_numpy(encoded[side].numeric),
+            torch.from_numpy(encoded[side].codes),
+            torch.from_numpy(data.customers.labels(side)),
+            torch.ones(len(encoded[side].codes)),
+        )
+        for side in ("train", "validation")
+    }
+    loaders = {side: torch.utils.data.DataLoader(rows, batch_size=64) for side, rows in sides.items()}
+    torch.manual_seed(0)
+    module = ChurnModule(SMALL_MLP)
+    module.build(data.input_spec(), class_counts=data.class_counts())
+    trainer = quiet_trainer(max_epochs=8)
+    trainer.fit(module, loaders["train"], loaders["validation"])
+    assert module.automatic_optimization
+    assert module.curve[-1]["val/log_loss"] < module.curve[0]["val/log_loss"]
+    assert module.curve[-1]["train/loss"] == pytest.approx(module.curve[-1]["train/log_loss"])
+
+
+def test_data_loaders_without_the_networks_sizes_are_answered_with_what_to_do():
+    loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(torch.zeros(4, 1)), batch_size=2)
+    with pytest.raises(RuntimeError, match=r"call module\.build\(input_spec, class_counts=...\)"):
+        quiet_trainer().fit(ChurnModule(SMALL_MLP), loader, loader)
+
+
+def test_rows_that_count_for_nothing_teach_nothing():
+    """Weights of 0 for half of the rows, and of 2 for the rest: the same gradient as the rest alone."""
+    prepared = made_prepared(300)
+    n = len(prepared.rows("train"))
+    weights = np.zeros(n, np.float32)
+    weights[: n // 2] = n / (n // 2)
+    module = ChurnModule({**SMALL_MLP, "dropout": 0.0}, loss="cost_sensitive")
+    data = ChurnDataModule(prepared, batch_size=n, row_weights=weights)
+    module.build(data.input_spec(), class_counts=data.class_counts())
+    module.network.train()
+    numeric, codes, label, weight = (tensor for tensor in data.train_dataloader().tensors)
+    module._mean_loss(module.network(numeric, codes), label, weight).backward()
+    weighted = [p.grad.clone() for p in module.network.parameters() if p.grad is not None]
+    module.zero_grad()
+    half = slice(0, n // 2)
+    F.binary_cross_entropy_with_logits(module.network(numeric[half], codes[half]), label[half].float()).backward()
+    alone = [p.grad for p in module.network.parameters() if p.grad is not None]
+    for first, second in zip(weighted, alone, strict=True):
+        torch.testing.assert_close(first, second, rtol=1e-4, atol=1e-6)

@@ -70,8 +70,6 @@ class ChurnModule(L.LightningModule):
         scheduler: From the optimizer and the number of steps to Lightning's ``lr_scheduler`` dictionary. Not kept.
         chunk: Optimizer steps at a call of ``training_step``, see :mod:`churnlib.models.stepping`; 1 for Lightning's
             own loop, which is also used whenever something depends on single batches.
-        compile: Let ``torch.compile`` translate the training pass. The first steps then take the better part of a
-            minute.
     """
 
     def __init__(
@@ -83,7 +81,6 @@ class ChurnModule(L.LightningModule):
         optimizer: OptimizerFactory | None = None,
         scheduler: SchedulerFactory | None = None,
         chunk: int = CHUNK,
-        compile: bool = False,  # noqa: A002 - torch's word
     ) -> None:
         super().__init__()
         self.spec = network_spec(network)
@@ -95,7 +92,6 @@ class ChurnModule(L.LightningModule):
         self._optimizer = optimizer
         self._scheduler = scheduler
         self._wanted_chunk = chunk
-        self._compile = compile
         self.chunk = 1
         self.curve: list[dict[str, float]] = []
         self._rng_states: dict[str, Tensor] = {}
@@ -175,10 +171,6 @@ class ChurnModule(L.LightningModule):
             if self.device.type == "cuda" and "cuda" in self._rng_states:
                 torch.cuda.set_rng_state(self._rng_states["cuda"].cpu(), self.device)
 
-    def _training_pass(self, *inputs: Any) -> tuple[Tensor, Tensor | float]:
-        assert self.network is not None
-        return self.network.forward_with_penalty(*inputs)
-
     # --- steps ------------------------------------------------------------------------------------------------------
 
     def forward(self, numeric: Tensor, codes: Tensor) -> Tensor:
@@ -220,13 +212,14 @@ class ChurnModule(L.LightningModule):
 
     def _loss(self, batch: tuple[Tensor, ...]) -> Tensor:
         """Return what to minimise: the mean loss of the rows and the network's penalty."""
+        assert self.network is not None
         numeric, codes, label, *weight = batch
         row_weight = weight[0] if weight else None
         mix = self.augment.draw(len(label), label.device) if self.augment else None
         if mix is None:
-            logits, penalty = self._training_pass(numeric, codes)
+            logits, penalty = self.network.forward_with_penalty(numeric, codes)
         else:
-            logits, penalty = self._training_pass(*self.augment.swap_columns(numeric, codes), mix)
+            logits, penalty = self.network.forward_with_penalty(*self.augment.swap_columns(numeric, codes), mix)
         loss = self._mean_loss(logits, label, row_weight)
         plain = self.loss.is_plain and row_weight is None and mix is None
         log_loss = loss if plain else _by_member(cross_entropy, self.loss.log_odds(logits.detach()), label).mean()

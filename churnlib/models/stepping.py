@@ -16,7 +16,6 @@ from lightning.pytorch.callbacks import (
     ModelCheckpoint,
     ModelSummary,
     ProgressBar,
-    WeightAveraging,
 )
 from lightning.pytorch.utilities.model_helpers import is_overridden
 
@@ -48,8 +47,6 @@ def _watches(callback: L.Callback) -> bool:
         return bool(callback._every_n_train_steps) or callback._train_time_interval is not None
     if isinstance(callback, LearningRateMonitor):
         return callback.logging_interval != "epoch"
-    if isinstance(callback, WeightAveraging):
-        return getattr(callback, "every_step", True)
     if isinstance(callback, ProgressBar | ModelSummary | Checkpoint):
         return False
     return any(is_overridden(hook, callback, L.Callback) for hook in BATCH_HOOKS)
