@@ -5,8 +5,8 @@
 
 Three ways, the same seeds: a loop over resident tensors in plain PyTorch; Lightning with a batch per call (chunk 1);
 and Lightning with chunks of steps, the default. All take the same steps, with the same optimizer, schedule and
-clipping, and compute the validation loss after each epoch; the weights must be equal bit for bit. Lightning's two also compute
-ROC AUC and average precision. The ways take turns, and each figure is the median over the repeats.
+clipping, and compute the validation loss after each epoch; the weights must be equal bit for bit. Lightning's two also
+compute ROC AUC and average precision. The ways take turns, and each figure is the median over the repeats.
 
 Seconds are those of the processor, on one thread: what else the machine does then counts little. The bar is a ratio of
 at most 1.15 between the chunks and the loop.

@@ -10,6 +10,7 @@ Words other than runs, kills and seed are options of `train`. Needs `fork`, so L
 
 from __future__ import annotations
 
+import importlib
 import json
 import logging
 import multiprocessing
@@ -53,8 +54,8 @@ def campaign(folder: Path, words: list[str], *, runs: int, kills: int, seed: int
     import torch
 
     # Everything is imported before the forks: a child then trains at once, and can be killed at any moment of it.
-    import churnlib.training.fitting
-    import churnlib.training.train  # noqa: F401
+    for module in ("churnlib.training.train", "churnlib.training.fitting", "churnlib.models.module"):
+        importlib.import_module(module)
 
     for noisy in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(noisy).setLevel(logging.ERROR)

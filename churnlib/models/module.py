@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from typing import Any
 
 import lightning as L
@@ -24,16 +23,15 @@ from churnlib.models.augmentation import Augmentation
 from churnlib.models.losses import TrainingLoss, cross_entropy, loss_spec, training_loss
 from churnlib.models.network import ChurnNetwork, build_network, network_spec
 from churnlib.models.parameter_groups import fused, parameter_groups, scaled
-from churnlib.models.stepping import CHUNK, can_chunk
+from churnlib.models.stepping import CHUNK, can_chunk, share_step_count
 
-OptimizerFactory = Callable[..., torch.optim.Optimizer]
+OptimizerFactory = Callable[[Any], torch.optim.Optimizer]
 SchedulerFactory = Callable[[torch.optim.Optimizer, int], Any]
-
-INITIAL_ROWS = 8_192
-"""Training rows by which a network places its bins and scales before the first step."""
 
 NEVER = 10**12
 """Epochs between two steps of a schedule that the module moves itself."""
+INITIAL_ROWS = 8_192
+"""Training rows by which a network places its bins and scales before the first step."""
 
 
 class ChurnModule(L.LightningModule):
@@ -117,8 +115,8 @@ class ChurnModule(L.LightningModule):
                 self.network.initialize(*data.sample(INITIAL_ROWS))
         if stage == "fit":
             # The data module reads `chunk` when it makes the batches.
-            ours = type(self).training_step is ChurnModule.training_step  # another's expects a batch, not a chunk
-            by_itself = ours and self._wanted_chunk > 1 and data is not None and can_chunk(self.trainer, self)
+            own = type(self).training_step is ChurnModule.training_step  # a subclass may expect single batches
+            by_itself = self._wanted_chunk > 1 and own and data is not None and can_chunk(self.trainer, self)
             self.chunk = self._wanted_chunk if by_itself else 1
             self.automatic_optimization = self.chunk == 1
             self.curve = []
@@ -162,6 +160,7 @@ class ChurnModule(L.LightningModule):
         state = checkpoint["churnlib"]
         if self.network is None:
             self.build(state["input_spec"], class_counts=state["class_counts"])
+        share_step_count(checkpoint)
         self._rng_states = state["rng_states"]
         self.curve = [dict(epoch) for epoch in state["curve"]]
 
@@ -290,7 +289,7 @@ class ChurnModule(L.LightningModule):
 
     def configure_optimizers(self) -> Any:  # noqa: D102
         assert self.network is not None
-        make = self._optimizer or partial(torch.optim.AdamW, lr=1e-3)
+        make = self._optimizer or (lambda groups: torch.optim.AdamW(groups, lr=1e-3))
         optimizer = fused(scaled(make(parameter_groups(self.network))))
         self._schedule: dict[str, Any] = {}
         if self._scheduler is None:

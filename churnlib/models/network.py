@@ -66,6 +66,8 @@ class ChurnNetwork(nn.Module):
     ) -> tuple[Tensor, Tensor | float]:
         """Return the logits that training reads, and what the body adds to the loss (TabNet's sparsity), 0 for most.
 
+        ``alter`` changes the body's inputs, ``(batch, in_features)`` (noise, for training).
+
         Members are trained each on its own: with ``k`` of them the logits are those of ``batch * k`` rows, the members
         of row 0 first, to be compared with ``label.repeat_interleave(k)``. Any mean over these rows is then the mean
         of the members' losses (and not the loss of their mean, with which they would grow alike).

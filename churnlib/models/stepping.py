@@ -7,6 +7,8 @@ itself ("manual optimization"), doing in the same order what Lightning does: bac
 
 from __future__ import annotations
 
+from typing import Any
+
 import lightning as L
 from lightning.pytorch.callbacks import (
     Checkpoint,
@@ -48,3 +50,17 @@ def _watches(callback: L.Callback) -> bool:
     if isinstance(callback, ProgressBar | ModelSummary | Checkpoint):
         return False
     return any(is_overridden(hook, callback, L.Callback) for hook in BATCH_HOOKS)
+
+
+def share_step_count(checkpoint: dict[str, Any]) -> None:
+    """Tell both of Lightning's loops how many steps were made, in place.
+
+    Each counts only its own steps. A run may be resumed by the other one: a callback that watches batches was added.
+    """
+    loops = checkpoint.get("loops", {}).get("fit_loop")
+    if loops is not None:
+        made = {"ready": checkpoint["global_step"], "completed": checkpoint["global_step"]}
+        by_module = loops["epoch_loop.manual_optimization.optim_step_progress"]
+        by_lightning = loops["epoch_loop.automatic_optimization.optim_progress"]["optimizer"]["step"]
+        for progress in (by_module, by_lightning):
+            progress["total"].update(made)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import lightning as L
 from torch import nn
 
 from churnlib.models.schedules import flat_cosine_factor
+
+if TYPE_CHECKING:
+    from churnlib.models.module import ChurnModule
 
 
 class FlatCosine(L.Callback):
@@ -30,10 +33,9 @@ class FlatCosine(L.Callback):
         modules = pl_module.modules() if self.dropout else ()
         self._layers = [(module, module.p) for module in modules if isinstance(module, nn.Dropout)]
 
-    def on_train_batch_start(  # noqa: D102
-        self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
-    ) -> None:
-        factor = flat_cosine_factor(trainer.global_step / max(1, trainer.estimated_stepping_batches))
+    def on_step_start(self, trainer: L.Trainer, pl_module: ChurnModule) -> None:
+        """Called by the module before each of its steps, in chunks or not."""
+        factor = flat_cosine_factor(trainer.global_step / max(1, pl_module.total_steps()))
         for layer, start in self._layers:
             layer.p = start * factor
         for group in trainer.optimizers[0].param_groups if self.weight_decay else ():
