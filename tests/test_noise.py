@@ -10,8 +10,11 @@ import pytest
 from churnlib.noise import TALKATIVE, quiet
 
 
-def test_known_noise_is_silenced_inside_the_block_alone(caplog: pytest.LogCaptureFixture):
+def test_known_noise_is_silenced_inside_the_block_alone(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+):
     logger = logging.getLogger(TALKATIVE[0])
+    monkeypatch.setattr(logger, "filters", [])  # a command may have run in this process
     logger.setLevel(logging.INFO)
     noise = "The 'train_dataloader' does not have many workers which may be a bottleneck."
     before = (list(logger.filters), list(warnings.filters))

@@ -43,12 +43,12 @@ def scaled(optimizer: torch.optim.Optimizer) -> torch.optim.Optimizer:
 
 
 def fused(optimizer: torch.optim.Optimizer) -> torch.optim.Optimizer:
-    """Let Adam, AdamW and SGD take their whole step in one call per group, where the device has it, in place.
+    """Let Adam and AdamW take their whole step in one call per group, where the device has it, in place.
 
     Set here rather than in the constructor, because Lightning takes an optimizer that was *built* as fused for one
     that undoes gradient scaling by itself, and then refuses to clip.
     """
-    if type(optimizer) not in (torch.optim.Adam, torch.optim.AdamW, torch.optim.SGD):
+    if type(optimizer) not in (torch.optim.Adam, torch.optim.AdamW):
         return optimizer
     for group in optimizer.param_groups:
         if all(p.device.type in ("cpu", "cuda") and p.is_floating_point() for p in group["params"]):
