@@ -1,30 +1,30 @@
 """Kill training runs at random moments, go on with each, and compare with the run that nobody killed.
 
-    python scripts/check_resume.py                      20 runs, each killed up to 3 times (about 4 minutes)
+    python scripts/check_resume.py                      20 runs, each killed up to 3 times (about 10 minutes)
     python scripts/check_resume.py runs=5 kills=2 model=tabnet optimizer=sgd
 
 A kill is SIGKILL: the process gets no chance to write anything. After each, the checkpoints that are there must load;
 after the last, the weights of the last and of the best epoch must be the same bits, and the metrics the same numbers.
-Words other than runs, kills and seed are options of `train`. Needs `fork`, so Linux or macOS.
+Words other than runs, kills and seed are options of `train`. Each run is a process of its own, started from nothing:
+one that was forked from a process with threads may wait for ever.
 """
 
 from __future__ import annotations
 
-import importlib
 import json
-import logging
-import multiprocessing
-import os
 import random
 import shutil
+import subprocess
 import sys
 import tempfile
 import time
-import warnings
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+RUN = "--run"
+"""First word of the processes that train: a folder and options follow."""
 
 OPTIONS = {"runs": 20, "kills": 3, "seed": 0}
 SMALL = [
@@ -35,6 +35,9 @@ SMALL = [
 
 def main(words: list[str]) -> int:
     """Run the campaign that the words choose; return 1 if any run ended otherwise than the whole one."""
+    if words[:1] == [RUN]:
+        run(Path(words[1]), words[2:])
+        return 0
     options = dict(OPTIONS)
     training = [word for word in words if word.partition("=")[0] not in options]
     for word in words:
@@ -51,18 +54,8 @@ def main(words: list[str]) -> int:
 
 def campaign(folder: Path, words: list[str], *, runs: int, kills: int, seed: int) -> int:
     """Kill and resume so many runs under the folder; return 1 if one of them differs."""
-    import torch
-
-    # Everything is imported before the forks: a child then trains at once, and can be killed at any moment of it.
-    for module in ("churnlib.training.train", "churnlib.training.fitting", "churnlib.models.module"):
-        importlib.import_module(module)
-
-    for noisy in ("lightning.pytorch", "lightning.fabric"):
-        logging.getLogger(noisy).setLevel(logging.ERROR)
-    warnings.filterwarnings("ignore", ".*LeafSpec.*")
-    torch.set_num_threads(1)
     started = time.perf_counter()
-    run_process(folder / "whole", words).join()
+    wait(run_process(folder / "whole", words))
     duration = time.perf_counter() - started
     wanted = outcome(folder / "whole")
     chance = random.Random(seed)
@@ -70,7 +63,8 @@ def campaign(folder: Path, words: list[str], *, runs: int, kills: int, seed: int
     n_differ = n_kills = 0
     for number in range(runs):
         path = folder / str(number)
-        died = killed_run(path, words, [chance.uniform(0, duration) for _ in range(kills)])
+        # The first half is spent on starting Python and reading the table.
+        died = killed_run(path, words, [chance.uniform(duration / 2, duration) for _ in range(kills)])
         same = equal(outcome(path), wanted)
         n_differ += not same
         n_kills += len(died)
@@ -85,23 +79,26 @@ def killed_run(path: Path, words: list[str], moments: list[float]) -> list[int]:
     died = []
     for moment in moments:
         process = run_process(path, words)
-        process.join(moment)
-        if process.exitcode is None:
+        try:
+            process.wait(moment)
+        except subprocess.TimeoutExpired:
             process.kill()
-            process.join()
+            process.wait()
             died.append(epochs_kept(path))
-    process = run_process(path, words)
-    process.join()
-    if process.exitcode:
-        raise RuntimeError(f"the run under {path} ended with status {process.exitcode}")
+    wait(run_process(path, words))
     return died
 
 
-def run_process(path: Path, words: list[str]) -> Any:
+def run_process(path: Path, words: list[str]) -> subprocess.Popen[bytes]:
     """Start a process that begins the run, or goes on with it; one that is finished stays as it is."""
-    process = multiprocessing.get_context("fork").Process(target=run, args=(path, words))
-    process.start()
-    return process
+    command = [sys.executable, __file__, RUN, str(path), *words]
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def wait(process: subprocess.Popen[bytes]) -> None:
+    """Wait for a run that nobody kills."""
+    if process.wait():
+        raise RuntimeError(f"a run ended with status {process.returncode}: {process.args}")
 
 
 def run(path: Path, words: list[str]) -> None:
@@ -110,7 +107,6 @@ def run(path: Path, words: list[str]) -> None:
     from churnlib.training.run_folder import RunFolder
     from churnlib.training.train import train
 
-    sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115 - until the process ends
     if (path / "metrics.json").exists():
         return
     last = path / "checkpoints" / "last.ckpt"
