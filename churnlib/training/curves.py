@@ -17,9 +17,7 @@ RISE = 1.25
 LAST = 3
 """Epochs over which the end of a curve is averaged: single epochs jump."""
 
-REMEDY = (
-    "try a higher model.dropout or optimizer.weight_decay, a smaller network, augment.noise=0.1, or more training rows"
-)
+REMEDY = "try a higher model.dropout or optimizer.weight_decay, a smaller network, or more training rows"
 
 
 @dataclass(frozen=True, slots=True)
