@@ -7,52 +7,53 @@ from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from churnlib import component_config, config
+from churnlib.config import baselines, checks, commands, data, losses, networks, optimizers, training
+from churnlib.config import config_dir as yaml_folder
 from churnlib.errors import ConfigError
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
 SCHEMAS: dict[str, dict[str, type]] = {
-    "": {"train": config.TrainConfig, "score": config.ScoreConfig, "simulate": config.SimulateConfig},
-    "data": {"table": config.TableConfig, "reference": config.ReferenceConfig, "simulator": config.SimulatorConfig},
+    "": {"train": training.TrainConfig, "score": commands.ScoreConfig, "simulate": commands.SimulateConfig},
+    "data": {"table": data.TableConfig, "reference": data.ReferenceConfig, "simulator": data.SimulatorConfig},
     "model": {
-        "mlp": component_config.MLPConfig,
-        "mlp_plain": component_config.PlainMLPConfig,
-        "realmlp": component_config.RealMLPConfig,
-        "tabnet": component_config.TabNetConfig,
-        "ft_transformer": component_config.FTTransformerConfig,
-        "gru": component_config.RecurrentConfig,
-        "lstm": component_config.RecurrentConfig,
-        "cnn": component_config.CNNConfig,
-        "logistic": component_config.LinearConfig,
-        "linear_svm": component_config.LinearConfig,
-        "rbf_svm": component_config.RBFSVMConfig,
-        "random_forest": component_config.RandomForestConfig,
-        "hist_gradient_boosting": component_config.HistGradientBoostingConfig,
-        "lightgbm": component_config.LightGBMConfig,
-        "xgboost": component_config.XGBoostConfig,
-        "catboost": component_config.CatBoostConfig,
+        "mlp": networks.MLPConfig,
+        "mlp_plain": networks.PlainMLPConfig,
+        "realmlp": networks.RealMLPConfig,
+        "tabnet": networks.TabNetConfig,
+        "ft_transformer": networks.FTTransformerConfig,
+        "gru": networks.RecurrentConfig,
+        "lstm": networks.RecurrentConfig,
+        "cnn": networks.CNNConfig,
+        "logistic": baselines.LinearConfig,
+        "linear_svm": baselines.LinearConfig,
+        "rbf_svm": baselines.RBFSVMConfig,
+        "random_forest": baselines.RandomForestConfig,
+        "hist_gradient_boosting": baselines.HistGradientBoostingConfig,
+        "lightgbm": baselines.LightGBMConfig,
+        "xgboost": baselines.XGBoostConfig,
+        "catboost": baselines.CatBoostConfig,
     },
-    "pretrain": {"masked": config.PretrainConfig},
+    "pretrain": {"masked": training.PretrainConfig},
     "loss": {
-        "bce": config.CrossEntropyConfig,
-        "focal": config.FocalConfig,
-        "logit_adjusted": config.LogitAdjustedConfig,
-        "cost_sensitive": config.CostSensitiveConfig,
+        "bce": losses.CrossEntropyConfig,
+        "focal": losses.FocalConfig,
+        "logit_adjusted": losses.LogitAdjustedConfig,
+        "cost_sensitive": losses.CostSensitiveConfig,
     },
-    "augment": {"default": config.AugmentConfig},
+    "augment": {"default": training.AugmentConfig},
     "optimizer": {
-        "adam": component_config.AdamConfig,
-        "adamw": component_config.AdamConfig,
-        "rmsprop": component_config.RMSpropConfig,
-        "sgd": component_config.SGDConfig,
+        "adam": optimizers.AdamConfig,
+        "adamw": optimizers.AdamConfig,
+        "rmsprop": optimizers.RMSpropConfig,
+        "sgd": optimizers.SGDConfig,
     },
     "scheduler": {
-        "coslog": component_config.CoslogConfig,
-        "cosine": component_config.CosineConfig,
-        "onecycle": component_config.OneCycleConfig,
-        "plateau": component_config.PlateauConfig,
+        "coslog": optimizers.CoslogConfig,
+        "cosine": optimizers.CosineConfig,
+        "onecycle": optimizers.OneCycleConfig,
+        "plateau": optimizers.PlateauConfig,
     },
 }
 """Group, name in the group, dataclass: what the YAML files refer to as ``/schema/<group>: <name>``."""
@@ -88,7 +89,7 @@ def _refuse_unknown(node: DictConfig, prefix: str = "") -> None:
     known = [one.name for one in fields(schema)] if schema is not None and is_dataclass(schema) else None
     for key in node:
         if known is not None and key not in known:
-            raise ConfigError(f"unknown option {prefix}{key}{config.nearest(str(key), known)}")
+            raise ConfigError(f"unknown option {prefix}{key}{checks.nearest(str(key), known)}")
         child = None if OmegaConf.is_missing(node, key) else node._get_node(key)
         if isinstance(child, DictConfig) and not child._is_none():
             _refuse_unknown(child, f"{prefix}{key}.")
@@ -117,5 +118,5 @@ def compose(words: Sequence[str] = (), *, name: str = "train", config_dir: str |
 
     register()
     words = [*words] if config_dir is None else [*words, f"hydra.searchpath=['file://{Path(config_dir).absolute()}']"]
-    with initialize_config_dir(str(config.config_dir()), version_base="1.3"):
+    with initialize_config_dir(str(yaml_folder()), version_base="1.3"):
         return from_hydra(hydra_compose(name, overrides=words))

@@ -21,7 +21,6 @@ FLOORS = [
     ("bundle",),
     ("models", "data", "decision"),
     ("schema",),
-    ("component_config",),
     ("config",),
     ("errors",),
     ("__init__",),

@@ -1,0 +1,51 @@
+"""The typed shape of every option: what ``conf/`` may say and the command line may override.
+
+The values of a training run live in ``conf/*.yaml`` and nowhere else; the dataclasses here give each its type, its
+range and its meaning, so that a mistyped key or a wrong type is refused before anything runs. A default of None is an
+option that may be absent. What depends on the data (``in_features``, ``groups``, ...) is no option.
+
+``compose`` puts a whole configuration together. Nothing here imports torch, Lightning or polars.
+"""
+
+from churnlib.config.checks import check_choice, check_range, nearest
+from churnlib.config.commands import ScoreConfig, SimulateConfig
+from churnlib.config.data import (
+    COLUMN_FIELDS,
+    ColumnConfig,
+    DataConfig,
+    HistoryConfig,
+    PreprocessConfig,
+    ReferenceConfig,
+    SimulatorConfig,
+    SplitConfig,
+    TableConfig,
+)
+from churnlib.config.folder import config_dir
+from churnlib.config.losses import CostSensitiveConfig, LossConfig, loss_options
+from churnlib.config.training import PretrainConfig, ThresholdConfig, TrainConfig, TrainerConfig, to_yaml
+
+__all__ = [
+    "COLUMN_FIELDS",
+    "ColumnConfig",
+    "CostSensitiveConfig",
+    "DataConfig",
+    "HistoryConfig",
+    "LossConfig",
+    "PreprocessConfig",
+    "PretrainConfig",
+    "ReferenceConfig",
+    "ScoreConfig",
+    "SimulateConfig",
+    "SimulatorConfig",
+    "SplitConfig",
+    "TableConfig",
+    "ThresholdConfig",
+    "TrainConfig",
+    "TrainerConfig",
+    "check_choice",
+    "check_range",
+    "config_dir",
+    "loss_options",
+    "nearest",
+    "to_yaml",
+]

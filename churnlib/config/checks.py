@@ -1,0 +1,51 @@
+"""Refusing what is out of its range, with the remedy."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from typing import Any
+
+from churnlib.errors import ConfigError
+
+
+def nearest(word: str, known: Sequence[str]) -> str:
+    """Return ``"; did you mean X?"`` for the known word most like this one, else an empty text.
+
+    >>> nearest("trane", ["train", "score"])
+    '; did you mean train?'
+    """
+    near = difflib.get_close_matches(word, known, n=1)
+    return f"; did you mean {near[0]}?" if near else ""
+
+
+def check_range(
+    option: str, value: Any, *, low: float, high: float = float("inf"), open_low: bool = False, open_high: bool = False
+) -> None:
+    """Refuse a number outside its range; None and interpolations (text) pass.
+
+    Raises:
+        ConfigError: With the option, its range and the value.
+    """
+    if not isinstance(value, int | float):
+        return
+    above = low < value if open_low else low <= value
+    below = value < high if open_high else value <= high
+    if above and below:
+        return
+    if high == float("inf"):
+        wanted = f"{'above' if open_low else 'at least'} {low:,}"
+    else:
+        wanted = f"in {'(' if open_low else '['}{low:,}, {high:,}{')' if open_high else ']'}"
+    raise ConfigError(f"{option} must be {wanted}, got {value!r}")
+
+
+def check_choice(option: str, value: Any, choices: Sequence[str]) -> None:
+    """Refuse a word that is none of the choices; None and interpolations pass.
+
+    Raises:
+        ConfigError: With the option, its choices and the value.
+    """
+    if value is None or value in choices or (isinstance(value, str) and "${" in value):
+        return
+    raise ConfigError(f"{option} must be one of {', '.join(choices)}, got {value!r}{nearest(str(value), choices)}")

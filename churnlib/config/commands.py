@@ -1,0 +1,64 @@
+"""Options of the commands beside ``train``, with their values: they have no groups to choose from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from churnlib.config.checks import check_choice, check_range
+from churnlib.config.data import HistoryConfig
+from churnlib.errors import ConfigError
+
+
+@dataclass(kw_only=True)
+class ScoreConfig:
+    """``scripts/score.py``: a table in, probabilities out."""
+
+    bundle: str = "outputs/latest/bundle"
+    """Folder of the bundle."""
+    input: str | None = None
+    """CSV or Parquet: a path, a glob, or an s3://, gs://, az:// address."""
+    output: str | None = None
+    """File to write; its ending says CSV or Parquet."""
+    on_error: str | None = "raise"
+    """raise (stop at bad rows, write nothing) or null (bad rows get empty results)."""
+    separator: str | None = None
+    """Delimiter of a CSV file; detected from the header when left out."""
+    history: HistoryConfig = field(default_factory=HistoryConfig)
+    """The long table of these customers' histories, for a model that was trained with one (``data.history``)."""
+    batch_rows: int = 65_536
+    """Rows scored at a time."""
+    trust: list[str] = field(default_factory=list)
+    """Packages of your own whose networks a bundle may name."""
+
+    def __post_init__(self) -> None:
+        for option in ("input", "output"):
+            if not getattr(self, option):
+                raise ConfigError(f"{option} is missing: score needs input=FILE and output=FILE")
+        self.on_error = "null" if self.on_error is None else self.on_error  # YAML's null, on the command line a word
+        check_choice("on_error", self.on_error, ("raise", "null"))
+        check_range("batch_rows", self.batch_rows, low=1)
+
+
+@dataclass(kw_only=True)
+class SimulateConfig:
+    """``churnlib simulate``: a file of simulated customers."""
+
+    output: str | None = None
+    """Parquet file to write."""
+    n_customers: int = 10_000
+    """Distinct customers; a few rows come twice on top, as in real exports."""
+    n_snapshots: int = 1
+    """Month-end snapshot dates over which the customers are spread."""
+    history_months: int = 0
+    """Most months of two usage histories (list columns); 0 for a table without them."""
+    seed: int = 42
+    truth: bool = False
+    """Add the column of the true churn probabilities; a model must never see it."""
+
+    def __post_init__(self) -> None:
+        if not self.output:
+            raise ConfigError("output is missing: simulate needs output=FILE.parquet")
+        check_range("n_customers", self.n_customers, low=1)
+        check_range("n_snapshots", self.n_snapshots, low=1)
+        check_range("history_months", self.history_months, low=0, high=120)
+        check_range("seed", self.seed, low=0)

@@ -1,0 +1,193 @@
+"""Options of the customer table: where it is, what its columns are, how it is split and prepared."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from churnlib.config.checks import check_choice, check_range, nearest
+from churnlib.errors import ConfigError
+
+
+@dataclass
+class ColumnConfig:
+    """Corrections to what was inferred about one column (``data.columns.NAME.kind=...``)."""
+
+    kind: str | None = None
+    """numeric, categorical, ordinal, boolean, datetime, sequence, text or identifier."""
+    role: str | None = None
+    """feature, target, id, time or ignored."""
+    order: list[str] | None = None
+    """Values of an ordinal column from lowest to highest; implies ``kind=ordinal``."""
+    format: str | None = None
+    """strftime pattern of a datetime column that came as text."""
+    sensitive: bool | None = None
+    """Declared by the user (gender, age, ...), never inferred."""
+
+
+COLUMN_FIELDS = tuple(one.name for one in dataclasses.fields(ColumnConfig))
+
+
+def _column(name: str, given: Any) -> ColumnConfig:
+    """Return the corrections of one column with their types checked."""
+    if isinstance(given, ColumnConfig):
+        return given
+    if not isinstance(given, Mapping):
+        raise ConfigError(f"data.columns.{name} must be a mapping of {', '.join(COLUMN_FIELDS)}, got {given!r}")
+    for key in given:
+        if key not in COLUMN_FIELDS:
+            hint = nearest(str(key), COLUMN_FIELDS) or f"; known are {', '.join(COLUMN_FIELDS)}"
+            raise ConfigError(f"unknown option data.columns.{name}.{key}{hint}")
+    values = dict(given)
+    order, sensitive = values.get("order"), values.get("sensitive")
+    if order is not None:
+        if not isinstance(order, list | tuple):
+            raise ConfigError(f"data.columns.{name}.order must be a list such as [low,high], got {order!r}")
+        values["order"] = [str(value) for value in order]
+    if not isinstance(sensitive, bool | None):
+        raise ConfigError(f"data.columns.{name}.sensitive must be true or false, got {sensitive!r}")
+    return ColumnConfig(**values)
+
+
+@dataclass(kw_only=True)
+class DataConfig:
+    """What all tables have in common."""
+
+    name: str
+    """What to call the table in what is printed."""
+    target: str | None = None
+    """Column that says who left."""
+    positive: str | None = None
+    """Value of the target that means "left"; may be left out for 0/1, yes/no, true/false."""
+    id: str | None = None
+    """Column that names the customer; never a feature."""
+    time: str | None = None
+    """Column with the date at which a row was taken (the snapshot); dates are measured from it."""
+    drop: list[str] = field(default_factory=list)
+    """Columns that are not read."""
+    # A typed value would keep Hydra from adding columns that are not there yet; __post_init__ gives the type.
+    columns: dict[str, Any] = field(default_factory=dict)
+    """Corrections by column name, each a :class:`ColumnConfig`."""
+
+    def __post_init__(self) -> None:
+        self.columns = {str(name): _column(name, given) for name, given in self.columns.items()}
+
+
+@dataclass(kw_only=True)
+class HistoryConfig:
+    """A long table, one row per customer and month or event, gathered into list columns of the customer table."""
+
+    path: str | None = None
+    """CSV or Parquet, as data.path; null for no history."""
+    id: str | None = None
+    """Its column that names the customer; called as in the customer table when left out."""
+    time: str | None = None
+    """Its column with the date (or number) that orders a customer's rows."""
+    columns: list[str] = field(default_factory=list)
+    """Its columns of numbers; each becomes a list column of that name."""
+    format: str | None = None
+    """strftime pattern of times that come as text or whole numbers."""
+    separator: str | None = None
+    """Delimiter of a CSV file; detected from the header when left out."""
+
+
+@dataclass(kw_only=True)
+class TableConfig(DataConfig):
+    """``data=table``: a file, several files, or an object store."""
+
+    path: str | None = None
+    """CSV or Parquet: a path, a glob, or an s3://, gs://, az:// address."""
+    separator: str | None = None
+    """Delimiter of a CSV file; detected from the header when left out."""
+    history: HistoryConfig = field(default_factory=HistoryConfig)
+    """A second, long table with the customers' histories."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for option in ("path", "target"):
+            if not getattr(self, option):
+                raise ConfigError(f"data.{option} is missing: data=table needs data.path=FILE and data.target=COLUMN")
+
+
+@dataclass(kw_only=True)
+class ReferenceConfig(DataConfig):
+    """``data=telco|mlc|isp``: a public table, found by its name."""
+
+    reference: str
+    """telco, mlc or isp."""
+
+
+@dataclass(kw_only=True)
+class SimulatorConfig(DataConfig):
+    """``data=simulator``: customers drawn from a written-down model whose best result is known."""
+
+    n_customers: int
+    """Distinct customers; a few rows come twice on top, as in real exports."""
+    n_snapshots: int
+    """Month-end snapshot dates over which the customers are spread; more than one gives a split by time."""
+    history_months: int
+    """Most months of two usage histories (list columns whose order bears on churn); 0 for a table without them."""
+    seed: int | None = None
+    """Seed of the draw; the run's seed when left out."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_range("data.n_customers", self.n_customers, low=1)
+        check_range("data.n_snapshots", self.n_snapshots, low=1)
+        check_range("data.history_months", self.history_months, low=0, high=120)
+        check_range("data.seed", self.seed, low=0)
+
+
+@dataclass(kw_only=True)
+class SplitConfig:
+    """How rows are dealt to training, validation and test."""
+
+    train: float
+    """Share of rows in [0, 1]; the three shares sum to 1."""
+    validation: float
+    test: float
+    by: str
+    """auto (time when the time column has several dates, else random), random (stratified), time, or column."""
+    column: str | None = None
+    """With ``by=column``: a column that says train, validation or test for each row; it is never a feature."""
+    seed: int | None = None
+    """Seed of the split alone; the run's seed when left out."""
+
+    def __post_init__(self) -> None:
+        for name in ("train", "validation", "test"):
+            check_range(f"split.{name}", getattr(self, name), low=0, high=1)
+        check_choice("split.by", self.by, ("auto", "random", "time", "column"))
+        check_range("split.seed", self.seed, low=0)
+
+
+@dataclass(kw_only=True)
+class PreprocessConfig:
+    """How raw columns become the numbers a network reads; learned from training rows only."""
+
+    impute: str
+    """median, mean or constant: what replaces a missing number."""
+    impute_value: float
+    """The constant of ``impute=constant``."""
+    indicator: bool
+    """Add a 0/1 column for each numeric column that had missing values in the training rows."""
+    scale: str
+    """robust_clip (robust scale, then smooth clip to +-3), robust, standard, minmax, quantile or none."""
+    winsorize: float
+    """Share of training rows cut off at each end of a numeric column before scaling, in [0, 0.5)."""
+    one_hot_max: int
+    """Categorical columns with up to this many values are one-hot encoded, larger ones embedded."""
+    max_steps: int
+    """Most steps of a sequence that are read, counted from its end; the longest training row where it is shorter."""
+    embedding_dim: int | None = None
+    """Width of an embedding; ``min(16, ceil(1.6 * values ** 0.56))`` when left out."""
+
+    def __post_init__(self) -> None:
+        check_choice("preprocess.impute", self.impute, ("median", "mean", "constant"))
+        scales = ("robust_clip", "robust", "standard", "minmax", "quantile", "none")
+        check_choice("preprocess.scale", self.scale, scales)
+        check_range("preprocess.winsorize", self.winsorize, low=0, high=0.5, open_high=True)
+        check_range("preprocess.one_hot_max", self.one_hot_max, low=0)
+        check_range("preprocess.embedding_dim", self.embedding_dim, low=1)
+        check_range("preprocess.max_steps", self.max_steps, low=1)

@@ -1,0 +1,167 @@
+"""Options of one training run."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+from churnlib.config.checks import check_choice, check_range
+from churnlib.config.data import DataConfig, PreprocessConfig, SplitConfig
+from churnlib.config.losses import LossConfig
+from churnlib.errors import ConfigError
+
+
+@dataclass(kw_only=True)
+class AugmentConfig:
+    """How training rows are altered; all 0 is not at all."""
+
+    mixup: float
+    """Rows are mixed in pairs, by shares drawn from Beta(mixup, mixup) for each batch."""
+    noise: float
+    """Standard deviation of what is added to each scaled number."""
+    swap: float
+    """Probability that a value is that of another customer, in [0, 1)."""
+    hide: float
+    """Probability that a column is hidden from a customer's row, in [0, 1)."""
+
+    def __post_init__(self) -> None:
+        for name in ("mixup", "noise"):
+            check_range(f"augment.{name}", getattr(self, name), low=0)
+        for name in ("swap", "hide"):
+            check_range(f"augment.{name}", getattr(self, name), low=0, high=1, open_high=True)
+
+
+@dataclass(kw_only=True)
+class TrainerConfig:
+    """The training loop."""
+
+    max_epochs: int
+    """Passes over the training rows at most; early stopping usually ends sooner."""
+    batch_size: int
+    """Rows per optimizer step."""
+    precision: str
+    """auto, 32-true, bf16-mixed or 16-mixed; predictions and metrics are float32 whatever it says."""
+    accelerator: str
+    """auto, cpu, gpu, ..."""
+    gradient_clip_val: float | None
+    """Largest norm of the gradient; null for no clipping."""
+    threads: int | None
+    """Processor threads of the training; null for as many as PyTorch takes."""
+    progress: bool
+    """Live progress bar."""
+
+    def __post_init__(self) -> None:
+        check_range("trainer.max_epochs", self.max_epochs, low=1)
+        check_range("trainer.batch_size", self.batch_size, low=1)
+        check_range("trainer.threads", self.threads, low=1)
+        check_choice("trainer.precision", self.precision, ("auto", "32-true", "bf16-mixed", "16-mixed"))
+        check_choice("trainer.accelerator", self.accelerator, ("auto", "cpu", "gpu", "cuda", "mps"))
+        check_range("trainer.gradient_clip_val", self.gradient_clip_val, low=0, open_low=True)
+
+
+@dataclass(kw_only=True)
+class PretrainConfig:
+    """Training without labels, before the labels are read (``pretrain=on``; TabNet only)."""
+
+    passes: int
+    """Epochs over the rows; 0 for none."""
+    mask_share: float
+    """Share of the columns of a row that are hidden and guessed, in (0, 1)."""
+    lr: float
+    """Learning rate: the peak of a cosine."""
+    batch_size: int
+    """Rows per optimizer step."""
+    path: str | None = None
+    """More customers, without labels: CSV or Parquet, as ``data.path``."""
+    separator: str | None = None
+    """Delimiter of a CSV file; detected from the header when left out."""
+
+    def __post_init__(self) -> None:
+        check_range("pretrain.passes", self.passes, low=0)
+        check_range("pretrain.mask_share", self.mask_share, low=0, high=1, open_low=True, open_high=True)
+        check_range("pretrain.lr", self.lr, low=0, open_low=True)
+        check_range("pretrain.batch_size", self.batch_size, low=1)
+        if self.path is not None and self.passes == 0:
+            raise ConfigError(f"pretrain.path={self.path} is only read when there is pretraining; add pretrain=on")
+
+
+@dataclass(kw_only=True)
+class ThresholdConfig:
+    """The decision threshold, chosen on validation rows."""
+
+    rule: str
+    """f1, youden, cost or fixed; set by the group: ``threshold=cost``."""
+    value: float | None = None
+    """The threshold of ``threshold=fixed``, in [0, 1]."""
+    cost_false_positive: float
+    """Money lost on an offer to a customer who would have stayed."""
+    cost_false_negative: float
+    """Money lost with a customer who left unnoticed."""
+
+    def __post_init__(self) -> None:
+        check_choice("threshold.rule", self.rule, ("f1", "youden", "cost", "fixed"))
+        check_range("threshold.value", self.value, low=0, high=1)
+        check_range("threshold.cost_false_positive", self.cost_false_positive, low=0, open_low=True)
+        check_range("threshold.cost_false_negative", self.cost_false_negative, low=0, open_low=True)
+        if self.rule == "fixed" and self.value is None:
+            raise ConfigError("threshold.value is missing: threshold=fixed needs a threshold in [0, 1]")
+        if self.rule != "fixed" and self.value is not None:
+            raise ConfigError(
+                f"threshold.value={self.value} is only read with threshold=fixed, but the rule is {self.rule}; "
+                "add threshold=fixed or leave the value out"
+            )
+
+
+@dataclass(kw_only=True)
+class TrainConfig:
+    """Everything one training run is told."""
+
+    data: DataConfig
+    preprocess: PreprocessConfig
+    split: SplitConfig
+    model: Any
+    """``_target_`` and the arguments of a network."""
+    loss: LossConfig
+    augment: AugmentConfig
+    optimizer: Any
+    """``_target_`` and the arguments of a torch optimizer."""
+    scheduler: Any = None
+    """``_target_`` and the arguments of a learning rate schedule; null for a constant rate."""
+    trainer: TrainerConfig
+    pretrain: PretrainConfig
+    callbacks: dict[str, Any]
+    """By a name of your choice: ``_target_`` and arguments of a Lightning callback, or null to leave one out."""
+    logger: Any = None
+    """``_target_`` and the arguments of a Lightning logger; null for none."""
+    calibration: str
+    """temperature or none; fitted on validation rows."""
+    threshold: ThresholdConfig
+    seed: int
+    """Fixes the split, the initial weights and the order of the batches."""
+    output_dir: str | None = None
+    """Folder of the run; a dated one under outputs/ when left out."""
+    ckpt_path: str | None = None
+    """checkpoints/last.ckpt of an unfinished run, to go on with it."""
+
+    def __post_init__(self) -> None:
+        check_choice("calibration", self.calibration, ("temperature", "none"))
+        check_range("seed", self.seed, low=0, high=2**32 - 1)
+        # Schemas of networks, optimizers, ... have done their work (types, ranges) once their values are checked.
+        for name in ("model", "optimizer", "scheduler", "logger"):
+            setattr(self, name, _plain(getattr(self, name)))
+        self.callbacks = {name: _plain(value) for name, value in self.callbacks.items()}
+
+
+def _plain(value: Any) -> Any:
+    """Return a checked schema as a plain dict; anything else as it is."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return dataclasses.asdict(value)
+    return value
+
+
+def to_yaml(config: TrainConfig) -> str:
+    """Return the options of a run as YAML, as its ``config.yaml`` holds them."""
+    from omegaconf import OmegaConf
+
+    return OmegaConf.to_yaml(OmegaConf.create(dataclasses.asdict(config)))
