@@ -23,7 +23,7 @@ from churnlib.training.baselines import BaselineFit, fit_baseline
 from churnlib.training.curves import CURVES, overfitting, write_curves
 from churnlib.training.inference import measure_inference
 from churnlib.training.packing import model_name, pack
-from churnlib.training.results import baseline_metrics, limit_metrics, side_metrics, write_predictions
+from churnlib.training.results import baseline_metrics, limit_metrics, write_predictions
 from churnlib.training.run_folder import RunFolder
 from churnlib.training.tables import load_table
 from churnlib.training.unlabelled import pretraining_rows
@@ -74,7 +74,7 @@ def train(config: TrainConfig, *, folder: RunFolder, console: Console | None = N
     shutil.rmtree(path / "bundle", ignore_errors=True)
     predictor = pack(config, customers, fitted.model, path / "bundle")
 
-    metrics: dict[str, Any] = {side: side_metrics(customers, side, predictor) for side in ("test", "validation")}
+    metrics: dict[str, Any] = predictor.metrics  # of the test and the validation rows
     metrics["baseline"] = {"logistic_regression": baseline_metrics(customers, config.threshold, config.calibration)}
     if customers.truth is not None:
         metrics["limit"] = limit_metrics(customers)
