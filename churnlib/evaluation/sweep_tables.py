@@ -141,7 +141,10 @@ class ComparisonTable:
             )
             yield f"{PARETO} no other is better in validation log loss, time of an answer and time of training at once."
             yield from self._spreads()
-            yield "Times and sizes are those of these runs on this machine, each taken once."
+            yield (
+                "Times and sizes were measured in these runs, once, on this machine; what training grows with is known "
+                "of the method, and not measured."
+            )
         for shows, because, names in self._families():
             yield f"{', '.join(names)}: {shows}; {because}."
         reasons: dict[str, list[str]] = {}
