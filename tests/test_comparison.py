@@ -101,6 +101,17 @@ def test_a_run_without_a_figure_is_neither_beaten_nor_beats():
     assert found[1].family.shows == "none"  # its model is what it was configured as
 
 
+def test_folds_that_answer_together_have_no_coefficients_any_more():
+    folds = {**run(0, "logistic", "cv=5")}
+    folds["metrics"]["members"] = [{"fold": 0}, {"fold": 1}]
+    stack = run(1, "stack")
+    stack["metrics"]["members"] = folds["metrics"]["members"]
+    shown = {one.runs[0]["model"]: one.family for one in compare([folds, stack, run(2, "logistic")], {})}
+    assert shown["stack"].grows_with == "rows × models"
+    by_words = {one.runs[0]["number"]: one.family.shows for one in compare([folds, run(2, "logistic")], {})}
+    assert by_words == {0: "none", 2: "coefficients"}
+
+
 def test_differences_are_paired_with_the_best_run_on_the_same_customers():
     runs = [
         run(n, model, seed=seed, validation=validation)

@@ -5,7 +5,7 @@ The one place for both; a comparison of models reads it. Nothing here loads a mo
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,3 +68,13 @@ def family_of(name: str) -> Family:
     ('coefficients', 'unknown')
     """
     return FAMILIES.get(name, UNKNOWN)
+
+
+def averaged(family: Family) -> Family:
+    """Return what is known of several such models that answer together: folds, or seeds.
+
+    >>> averaged(family_of("logistic")).shows
+    'none'
+    """
+    because = "the answers of several models are averaged, and none of them is the model"
+    return replace(family, shows="none", because=because, grows_with=f"{family.grows_with} × models")
