@@ -102,14 +102,12 @@ def test_a_run_without_a_figure_is_neither_beaten_nor_beats():
 
 
 def test_folds_that_answer_together_have_no_coefficients_any_more():
-    folds = {**run(0, "logistic", "cv=5")}
-    folds["metrics"]["members"] = [{"fold": 0}, {"fold": 1}]
-    stack = run(1, "stack")
-    stack["metrics"]["members"] = folds["metrics"]["members"]
-    shown = {one.runs[0]["model"]: one.family for one in compare([folds, stack, run(2, "logistic")], {})}
-    assert shown["stack"].grows_with == "rows × models"
-    by_words = {one.runs[0]["number"]: one.family.shows for one in compare([folds, run(2, "logistic")], {})}
-    assert by_words == {0: "none", 2: "coefficients"}
+    folds, stack = run(0, "logistic", "cv=5", validation=0.3), run(1, "stack", validation=0.4)
+    for several in (folds, stack):
+        several["metrics"]["members"] = [{"fold": 0}, {"fold": 1}]
+    found = [one.family for one in compare([folds, stack, run(2, "logistic", validation=0.5)], {})]
+    assert [family.shows for family in found] == ["none", "none", "coefficients"]
+    assert [family.grows_with for family in found] == ["rows × inputs × models", "rows × models", "rows × inputs"]
 
 
 def test_differences_are_paired_with_the_best_run_on_the_same_customers():
