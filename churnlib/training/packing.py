@@ -14,6 +14,7 @@ from churnlib.data.profile import build_profile, draw_rows
 from churnlib.models.baselines import BASELINES
 from churnlib.models.fitted import FittedModel
 from churnlib.models.network import NETWORKS
+from churnlib.models.network_model import NetworkModel
 from churnlib.predictor import Predictor
 from churnlib.training.calibrating import calibrate
 from churnlib.training.results import side_metrics
@@ -47,6 +48,8 @@ def calibrated(config: TrainConfig, customers: Customers, model: FittedModel) ->
         customers: The rows.
         model: A trained network or a fitted baseline.
     """
+    if isinstance(model, NetworkModel):
+        model.settle(customers.encoded["train"].numeric, customers.encoded["train"].codes)
     draft = Bundle(
         schema=customers.schema,
         preparation=customers.preparation,
