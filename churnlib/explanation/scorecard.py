@@ -16,7 +16,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import product
+from itertools import pairwise, product
 from pathlib import Path
 from typing import Any
 
@@ -103,8 +103,8 @@ class Scorecard:
         """Add up a customer's points.
 
         Args:
-            row: Column and value: a number (of a date the days that the card says, of an ordinal its place in the
-                order, from 0), a category as text, None for missing.
+            row: Column and value: a number (of a date the days that the model counts, of an ordinal its place in the
+                order, from 0), a category as text, a truth value as ``True`` or ``False``, None for missing.
         """
         return self.base + sum(term.of(row) for term in self.terms)
 
@@ -261,10 +261,10 @@ def _bins(edges: np.ndarray, order: Sequence[str]) -> tuple[Choice, ...]:
     if not len(edges):
         return (Choice("any number", number=0.0),)
     texts = [_text(edge, order) for edge in edges]
-    between = [float(a) / 2 + float(b) / 2 for a, b in zip(edges, edges[1:], strict=False)]
+    between = [float(a) / 2 + float(b) / 2 for a, b in pairwise(edges)]
     inside = [float(edges[0]) - max(1.0, abs(float(edges[0]))), *between,
               float(edges[-1]) + max(1.0, abs(float(edges[-1])))]  # fmt: skip
-    labels = [f"below {texts[0]}", *(f"{a} to below {b}" for a, b in zip(texts, texts[1:], strict=False)),
+    labels = [f"below {texts[0]}", *(f"{a} to below {b}" for a, b in pairwise(texts)),
               f"{texts[-1]} or more"]  # fmt: skip
     lows = [None, *(float(text) for text in (_text(edge, ()) for edge in edges))]
     return tuple(Choice(label, low=low, number=x) for label, low, x in zip(labels, lows, inside, strict=True))
@@ -304,8 +304,8 @@ def _place(choices: Sequence[Choice], value: Any) -> int:
         return len(labels) - 1
     if numeric:
         return bisect.bisect_right([choice.low for choice in choices if choice.low is not None], float(value))
-    known = [choice.value for choice in choices]
-    return known.index(str(value)) if str(value) in known else labels.index(OTHER_LABEL)
+    known, text = [choice.value for choice in choices], str(value).lower() if isinstance(value, bool) else str(value)
+    return known.index(text) if text in known else labels.index(OTHER_LABEL)
 
 
 def _rounded(points: np.ndarray, decimals: int | None) -> np.ndarray:

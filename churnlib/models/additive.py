@@ -64,8 +64,8 @@ class Additive(nn.Module):
         *,
         n_numeric: int = 0,
         groups: Sequence[int] | None = None,
-        n_bins: int = 32,
-        n_pairs: int = 0,
+        n_bins: int = 16,
+        n_pairs: int = 10,
         pair_bins: int = 8,
     ) -> None:
         super().__init__()

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from churnlib.errors import ConfigError
 from churnlib.models.bins import UNREACHED
 from churnlib.models.fitted import WEIGHTS, Kept
 from churnlib.models.network import ChurnNetwork, build_network
@@ -92,12 +93,12 @@ class NetworkModel:
             ``(n_numeric, K)`` float32 of the columns' curves, and of the pairs' tables (none without pairs).
 
         Raises:
-            ValueError: If no training rows have placed them.
+            ConfigError: If no training rows have placed them.
         """
         body: Any = self.network.body
         single = body.bins.edges.numpy()
         if body.n_numeric and bool(np.isnan(single).all()) and bool((body.bins.knots < UNREACHED).any()):
-            raise ValueError("no training rows have placed the bins; train with a ChurnDataModule")
+            raise ConfigError("no training rows have placed the bins; train with a ChurnDataModule")
         return single, body.pair_bins.edges.numpy() if body.n_pairs else single[:, :0]
 
     def settle(self, numeric: np.ndarray, codes: np.ndarray) -> None:

@@ -18,10 +18,12 @@ RIDGE = 1.0
 """Pull of the fit of single columns, and of each cell, towards nothing to see."""
 NEWTON_STEPS = 6
 BEYOND_CHANCE = 4.0
-"""Standard deviations of chance that a pair must exceed: among some hundred pairs the best by chance reaches about 3."""
+"""Standard deviations of chance that a pair must exceed: of some hundred pairs the best by chance reaches 3."""
 
 
-def choose_pairs(singles: np.ndarray, cells: np.ndarray, positive: np.ndarray, *, n_pairs: int) -> list[tuple[int, int]]:
+def choose_pairs(
+    singles: np.ndarray, cells: np.ndarray, positive: np.ndarray, *, n_pairs: int
+) -> list[tuple[int, int]]:
     """Return the pairs of columns that explain most of what single columns leave over, the best first.
 
     Args:
