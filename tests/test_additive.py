@@ -29,7 +29,10 @@ from churnlib.models.pair_choice import choose_pairs
 from churnlib.training.packing import calibrated, complete
 from churnlib.training.train import fit_model
 
-WORDS = ["model=additive", "logger=none", "callbacks=memory", "trainer.progress=false", "trainer.max_epochs=16", "trainer.batch_size=32"]  # fmt: skip
+WORDS = [
+    "model=additive", "logger=none", "callbacks=memory", "trainer.progress=false", "trainer.max_epochs=16",
+    "trainer.batch_size=32",
+]  # fmt: skip
 
 
 def crossed(n: int = 600) -> pl.DataFrame:
