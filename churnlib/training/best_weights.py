@@ -12,7 +12,7 @@ class BestWeights(L.Callback):
     """After training, the module has the weights of the epoch with the lowest monitored value.
 
     What :class:`lightning.pytorch.callbacks.ModelCheckpoint` does with files, without them: nothing to resume from, but
-    nothing to write and to remove either. NaN is never the best.
+    nothing to write and to remove either. NaN is never the best, and of epochs with the same value the first one is.
 
     Args:
         monitor: Logged value that is better when lower.

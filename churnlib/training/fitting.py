@@ -14,6 +14,7 @@ from churnlib.config import TrainConfig, loss_options
 from churnlib.data.preparation import Encoded
 from churnlib.models.network_model import NetworkModel
 from churnlib.training.checkpoints import AtomicCheckpointIO, StayStopped
+from churnlib.training.compiling import CompileWhenLong
 from churnlib.training.precision import resolve_precision
 
 if TYPE_CHECKING:
@@ -109,7 +110,11 @@ def _trainer(config: TrainConfig, logger: Any, folder: Path) -> L.Trainer:
     from lightning.pytorch.callbacks import Checkpoint
 
     options = config.trainer
-    callbacks = [*build_callbacks(config.callbacks, folder, progress=options.progress), StayStopped()]
+    callbacks = [
+        *build_callbacks(config.callbacks, folder, progress=options.progress),
+        StayStopped(),
+        CompileWhenLong(str(options.compile)),
+    ]
     return L.Trainer(
         max_epochs=options.max_epochs,
         accelerator=options.accelerator,
