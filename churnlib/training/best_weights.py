@@ -25,6 +25,8 @@ class BestWeights(L.Callback):
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Keep a copy of the weights if they are the best so far."""
+        if trainer.sanity_checking:
+            return  # weights that nobody has trained yet
         value = float(trainer.callback_metrics[self.monitor])
         if value < self._lowest:
             self._lowest, self._weights = value, copy.deepcopy(pl_module.state_dict())
