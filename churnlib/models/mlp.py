@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from churnlib.models.dropout import Dropout
 from churnlib.models.initialization import ACTIVATIONS, check_activation, initialize_linear
 from churnlib.models.members import LinearBatchEnsemble, MemberHeads, MemberInputs, check_kind
 from churnlib.models.numeric_embedding import PeriodicEmbedding, PiecewiseLinearEmbedding
@@ -208,7 +209,7 @@ class _Block(nn.Module):
             _BatchNorm(out_features) if norm == "batch" else nn.LayerNorm(out_features) if norm == "layer" else None
         )
         self.activation = ACTIVATIONS[activation]
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.linear(x)
