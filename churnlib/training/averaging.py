@@ -84,7 +84,8 @@ class WeightAveraging(L.Callback):
             self._other = {name: tensor.clone() for name, tensor in now.items()}
         share = self._share_of_new()
         floating = [name for name, tensor in now.items() if tensor.is_floating_point()]
-        torch._foreach_lerp_([self._other[n] for n in floating], [now[n] for n in floating], share)
+        averages, weights = ([state[name] for name in floating] for state in (self._other, now))
+        torch._foreach_lerp_(averages, weights, share)  # pyright: ignore[reportPrivateImportUsage]
         for name in now.keys() - set(floating):
             self._other[name].copy_(now[name])
         self.n_averaged += 1

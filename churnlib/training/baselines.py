@@ -23,6 +23,7 @@ class BaselineFit:
         seconds: Of the fit alone.
         rows_per_second: Training rows by seconds.
         curve: Empty: there are no epochs to follow.
+        compilation: None: there is nothing to compile.
     """
 
     model: FittedBaseline
@@ -30,6 +31,7 @@ class BaselineFit:
     seconds: float
     rows_per_second: float
     curve: Sequence[Mapping[str, float]] = ()
+    compilation: None = None
 
 
 def fit_baseline(recipe: Baseline, config: TrainConfig, customers: Customers) -> BaselineFit:

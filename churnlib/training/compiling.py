@@ -113,6 +113,7 @@ class CompileWhenLong(L.Callback):
             self.seconds = compile_training(pl_module.network, batch_sizes(batches), context=context)
         except Exception as error:  # whatever keeps a compiler from working must not keep the run from training
             self._say(f"not compiled: the compiler failed ({_first_line(error)}); training goes on without it")
+            _log.debug("the compiler's error", exc_info=error)
             return
         self.compiled = True
         self._say(f"compiled in {self.seconds:.0f} s, because {why}")
@@ -162,7 +163,7 @@ def compile_training(network: ChurnNetwork, sizes: Sequence[int], *, context: Ca
     """
     started = time.perf_counter()
     plain = type(network).forward_with_penalty.__get__(network)
-    device = network.offset.device
+    device: torch.device = network.offset.device  # type: ignore[assignment]
     how: dict[str, Any] = (
         {"mode": "reduce-overhead"} if device.type == "cuda" else {"options": {"fallback_random": True}}
     )

@@ -33,12 +33,14 @@ class Fit:
         epochs: Epochs run.
         seconds: Of the training loop alone.
         rows_per_second: Training rows times epochs, by seconds.
+        compilation: What was decided about compiling, and why; None if the run was over before.
     """
 
     module: ChurnModule
     epochs: int
     seconds: float
     rows_per_second: float
+    compilation: str | None = None
 
     @property
     def model(self) -> NetworkModel:
@@ -94,7 +96,8 @@ def fit(config: TrainConfig, data: ChurnDataModule, folder: Path, *, unlabelled:
     restore_best(module, trainer)
     epochs = trainer.current_epoch
     rows = len(data.customers.rows("train")) * (epochs - started_at)
-    return Fit(module.cpu().eval(), epochs, seconds, rows / max(seconds, 1e-9))
+    compiler = next(one for one in trainer.callbacks if isinstance(one, CompileWhenLong))  # type: ignore[attr-defined]
+    return Fit(module.cpu().eval(), epochs, seconds, rows / max(seconds, 1e-9), compiler.decision)
 
 
 def _pretrain(module: ChurnModule, config: TrainConfig, data: ChurnDataModule, unlabelled: Encoded) -> None:

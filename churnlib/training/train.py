@@ -85,6 +85,7 @@ def train(config: TrainConfig, *, folder: RunFolder, console: Console | None = N
         "epochs": fitted.epochs,
         "overfitting": None if judged is None else asdict(judged),
         "rows_per_second": fitted.rows_per_second,
+        "compilation": fitted.compilation,
         "inference": measure_inference(predictor, customers, path / "bundle"),
         "model": model_name(config.model),
         "seed": config.seed,
