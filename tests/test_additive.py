@@ -47,7 +47,7 @@ def crossed(n: int = 600) -> pl.DataFrame:
 def trained(customers: Customers, *words: str) -> Predictor:
     torch.manual_seed(0)
     config = compose([*WORDS, *words])
-    return calibrated(config, customers, fit_model(config, customers, Path()).model)
+    return calibrated(config, fit_model(config, customers, Path()))
 
 
 def beside(*frames: pl.DataFrame) -> pl.DataFrame:
@@ -116,7 +116,7 @@ def test_several_classes_have_a_contribution_each():
 def test_rows_that_cannot_be_scored_and_other_models_have_no_contributions(predictor: Predictor):
     assert np.isnan(predictor.contributions([{"calls": "many", "charge": 1.0, "plan": "a", "noise": 0.0}]).values).all()
     assert predictor.contributions(crossed().head(0)).values.shape == (0, len(predictor.bundle.model.terms))  # type: ignore[attr-defined]
-    with pytest.raises(TypeError, match="is no sum over columns; an additive one is"):
+    with pytest.raises(TypeError, match="is no sum over columns; a single additive one is"):
         Predictor(made_bundle()).contributions([])
 
 
@@ -131,6 +131,15 @@ def test_the_logits_are_those_of_a_sum_taken_by_hand():
     x = torch.tensor([[0.0, 2.0, 1.0, 0.0], [-2.0, 0.0, 0.0, 1.0]])
     assert body(x).flatten().tolist() == [131.5, 1010.5]
     assert body.parts(x)[..., 0].tolist() == [[101.0, 30.0, 0.0], [0.0, 10.0, 1000.0]]
+
+
+def test_several_additive_models_are_no_sum(customers: Customers):
+    """Their mean probability counts, and its log-odds are no sum over columns."""
+    several = trained(customers, "ensemble=2", "trainer.max_epochs=1")
+    with pytest.raises(TypeError, match="is no sum over columns; a single additive one is"):
+        several.contributions(customers.frame)
+    with pytest.raises(ConfigError, match=r"a scorecard needs one additive model, and this is additive \(Ensemble\)"):
+        scorecard(several)
 
 
 @pytest.mark.parametrize(
@@ -256,7 +265,7 @@ def test_the_command_writes_the_card_of_a_bundle(predictor: Predictor, empty_fol
     write_bundle(made_bundle(), empty_folder / "other")
     assert command.main(["bundle=other"]) == 1
     said = capsys.readouterr().err
-    assert said == "Error: a scorecard needs an additive model, and this is tabnet; train one with model=additive\n"
+    assert said == "Error: a scorecard needs one additive model, and this is tabnet; train with model=additive\n"
     assert command.main(["bundle=bundle", "output=card.txt"]) == 1
 
 

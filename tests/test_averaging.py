@@ -158,7 +158,9 @@ def test_the_command_averages_where_it_is_asked_to(tmp_path: Path):
     states = []
     for callbacks in ("default", "averaging"):
         config = compose([*words, f"callbacks={callbacks}"])
-        states.append(fit_run(config, ChurnDataModule(TABLE, batch_size=64), tmp_path / callbacks).module.state_dict())
+        states.append(
+            fit_run(config, ChurnDataModule(TABLE, batch_size=64), tmp_path / callbacks).model.network.state_dict()
+        )
     assert any(not torch.equal(a, b) for a, b in zip(states[0].values(), states[1].values(), strict=True))
 
 

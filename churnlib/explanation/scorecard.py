@@ -197,8 +197,12 @@ def scorecard(predictor: Predictor, *, points_to_double: float = 20.0, decimals:
     """
     model = predictor.bundle.model
     if not (isinstance(model, NetworkModel) and model.is_additive):
-        raise ConfigError(f"a scorecard needs an additive model, and this is {predictor.model_name}; train one with "
-                          "model=additive")  # fmt: skip
+        what = (
+            predictor.model_name
+            if isinstance(model, NetworkModel)
+            else f"{predictor.model_name} ({type(model).__name__})"
+        )
+        raise ConfigError(f"a scorecard needs one additive model, and this is {what}; train with model=additive")
     if len(predictor.classes) != 2:
         raise ConfigError(f"a scorecard is for two classes, and this model has {len(predictor.classes)}")
     per_log_odds = points_to_double / math.log(2.0)

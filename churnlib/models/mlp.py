@@ -204,7 +204,9 @@ class _Block(nn.Module):
 
     def __init__(self, in_features: int, out_features: int, activation: str, norm: str | None, dropout: float) -> None:
         super().__init__()
-        self.linear = nn.Linear(in_features, out_features)
+        # A batch normalisation takes any bias off again. Left in, its gradient would be rounding error, which Adam
+        # blows up to steps of full size, and the running means would trail behind.
+        self.linear = nn.Linear(in_features, out_features, bias=norm != "batch")
         self.norm = (
             _BatchNorm(out_features) if norm == "batch" else nn.LayerNorm(out_features) if norm == "layer" else None
         )

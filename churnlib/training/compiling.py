@@ -105,6 +105,9 @@ class CompileWhenLong(L.Callback):
     def _compile(self, pl_module: ChurnModule, why: str) -> None:
         batches = pl_module.trainer.train_dataloader
         assert pl_module.network is not None
+        if not hasattr(pl_module.network, "forward_with_penalty"):
+            self._say("not compiled: several networks in one pass run as they are")
+            return
         if not isinstance(batches, IndexBatches):
             self._say("not compiled: data loaders of one's own do not say how many rows a batch has")
             return

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from churnlib.data.preparation import Encoded
 from churnlib.models.network_model import NetworkModel
 from churnlib.training.checkpoints import AtomicCheckpointIO, StayStopped
 from churnlib.training.compiling import CompileWhenLong
+from churnlib.training.fitted import Fit
 from churnlib.training.precision import resolve_precision
 
 if TYPE_CHECKING:
@@ -22,36 +23,6 @@ if TYPE_CHECKING:
 
     from churnlib.data.datamodule import ChurnDataModule
     from churnlib.models.module import ChurnModule
-
-
-@dataclass(frozen=True, slots=True)
-class Fit:
-    """A trained network.
-
-    Attributes:
-        module: With the weights of the epoch with the lowest validation log loss, on the CPU, in evaluation mode.
-        epochs: Epochs run.
-        seconds: Of the training loop alone.
-        rows_per_second: Training rows times epochs, by seconds.
-        compilation: What was decided about compiling, and why; None if the run was over before.
-    """
-
-    module: ChurnModule
-    epochs: int
-    seconds: float
-    rows_per_second: float
-    compilation: str | None = None
-
-    @property
-    def model(self) -> NetworkModel:
-        """The network as a bundle holds it."""
-        assert self.module.network is not None
-        return NetworkModel(self.module.network, self.module.spec, self.module.built_from["input_spec"])
-
-    @property
-    def curve(self) -> list[dict[str, float]]:
-        """What was logged, epoch by epoch."""
-        return self.module.curve
 
 
 def fit(config: TrainConfig, data: ChurnDataModule, folder: Path, *, unlabelled: Encoded | None = None) -> Fit:
@@ -81,6 +52,25 @@ def fit(config: TrainConfig, data: ChurnDataModule, folder: Path, *, unlabelled:
     started_at = _epochs_done(config.ckpt_path)
     if unlabelled is not None and config.ckpt_path is None:
         _pretrain(module, config, data, unlabelled)
+    trainer, seconds = run_trainer(config, module, data, folder)
+    restore_best(module, trainer)
+    epochs = trainer.current_epoch
+    rows = len(data.customers.rows("train")) * (epochs - started_at)
+    network = module.cpu().network
+    assert network is not None
+    model = NetworkModel(network, module.spec, module.built_from["input_spec"])
+    compiler = next(one for one in trainer.callbacks if isinstance(one, CompileWhenLong))  # type: ignore[attr-defined]
+    return Fit(model, epochs, seconds, rows / max(seconds, 1e-9), module.curve, compiler.decision)
+
+
+def run_trainer(
+    config: TrainConfig, module: L.LightningModule, data: L.LightningDataModule, folder: Path
+) -> tuple[L.Trainer, float]:
+    """Train to the end; return the trainer and the seconds of its loop.
+
+    Raises:
+        KeyboardInterrupt: If somebody stopped it.
+    """
     logger = build_logger(config.logger, folder)
     finished = False
     try:
@@ -93,11 +83,7 @@ def fit(config: TrainConfig, data: ChurnDataModule, folder: Path, *, unlabelled:
         close_logger(logger, failed=not finished)
     if not finished:
         raise KeyboardInterrupt  # Lightning ends the loop quietly; the run must not go on to evaluate half a model
-    restore_best(module, trainer)
-    epochs = trainer.current_epoch
-    rows = len(data.customers.rows("train")) * (epochs - started_at)
-    compiler = next(one for one in trainer.callbacks if isinstance(one, CompileWhenLong))  # type: ignore[attr-defined]
-    return Fit(module.cpu().eval(), epochs, seconds, rows / max(seconds, 1e-9), compiler.decision)
+    return trainer, seconds
 
 
 def _pretrain(module: ChurnModule, config: TrainConfig, data: ChurnDataModule, unlabelled: Encoded) -> None:
