@@ -206,7 +206,16 @@ def _model_version(files: Mapping[str, Mapping[str, Any]], model_files: Sequence
 
 
 def _write_json(path: Path, content: Any) -> None:
-    path.write_text(json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+    """Write JSON to be read by people too, and made-up customers one a line: there are a hundred of all columns."""
+    if isinstance(content, list):
+        text = "[\n" + ",\n".join(_json(entry, indent=None) for entry in content) + "\n]"
+    else:
+        text = _json(content, indent=1)
+    path.write_text(text + "\n", encoding="utf-8")
+
+
+def _json(content: Any, *, indent: int | None) -> str:
+    return json.dumps(content, indent=indent, ensure_ascii=False, allow_nan=False)
 
 
 def _fingerprint(content: bytes) -> dict[str, Any]:

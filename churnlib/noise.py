@@ -1,4 +1,4 @@
-"""What the packages below say that no user can act on: silenced by the commands, and while a classifier is fitted."""
+"""What the packages below say that no user can act on: silenced by the commands, and while a network is trained."""
 
 from __future__ import annotations
 

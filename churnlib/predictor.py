@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+import polars.selectors as cs
 
 from churnlib.bundle import Bundle, read_bundle
 from churnlib.data.batches import evaluation_rows
@@ -184,7 +185,7 @@ class Predictor:
         coerced = coerce(frame, self.schema)
         required = set(self.schema.required())
         missing = coerced.typed.select(
-            pl.col(c.name).is_null() for c in read_columns(self.schema) if c.name in required
+            cs.by_name(*(c.name for c in read_columns(self.schema) if c.name in required)).is_null()
         )
         unreadable = coerced.unreadable
         bad = np.zeros(len(frame), dtype=bool)
@@ -323,7 +324,8 @@ class Predictor:
         Raises:
             DataError: With the first such column and the near misses.
         """
-        absent = [name for name in self.schema.required() if name not in names]
+        present = set(names)
+        absent = [name for name in self.schema.required() if name not in present]
         if absent:
             near = near_misses(absent[0], [name for name in names if name not in self.schema])
             hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(map(repr, names[:8]))}"

@@ -105,6 +105,18 @@ def rewrite(path, name, change):
         rewrite(path, "bundle.json", lambda manifest: manifest["files"].__setitem__(name, fingerprint))
 
 
+def test_a_bundle_of_the_first_format_gives_its_answers(written):
+    """Format 1 had networks alone, and knew no histories: neither file said anything of sequences."""
+    bundle, path = written
+    rewrite(path, "preparation.json", lambda content: content.pop("histories"))
+    rewrite(path, "network.json", lambda content: content["input"].pop("sequences"))
+    rewrite(path, "bundle.json", lambda manifest: manifest.__setitem__("format_version", 1))
+    old = load(path)
+    assert old.replay_golden() == 0.0
+    table = made_customers(50)
+    np.testing.assert_array_equal(old.probabilities(table), Predictor(bundle).probabilities(table))
+
+
 @pytest.mark.parametrize(
     ("name", "change", "says"),
     [

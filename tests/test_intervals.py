@@ -8,7 +8,12 @@ from statistics import NormalDist
 import numpy as np
 import pytest
 
-from churnlib.evaluation.intervals import confidence_intervals, f1_interval, roc_auc_interval
+from churnlib.evaluation.intervals import (
+    confidence_intervals,
+    f1_interval,
+    log_loss_interval,
+    roc_auc_interval,
+)
 from churnlib.evaluation.metrics import evaluate
 
 
@@ -111,17 +116,30 @@ def test_f1_of_rows_without_churners_has_no_interval():
     assert f1_interval({"tn": 90, "fp": 14, "fn": 0, "tp": 0}, seed=0) is None
 
 
+def test_log_loss_interval_agrees_with_the_bootstrap_of_rows():
+    label, score = drawn(4, n=600, decimals=2)
+    score = score.clip(0.02, 0.98)
+    rng = np.random.default_rng(0)
+    positive, negative = np.flatnonzero(label == 1), np.flatnonzero(label == 0)
+    losses = []
+    for _ in range(2000):
+        rows = np.r_[rng.choice(positive, len(positive)), rng.choice(negative, len(negative))]
+        losses.append(evaluate(label[rows], score[rows], threshold=0.5)["log_loss"])
+    assert log_loss_interval(label, score) == pytest.approx(np.quantile(losses, [0.025, 0.975]), abs=0.004)
+
+
 def test_intervals_come_in_the_form_of_metrics_json():
     label, score = drawn(0)
     metrics = evaluate(label, score, threshold=0.4)
     found = confidence_intervals(label, score, metrics, seed=0)
     assert found == {
         "f1": list(f1_interval(metrics["confusion"], seed=0) or ()),
+        "log_loss": list(log_loss_interval(label, score) or ()),
         "roc_auc": list(roc_auc_interval(label, score) or ()),
     }
     two_columns = np.c_[1 - score, score]
-    assert list(confidence_intervals(label, two_columns, evaluate(label, two_columns, threshold=None), seed=0)) == [
-        "f1"
-    ]
-    lone = evaluate([0, 0], [0.1, 0.2], threshold=0.5)
-    assert confidence_intervals([0, 0], [0.1, 0.2], lone, seed=0) == {}
+    of_classes = confidence_intervals(label, two_columns, evaluate(label, two_columns, threshold=None), seed=0)
+    assert list(of_classes) == ["f1", "log_loss"]
+    assert of_classes["log_loss"] == pytest.approx(found["log_loss"])
+    lone = evaluate([0, 1], [0.1, 0.2], threshold=0.5)
+    assert list(confidence_intervals([0, 1], [0.1, 0.2], lone, seed=0)) == ["f1"]

@@ -1,14 +1,20 @@
 """A serving image installs churnlib without its dependencies, beside requirements-serving.txt."""
 
+import json
 import re
 import subprocess
 import sys
 import tomllib
 from pathlib import Path
 
-from made import made_bundle, made_customers
+import pytest
+from made import made_bundle, made_customers, made_prepared
 
 from churnlib.bundle import write_bundle
+from churnlib.compose import compose
+from churnlib.predictor import load
+from churnlib.training.packing import pack
+from churnlib.training.train import fit_model
 
 ROOT = Path(__file__).resolve().parents[1]
 SERVE = """
@@ -17,19 +23,32 @@ from importlib.abc import MetaPathFinder
 
 class Absent(MetaPathFinder):
     def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in set(sys.argv[3].split(",")):
+        if name.split(".")[0] in set(sys.argv[2].split(",")):
             raise ModuleNotFoundError(f"{name} is not in requirements-serving.txt")
 
 sys.meta_path.insert(0, Absent())
+import churnlib
 import churnlib.serving.server
 from churnlib.serving.api import ChurnLitAPI
 
-api = ChurnLitAPI(sys.argv[1])
-api.setup("cpu")
-import churnlib
-answer = churnlib.load(sys.argv[1]).predict([json.loads(sys.argv[2])])
-print(answer["churn_probability"][0])
+row, found = json.loads(sys.argv[1]), {}
+for bundle in sys.argv[3:]:
+    api = ChurnLitAPI(bundle)
+    api.setup("cpu")
+    [body] = api.predict([api.decode_request(row)])
+    assert api.encode_response(body).status_code == 200
+    found[bundle] = churnlib.load(bundle).predict([row])["churn_probability"][0]
+print(json.dumps(found))
 """
+SCIKIT_LEARN = {
+    "logistic": [],
+    "linear_svm": [],
+    "rbf_svm": [],
+    "random_forest": ["model.n_estimators=10"],
+    "hist_gradient_boosting": ["model.n_estimators=10"],
+}
+"""Baselines that scikit-learn fits, made small; a server reads them without it."""
+
 MODULES = {"hydra-core": "hydra", "scikit-learn": "sklearn", "lightning": "lightning,pytorch_lightning"}
 
 
@@ -38,22 +57,45 @@ def names(requirements: list[str]) -> dict[str, str]:
     return {re.split(r"[<>=]", line)[0]: line for line in requirements}
 
 
-def test_a_server_runs_with_its_own_requirements_alone(tmp_path):
+def absent() -> str:
+    """Modules that a serving image lacks, joined by commas."""
     core = names(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"])
     lines = (ROOT / "requirements-serving.txt").read_text().splitlines()
     slim = names([line for line in lines if not line.startswith("#")])
-    absent = set(core) - set(slim)
-    assert {"lightning", "hydra-core", "wandb"} <= absent
+    left_out = set(core) - set(slim)
+    assert {"lightning", "hydra-core", "wandb", "scikit-learn"} <= left_out
     assert all(core[name] == line for name, line in slim.items()), "the same bounds as in pyproject.toml"
-    write_bundle(made_bundle(), tmp_path / "bundle")
-    row = made_customers(5).drop("churn").to_dicts()[0]
-    row["joined"] = row["joined"].isoformat()
-    import json
+    return ",".join(MODULES.get(name, name) for name in sorted(left_out)) + ",scipy,pandas,joblib"
 
-    modules = ",".join(MODULES.get(name, name) for name in sorted(absent)) + ",scipy,pandas"
-    done = subprocess.run(
-        [sys.executable, "-c", SERVE, str(tmp_path / "bundle"), json.dumps(row), modules],
-        capture_output=True, text=True, cwd=ROOT, check=False,
-    )  # fmt: skip
+
+def served_without(modules: str, row: dict, bundles: list[Path]) -> dict[str, float]:
+    """Ask a process that lacks the modules about one customer; return the answers by bundle."""
+    words = [sys.executable, "-c", SERVE, json.dumps(row), modules, *map(str, bundles)]
+    done = subprocess.run(words, capture_output=True, text=True, cwd=ROOT, check=False)
     assert done.returncode == 0, done.stderr
-    assert 0 < float(done.stdout.split()[-1]) < 1
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.fixture
+def row() -> dict:
+    row = made_customers(5).drop("churn").to_dicts()[0]
+    return {**row, "joined": row["joined"].isoformat()}
+
+
+def test_a_server_runs_with_its_own_requirements_alone(tmp_path, row):
+    write_bundle(made_bundle(), tmp_path / "bundle")
+    [answer] = served_without(absent(), row, [tmp_path / "bundle"]).values()
+    assert 0 < answer < 1
+
+
+@pytest.mark.slow
+def test_what_scikit_learn_fitted_is_served_without_it(tmp_path, row):
+    customers = made_prepared()
+    expected = {}
+    for name, words in SCIKIT_LEARN.items():
+        config = compose([f"model={name}", *words])
+        pack(config, customers, fit_model(config, customers, tmp_path).model, tmp_path / name)
+        expected[str(tmp_path / name)] = load(tmp_path / name).predict([row])["churn_probability"][0]
+    found = served_without(absent(), row, [tmp_path / name for name in SCIKIT_LEARN])
+    assert found == pytest.approx(expected, abs=1e-9)
+    assert len(set(found.values())) == len(SCIKIT_LEARN)

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import polars as pl
+import polars.selectors as cs
 
 from churnlib.errors import CellError
 from churnlib.schema import Column, Kind, Role, Schema, parsing
@@ -19,6 +20,9 @@ PROBLEMS = {
 
 MANY_ROWS = 10_000
 """From here on, text with few different cells is read once per different cell."""
+
+SHARED = (Kind.numeric, Kind.categorical, Kind.ordinal)
+"""Kinds of which one expression may read many columns: what it returns is named after each."""
 
 READ_ROLES = (Role.feature, Role.time)
 """Roles whose columns are read when a row is scored."""
@@ -76,24 +80,44 @@ def coerce(frame: pl.DataFrame, schema: Schema) -> Coerced:
     empty = pl.Series([None], dtype=pl.String).new_from_index(0, len(frame))
     full = frame.with_columns(empty.alias(name) for name in absent)
     dtypes = dict(full.schema)  # asked for column by column it would be built anew each time
-    typed = full.select(_read(full, column, dtypes[column.name]) for column in wanted)
+    typed = full.select(_read(full, wanted, dtypes)).select(cs.by_name(*(column.name for column in wanted)))
     return Coerced(typed, _unreadable(full, typed, dtypes, wanted), absent)
 
 
-def _read(frame: pl.DataFrame, column: Column, dtype: pl.DataType) -> pl.Expr | pl.Series:
-    """Return a column as its kind says."""
+def _read(
+    frame: pl.DataFrame, wanted: Sequence[Column], dtypes: Mapping[str, pl.DataType]
+) -> Iterator[pl.Expr | pl.Series]:
+    """Yield the columns as their kinds say, in any order.
+
+    Columns that are read alike share one expression: of thousands of columns, most of the time would be spent on
+    telling polars of each.
+    """
+    alike: dict[tuple[Kind, pl.DataType], list[str]] = {}
+    for column in wanted:
+        dtype = dtypes[column.name]
+        distinct = _read_distinct(frame, column, dtype)
+        if distinct is not None:
+            yield distinct
+        elif column.kind in SHARED and (parsing.is_text(dtype) or dtype.is_numeric()):
+            alike.setdefault((column.kind, dtype), []).append(column.name)
+        else:
+            cell = parsing.cell_of(column.name)
+            yield parsing.as_kind(cell, dtype, column.kind, column.formats).alias(column.name)
+    for (kind, dtype), names in alike.items():
+        yield parsing.as_kind(cs.by_name(*names).as_expr(), dtype, kind)
+
+
+def _read_distinct(frame: pl.DataFrame, column: Column, dtype: pl.DataType) -> pl.Series | None:
+    """Return a long column of text with few different cells, each of them read once; None for any other column."""
+    if len(frame) < MANY_ROWS or not parsing.is_text(dtype) or column.kind is Kind.sequence:
+        return None
+    text = frame.get_column(column.name).cast(pl.String)
+    distinct = text.unique().drop_nulls()
+    if not 0 < len(distinct) <= len(text) // 4:
+        return None
     cell = parsing.cell_of(column.name)
-    if len(frame) >= MANY_ROWS and parsing.is_text(dtype) and column.kind is not Kind.sequence:
-        text = frame.get_column(column.name).cast(pl.String)
-        distinct = text.unique().drop_nulls()
-        if 0 < len(distinct) <= len(text) // 4:
-            read = (
-                distinct.to_frame()
-                .select(parsing.as_kind(cell, distinct.dtype, column.kind, column.formats))
-                .to_series()
-            )
-            return text.replace_strict(distinct, read, default=None, return_dtype=read.dtype)
-    return parsing.as_kind(cell, dtype, column.kind, column.formats).alias(column.name)
+    read = distinct.to_frame().select(parsing.as_kind(cell, distinct.dtype, column.kind, column.formats)).to_series()
+    return text.replace_strict(distinct, read, default=None, return_dtype=read.dtype)
 
 
 def _unreadable(

@@ -10,11 +10,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from itertools import pairwise
+from itertools import groupby, pairwise
 from typing import Any
 
 import numpy as np
 import polars as pl
+import polars.selectors as cs
 
 from churnlib.data.scaling import FLOAT32_MAX, IMPUTE, SCALE, NumericStatistics, Scaling, fit_statistics
 from churnlib.errors import BundleError, ConfigError, DataError
@@ -107,14 +108,18 @@ class Preparation:
         """
         n, dtypes = len(typed), dict(typed.schema)
         n_plain = len(self.numeric) - sum(history.n_steps for history in self.histories)
-        cells = [
-            as_number(s.name, dtypes[s.name], time=self.time, order=self.orders.get(s.name, ()))
-            for s in self.numeric[:n_plain]
+        plain = [(s.name, self.orders.get(s.name, ())) for s in self.numeric[:n_plain]]
+        steps = [step for history in self.histories for step in as_steps(history)]
+        parts = [
+            typed.select(cell.fill_null(math.nan) for cell in _as_numbers(plain, dtypes, time=self.time)),
+            typed.select(step.fill_null(math.nan).alias(f"{place}") for place, step in enumerate(steps)),
         ]
-        cells += [step for history in self.histories for step in as_steps(history)]
-        numbers = typed.select(cell.fill_null(math.nan).alias(f"{place}") for place, cell in enumerate(cells))
+        numbers = [_to_numpy(part.cast(pl.Float32), n, np.float32) for part in parts if part.width]
         codes = typed.select(_as_code(vocabulary) for vocabulary in self.categorical)
-        return Encoded(_to_numpy(numbers.cast(pl.Float32), n, np.float32), _to_numpy(codes, n, np.int64))
+        return Encoded(
+            np.concatenate(numbers, axis=1) if len(numbers) > 1 else (numbers or [np.zeros((n, 0), np.float32)])[0],
+            _to_numpy(codes, n, np.int64),
+        )
 
     def unseen(self, typed: pl.DataFrame) -> dict[str, np.ndarray]:
         """Return by column the row numbers with values that the training rows did not have; only columns with some."""
@@ -226,10 +231,7 @@ def fit_preparation(
     sequences = [column.name for column in schema.features if column.kind is Kind.sequence]
     categories = [column.name for column in schema.features if column.kind not in (*NUMBER_KINDS, Kind.sequence)]
     # One selection for all: each one on a wide table costs in proportion to its width.
-    values = typed.select(
-        as_number(c.name, dtypes[c.name], time=schema.time, order=c.order).alias(f"{place}")
-        for place, c in enumerate(numbers)
-    )
+    values = typed.select(_as_numbers([(c.name, c.order) for c in numbers], dtypes, time=schema.time))
     numeric = [fit_statistics(c.name, column, scaling) for c, column in zip(numbers, values, strict=True)]
     histories = tuple(_fit_history(name, typed.get_column(name), max_steps) for name in sequences)
     for history in histories:
@@ -283,6 +285,21 @@ def as_number(name: str, dtype: pl.DataType, *, time: str | None = None, order: 
     if isinstance(dtype, pl.Datetime):
         since = cell_of(time) - cell if time is not None else cell - pl.datetime(1970, 1, 1, time_unit="us")
         return (since.dt.total_microseconds() / MICROSECONDS_PER_DAY).alias(name)
+    return _in_range(cell)
+
+
+def _as_numbers(
+    wanted: Sequence[tuple[str, Sequence[str]]], dtypes: Mapping[str, pl.DataType], *, time: str | None
+) -> Iterator[pl.Expr]:
+    """Yield what :func:`as_number` returns for columns with their orders; neighbours alike share one expression."""
+    for shared, columns in groupby(wanted, key=lambda column: not column[1] and dtypes[column[0]] == pl.Float64):
+        if shared:
+            yield _in_range(cs.by_name(*(name for name, _ in columns)).as_expr())
+        else:
+            yield from (as_number(name, dtypes[name], time=time, order=order) for name, order in columns)
+
+
+def _in_range(cell: pl.Expr) -> pl.Expr:
     return cell.cast(pl.Float64).clip(-FLOAT32_MAX, FLOAT32_MAX)
 
 

@@ -1,4 +1,4 @@
-"""How sure a figure is: 95 % intervals for the ROC AUC and for F1 at a fixed threshold.
+"""How sure a figure is: 95 % intervals for the ROC AUC, for the log loss, and for F1 at a fixed threshold.
 
 They say how far the figure of this test set may lie from that of all such customers. They do not cover the luck of
 one training run; train with several seeds for that.
@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from churnlib.evaluation.metrics import check_binary
+from churnlib.evaluation.metrics import check_binary, row_losses
 
 Interval = tuple[float, float]
 
@@ -31,10 +31,10 @@ def confidence_intervals(
         seed: Seed of the bootstrap of F1.
 
     Returns:
-        ``{"f1": [low, high], "roc_auc": [low, high]}``, without those that cannot be estimated (the ROC AUC of several
-        classes, or of fewer than two rows in a class).
+        ``{"f1": [low, high], "log_loss": [low, high], "roc_auc": [low, high]}``, without those that cannot be estimated
+        (the ROC AUC of several classes, or of fewer than two rows in a class).
     """
-    found = {"f1": f1_interval(metrics["confusion"], seed=seed)}
+    found = {"f1": f1_interval(metrics["confusion"], seed=seed), "log_loss": log_loss_interval(label, probability)}
     if np.ndim(probability) == 1:
         found["roc_auc"] = roc_auc_interval(label, probability)
     return {name: list(interval) for name, interval in found.items() if interval is not None}
@@ -71,6 +71,34 @@ def roc_auc_interval(label: ArrayLike, probability: ArrayLike, *, confidence: fl
     centre = math.log(area / (1.0 - area))
     half = NormalDist().inv_cdf((1.0 + confidence) / 2.0) * deviation / (area * (1.0 - area))
     return 1.0 / (1.0 + math.exp(half - centre)), 1.0 / (1.0 + math.exp(-half - centre))
+
+
+def log_loss_interval(label: ArrayLike, probability: ArrayLike, *, confidence: float = 0.95) -> Interval | None:
+    """Estimate the interval of the log loss, which is a mean: by the spread of the rows' losses within each class.
+
+    The shares of the classes count as given, as in the other intervals: test rows are drawn class by class.
+
+    Args:
+        label: ``(n,)`` 0/1 or class indices.
+        probability: ``(n,)`` probability of class 1, or ``(n, k)``.
+        confidence: Fraction in (0, 1) of such intervals that hold the true value.
+
+    Returns:
+        ``(low, high)``, or None when a class among the labels has one row only.
+
+    >>> low, high = log_loss_interval([0, 0, 1, 1], [0.1, 0.2, 0.7, 0.9])
+    >>> low < 0.198 < high
+    True
+    """
+    truth, losses = np.asarray(label), row_losses(label, probability)
+    of_classes = [losses[truth == index] for index in np.unique(truth)]
+    if min(map(len, of_classes)) < 2:
+        return None
+    # (n_k / n)^2 * s_k^2 / n_k, summed over the classes
+    deviation = math.sqrt(sum(len(part) * part.var(ddof=1) for part in of_classes)) / len(losses)
+    half = NormalDist().inv_cdf((1.0 + confidence) / 2.0) * deviation
+    centre = float(losses.mean())
+    return max(0.0, centre - half), centre + half
 
 
 def f1_interval(

@@ -81,7 +81,7 @@ def binary_metrics(
     return {
         "roc_auc": roc_auc,
         "average_precision": average_precision,
-        "log_loss": _log_loss(np.where(truth == 1, score, 1.0 - score)),
+        "log_loss": float(row_losses(truth, score).mean()),
         "brier": float(np.mean((score - truth) ** 2)),
         **_decision_metrics(**confusion),
         "threshold": float(threshold),
@@ -117,7 +117,7 @@ def multiclass_metrics(label: ArrayLike, probability: ArrayLike, *, classes: Seq
     names = [str(name) for name in classes]
     return {
         **_one_vs_rest(truth, score, counts),
-        "log_loss": _log_loss(own),
+        "log_loss": float(row_losses(truth, score).mean()),
         "brier": float(np.mean((score**2).sum(axis=1) - 2.0 * own + 1.0)),
         **_macro_decision_metrics(matrix),
         "threshold": None,
@@ -125,6 +125,21 @@ def multiclass_metrics(label: ArrayLike, probability: ArrayLike, *, classes: Seq
         "positives": dict(zip(names, counts.tolist(), strict=True)),
         "confusion": {"classes": names, "matrix": matrix.tolist()},
     }
+
+
+def row_losses(label: ArrayLike, probability: ArrayLike) -> NDArray[np.float64]:
+    """Return minus the logarithm of the probability that each row's own class was given; their mean is the log loss.
+
+    Args:
+        label: ``(n,)`` integers, 0/1 or class indices.
+        probability: ``(n,)`` probability of class 1, or ``(n, k)``.
+
+    >>> row_losses([1, 0], [0.5, 0.0]).round(3).tolist()
+    [0.693, 0.0]
+    """
+    truth, score = np.asarray(label), np.asarray(probability, dtype=np.float64)
+    own = np.where(truth == 1, score, 1.0 - score) if score.ndim == 1 else score[np.arange(len(truth)), truth]
+    return -np.log(np.clip(own, LOG_LOSS_EPS, 1.0 - LOG_LOSS_EPS))
 
 
 def check_binary(label: ArrayLike, probability: ArrayLike) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
@@ -209,11 +224,6 @@ def _one_vs_rest(truth: NDArray[np.int64], score: NDArray[np.float64], counts: N
     pairs = np.array([_ranking((truth == index).astype(np.int64), score[:, index]) for index in present])
     roc_auc, average_precision = pairs.mean(axis=0).tolist()
     return {"roc_auc": roc_auc, "average_precision": average_precision}
-
-
-def _log_loss(own: NDArray[np.float64]) -> float:
-    """Mean of minus the logarithm of the probability given to each row's own class."""
-    return float(-np.log(np.clip(own, LOG_LOSS_EPS, 1.0 - LOG_LOSS_EPS)).mean())
 
 
 def _decision_metrics(tn: int, fp: int, fn: int, tp: int) -> Metrics:

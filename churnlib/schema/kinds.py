@@ -107,6 +107,10 @@ class Cells:
         """Return the number of rows whose cell is marked in the mask, which is Boolean and as long as ``frame``."""
         return int(self.frame["n"].filter(mask).sum())
 
+    def count_null(self, read: pl.Series) -> int:
+        """Return the number of rows whose cell was read as nothing."""
+        return self.count(read.is_null()) if read.null_count() else 0
+
     def read(self, kind: Kind, formats: Sequence[str] = ()) -> pl.Series:
         """Return the different cells read as this kind; null where that fails."""
         if kind is Kind.numeric:
@@ -115,7 +119,7 @@ class Cells:
 
     def missing(self, kind: Kind, formats: Sequence[str] = ()) -> int:
         """Return how many rows hold no value of this kind (unreadable ones are missing in training)."""
-        return self.count(self.read(kind, formats).is_null())
+        return self.count_null(self.read(kind, formats))
 
 
 def find_kind(cells: Cells, *, dates_first: bool = False) -> Finding:
@@ -147,7 +151,7 @@ def find_kind(cells: Cells, *, dates_first: bool = False) -> Finding:
 def _varying(cells: Cells, kind: Kind, *, formats: tuple[str, ...] = (), note: str = "") -> Finding:
     """A single value without gaps says nothing; with gaps, the gaps may say something."""
     value = cells.read(kind, formats)
-    missing = cells.count(value.is_null())
+    missing = cells.count_null(value)
     if not missing and value.n_unique() == 1:
         return Finding(kind, Role.ignored, missing, formats, CONSTANT)
     return Finding(kind, Role.feature, missing, formats, note)
@@ -155,7 +159,10 @@ def _varying(cells: Cells, kind: Kind, *, formats: tuple[str, ...] = (), note: s
 
 def _words(cells: Cells) -> str | None:
     """Return a note if all given cells are words for true or false."""
-    if len(cells.frame) > MOST_SPELLINGS or not cells.frame["number"].drop_nulls().is_in([0.0, 1.0]).all():
+    number = cells.frame["number"]
+    # Most columns are told by their range; a table may have ten thousand, and each query counts.
+    outside = number.null_count() < len(number) and (number.min() < 0 or number.max() > 1)  # type: ignore[operator]
+    if outside or len(cells.frame) > MOST_SPELLINGS or not number.drop_nulls().is_in([0.0, 1.0]).all():
         return None
     lower = cells.read(Kind.categorical).str.to_lowercase()
     words = set(lower.to_list()) - {*parsing.MISSING_WORDS, None}
@@ -173,7 +180,7 @@ def _sequence(cells: Cells) -> Finding | None:
     if not (text and _begins_with_bracket(cells)) and not parsing.is_sequence(cells.dtype):
         return None
     read = cells.read(Kind.sequence)
-    missing, lengths = cells.count(read.is_null()), read.list.len()
+    missing, lengths = cells.count_null(read), read.list.len()
     if text and missing > cells.n_rows - cells.given:
         return None
     if not read.list.drop_nulls().list.len().sum():
@@ -185,8 +192,8 @@ def _sequence(cells: Cells) -> Finding | None:
 
 def _begins_with_bracket(cells: Cells) -> bool:
     """Whether the first given cell may be an array; most columns need no further look."""
-    first = cells.frame.filter(pl.col("given"))["cell"].head(1).cast(pl.String)
-    return first.str.strip_chars().str.starts_with("[").all()
+    first = cells.frame["given"].arg_max()
+    return first is not None and str(cells.frame["cell"][first]).lstrip().startswith("[")
 
 
 # --- numbers ------------------------------------------------------------------------------------------------------
@@ -195,10 +202,12 @@ def _begins_with_bracket(cells: Cells) -> bool:
 def _holds_numbers(cells: Cells) -> bool:
     """Whether text is a column of numbers: nearly all of it reads as such, and the rest are no categories."""
     number = cells.frame["number"]
-    if cells.dtype == pl.Boolean or cells.count(number.is_not_null()) < READABLE_SHARE * cells.given:
+    if cells.dtype == pl.Boolean or cells.n_rows - cells.count_null(number) < READABLE_SHARE * cells.given:
         return False
     if cells.count(cells.frame["padded"]) >= PADDED_SHARE * cells.given:
         return False
+    if not number.null_count():
+        return True
     words = number.is_null() & cells.frame["given"]
     repeated = cells.count(words) >= max(WORD_SHARE * cells.given, 5 * words.sum(), 1)
     return not (repeated and number.drop_nulls().n_unique() <= FEW_NUMBERS)
@@ -267,7 +276,7 @@ def _rows_read(frame: pl.DataFrame, dtype: pl.DataType, date_format: str) -> int
 
 def _text(cells: Cells) -> Finding:
     value = cells.read(Kind.categorical)
-    missing = cells.count(value.is_null())
+    missing = cells.count_null(value)
     rows, value = cells.n_rows - missing, value.drop_nulls()
     distinct = value.n_unique()
     if distinct > rows / 2 and _is_prose(value):

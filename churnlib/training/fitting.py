@@ -13,6 +13,7 @@ from churnlib.build import build_callbacks, build_logger, build_optimizer, build
 from churnlib.config import TrainConfig, loss_options
 from churnlib.data.preparation import Encoded
 from churnlib.models.network_model import NetworkModel
+from churnlib.noise import quiet
 from churnlib.training.checkpoints import AtomicCheckpointIO, StayStopped
 from churnlib.training.compiling import CompileWhenLong
 from churnlib.training.fitted import Fit
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from churnlib.models.module import ChurnModule
 
 
+@quiet()
 def fit(config: TrainConfig, data: ChurnDataModule, folder: Path, *, unlabelled: Encoded | None = None) -> Fit:
     """Train the configured network.
 

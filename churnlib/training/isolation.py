@@ -6,18 +6,16 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from churnlib.noise import quiet
-
 
 @contextmanager
 def isolated() -> Iterator[None]:
-    """Give back what training changes for its process: random numbers, the seed it announces, threads, filters."""
+    """Give back what training changes for its process: random numbers, the seed it announces, threads."""
     import torch
     from lightning.pytorch.utilities.seed import isolate_rng
 
     announced = {name: os.environ.get(name) for name in ("PL_GLOBAL_SEED", "PL_SEED_WORKERS")}
     threads = torch.get_num_threads()
-    with quiet(), isolate_rng():
+    with isolate_rng():
         try:
             yield
         finally:

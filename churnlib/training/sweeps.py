@@ -1,7 +1,19 @@
 """Many runs of one command: what became of each, kept in files until the last one is done.
 
 Each run writes its outcome into a folder that only the sweep knows, because a launcher may run jobs in processes of
-their own; at the end the outcomes become ``sweep.json`` and a table.
+their own; at the end the outcomes become ``sweep.json`` and a table. ``sweep.json`` holds
+
+    runs             every run: the fields of :class:`Outcome`, and ``comparison``, null if the run did not finish:
+        rank, best       of its configuration by mean log loss on validation rows, from 1; whether it is the first
+        pareto           whether no other is better in validation log loss, p50_ms and fit_seconds at once
+        quality          validation_log_loss; of the test rows log_loss, roc_auc, f1 and their 95 % intervals; and
+                         log_loss_minus_best: to_run, value, interval (null for the best, and on other test rows)
+        interpretability shows, because: what can be read off such a model, and why
+        training         fit_seconds, rows_per_second
+        inference        p50_ms, p95_ms (one customer), rows_per_second (in batches)
+        scale            bundle_bytes, training_grows_with
+    configurations   runs that differ in nothing but their seed, the best first: runs (numbers), model, overrides, rank,
+                     best, pareto, mean and sd of each figure over the runs
 """
 
 from __future__ import annotations
@@ -10,15 +22,19 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
 from churnlib.errors import ConfigError
 from churnlib.training.run_folder import holds_run, write_json
 
+if TYPE_CHECKING:
+    from churnlib.evaluation.paired import ScoredRows
+
 SWEEP = "sweep.json"
 FINISHED = "finished"
+PREDICTIONS = "predictions.parquet"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +95,28 @@ def close_sweep(outcomes: Sequence[Outcome], root: Path, console: Console) -> No
         root: The sweep's folder.
         console: Where to print.
     """
-    from churnlib.evaluation.tables import runs_table
+    from churnlib.evaluation.comparison import compare, entries, summaries
+    from churnlib.evaluation.sweep_tables import ComparisonTable, runs_table
 
-    console.print(runs_table([outcome.row() for outcome in outcomes], title=f"{len(outcomes)} runs"))
+    rows = [outcome.row() for outcome in outcomes]
+    configurations = compare(rows, _scored(outcomes))
+    if any(len(configuration.runs) > 1 for configuration in configurations):
+        console.print(runs_table(rows, title="Test rows, run by run"))
+        console.print()
+    console.print(ComparisonTable(configurations, rows))
     if root.is_dir():
-        write_json(root / SWEEP, {"runs": [asdict(outcome) for outcome in outcomes]})
+        compared = entries(configurations)
+        runs = [{**asdict(outcome), "comparison": compared.get(outcome.number)} for outcome in outcomes]
+        write_json(root / SWEEP, {"runs": runs, "configurations": summaries(configurations)})
         console.print(f"All runs  {root}", soft_wrap=True, highlight=False, markup=False)
+
+
+def _scored(outcomes: Sequence[Outcome]) -> dict[int, ScoredRows]:
+    """Return the test rows of the runs that have written some, by the run's number."""
+    import polars as pl
+
+    from churnlib.evaluation.paired import ScoredRows
+
+    paths = {outcome.number: Path(outcome.folder) / PREDICTIONS for outcome in outcomes if outcome.state == FINISHED}
+    read = {number: pl.read_parquet(path) for number, path in paths.items() if path.exists()}
+    return {number: ScoredRows.from_predictions(table) for number, table in read.items() if len(table)}
