@@ -73,6 +73,7 @@ def test_every_named_class_takes_the_arguments_it_is_given():
         ("model", "mlp", "churnlib.models.mlp.MLP"),
         ("model", "mlp_plain", "churnlib.models.mlp.PlainMLP"),
         ("model", "realmlp", "churnlib.models.realmlp.RealMLP"),
+        ("model", "additive", "churnlib.models.additive.Additive"),
         ("model", "tabnet", "churnlib.models.tabnet.TabNet"),
         ("model", "ft_transformer", "churnlib.models.ft_transformer.FTTransformer"),
         ("model", "gru", "churnlib.models.sequence.GRU"),
@@ -123,7 +124,7 @@ def test_every_recipe_belongs_to_a_model_and_an_optimizer():
     assert {optimizer for _, optimizer in recipes} <= optimizers
 
 
-@pytest.mark.parametrize("command", ["train", "score", "simulate"])
+@pytest.mark.parametrize("command", ["train", "score", "scorecard", "simulate"])
 def test_help_names_every_choice_and_every_option(command: str):
     text = (CONF / "hydra" / "help" / f"{command}.yaml").read_text(encoding="utf-8")
     schema = {"train": set()}.get(command, {field.name for field in dataclasses.fields(SCHEMAS[""][command])})

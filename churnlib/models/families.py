@@ -40,6 +40,11 @@ FAMILIES = {
     "mlp": Family("none", LAYERS, "rows × inputs"),
     "mlp_plain": Family("none", LAYERS, "rows × inputs"),
     "realmlp": Family("none", LAYERS, "rows × inputs"),
+    "additive": Family(
+        "contributions",
+        "each answer is a sum of one number for each column and for a few pairs, which a scorecard can hold",
+        "rows × columns",
+    ),
     "tabnet": Family(
         "masks",
         "they show where it looked for each customer, and not why: their correlation with true attributions was "

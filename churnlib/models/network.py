@@ -22,6 +22,7 @@ NETWORKS = {
     "mlp": "churnlib.models.mlp.MLP",
     "mlp_plain": "churnlib.models.mlp.PlainMLP",
     "realmlp": "churnlib.models.realmlp.RealMLP",
+    "additive": "churnlib.models.additive.Additive",
     "tabnet": "churnlib.models.tabnet.TabNet",
     "ft_transformer": "churnlib.models.ft_transformer.FTTransformer",
     "gru": "churnlib.models.sequence.GRU",
@@ -82,16 +83,19 @@ class ChurnNetwork(nn.Module):
         logits, penalty = self.body.forward_with_penalty(x)  # type: ignore[operator]
         return _squeeze(_flatten_members(logits.float())), penalty
 
-    def initialize(self, numeric: Tensor, codes: Tensor) -> None:
+    def initialize(self, numeric: Tensor, codes: Tensor, label: Tensor | None = None) -> None:
         """Let the body place what depends on the training rows (bins, scales), before the first step.
 
         Args:
             numeric: ``(n, n_numeric)`` float32 training rows.
             codes: ``(n, n_categorical)`` int64 of the same rows.
+            label: ``(n,)`` int64 classes of the same rows, for a body that chooses by them.
         """
-        if hasattr(self.body, "initialize"):
-            with torch.no_grad():
+        with torch.no_grad():
+            if hasattr(self.body, "initialize"):
                 self.body.initialize(self.inputs(numeric, codes))  # type: ignore[operator]
+            if hasattr(self.body, "place"):
+                self.body.place(numeric, self.inputs.scale, self.inputs(numeric, codes), label)  # type: ignore[operator]
 
 
 def _flatten_members(logits: Tensor) -> Tensor:

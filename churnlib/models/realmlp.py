@@ -104,7 +104,8 @@ class ParametricActivation(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the activations."""
-        return torch.lerp(x, self.activation(x), self.weight)
+        # Under autocast the activations are in half precision, and a lerp mixes no dtypes.
+        return torch.lerp(x, self.activation(x), self.weight.to(x.dtype))
 
 
 class RealMLP(nn.Module):
