@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from churnlib.models.initialization import ACTIVATIONS, check_activation
-from churnlib.models.numeric_embedding import PeriodicEmbedding
+from churnlib.models.numeric_embedding import PeriodicEmbedding, embed_numbers
+from churnlib.models.rows import check_rows
 
 SIMPLEX = 5
 """Rows whose random mixture places a kink (He et al.'s weights plus this: the authors' ``he+5``)."""
@@ -155,7 +156,7 @@ class RealMLP(nn.Module):
             raise ValueError(f"n_numeric must be between 0 and in_features = {in_features}, got {n_numeric}")
         if not 0.0 <= dropout < 1.0:
             raise ValueError(f"dropout must be in [0, 1), got {dropout}; 0 is for none")
-        self.in_features, self.n_numeric = in_features, n_numeric
+        self.in_features = in_features
         self.embedding: PeriodicEmbedding | None = None
         width = in_features
         if n_numeric:
@@ -164,7 +165,7 @@ class RealMLP(nn.Module):
             )
             names = (name for name, _ in self.embedding.named_parameters())
             self.embedding.lr_factors = dict.fromkeys(names, 0.1)
-            width += self.embedding.out_features - n_numeric
+            width += n_numeric * (embedding_dim - 1)
         self.scale = ColumnScale(width)
         self.blocks = nn.ModuleList(_Block(a, b, activation, dropout) for a, b in pairwise([width, *hidden_sizes]))
         self.head = NTKLinear([width, *hidden_sizes][-1], out_features)
@@ -197,9 +198,7 @@ class RealMLP(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the logits of rows; see the class for shapes."""
-        tracing = torch.jit.is_tracing()  # pyright: ignore[reportPrivateImportUsage]
-        if not tracing and (x.ndim != 2 or x.shape[1] != self.in_features):
-            raise ValueError(f"expected rows of shape (batch, {self.in_features}), got {tuple(x.shape)}")
+        check_rows(x, self.in_features)
         x = self._embed(x)
         for block in self.blocks:
             x = block(x)
@@ -208,9 +207,7 @@ class RealMLP(nn.Module):
             return self.head(x.to(self.head.weight.dtype))
 
     def _embed(self, x: Tensor) -> Tensor:
-        if self.embedding is not None:
-            x = torch.cat([self.embedding(x[:, : self.n_numeric]), x[:, self.n_numeric :]], dim=1)
-        return self.scale(x)
+        return self.scale(embed_numbers(x, self.embedding))
 
 
 class _Block(nn.Module):
