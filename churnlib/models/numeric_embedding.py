@@ -63,6 +63,7 @@ class PeriodicEmbedding(nn.Module):
             raise ValueError(f"frequency_scale must be above 0, got {frequency_scale}; 0.1 is a good start")
         n_curves = embedding_dim - 1
         self.n_features, self.embedding_dim = n_features, embedding_dim
+        self.out_features = n_features * embedding_dim
         self.frequency_scale = frequency_scale
         self.frequency = nn.Parameter(torch.empty(n_features, 1, n_frequencies))
         self.phase = nn.Parameter(torch.empty(n_features, 1, n_frequencies))
@@ -127,6 +128,7 @@ class PiecewiseLinearEmbedding(nn.Module):
             raise ValueError(f"bound must be above 0, got {bound}; scaled columns are clipped to 3")
         n_curves = embedding_dim - 1
         self.n_features, self.embedding_dim = n_features, embedding_dim
+        self.out_features = n_features * embedding_dim
         knots = torch.linspace(-bound, bound, n_bins + 1)[:-1]
         self.register_buffer("knots", knots.repeat(n_features, 1, 1))
         self.register_buffer("widths", torch.full((n_features, 1, n_bins), 2 * bound / n_bins))

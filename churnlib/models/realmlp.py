@@ -165,7 +165,7 @@ class RealMLP(nn.Module):
             )
             names = (name for name, _ in self.embedding.named_parameters())
             self.embedding.lr_factors = dict.fromkeys(names, 0.1)
-            width += n_numeric * (embedding_dim - 1)
+            width += self.embedding.out_features - n_numeric
         self.scale = ColumnScale(width)
         self.blocks = nn.ModuleList(_Block(a, b, activation, dropout) for a, b in pairwise([width, *hidden_sizes]))
         self.head = NTKLinear([width, *hidden_sizes][-1], out_features)
