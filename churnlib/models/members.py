@@ -222,9 +222,9 @@ class Members(nn.Module):
     Args:
         in_features: Columns of the input.
         out_features: Logits per row.
-        trunk: From the sizes ``in_features``, ``out_features``, ``n_numeric``, ``groups`` and ``sequences`` to the
-            shared network, ``(rows, in_features)`` -> ``(rows, trunk_features)``. In a configuration a mapping with
-            ``_target_`` and its arguments; the network takes those of the sizes that its constructor asks for.
+        trunk: From the sizes ``in_features``, ``out_features``, ``n_numeric``, ``groups`` and, if given, ``sequences``
+            to the shared network, ``(rows, in_features)`` -> ``(rows, trunk_features)``. In a configuration a mapping
+            with ``_target_`` and its arguments; the network takes those of the sizes that its constructor asks for.
         n_numeric: How many of the first columns are numbers.
         groups: Raw column of each input.
         sequences: For each sequence the columns of its steps and of their masks, where the trunk reads histories. A
@@ -255,7 +255,7 @@ class Members(nn.Module):
         trunk: Callable[..., nn.Module],
         n_numeric: int = 0,
         groups: Sequence[int] | None = None,
-        sequences: Sequence[tuple[Sequence[int], Sequence[int]]] = (),
+        sequences: Sequence[tuple[Sequence[int], Sequence[int]]] | None = None,
         n_members: int = 16,
         members: str = "mini",
         trunk_features: int = 64,
@@ -264,13 +264,14 @@ class Members(nn.Module):
         super().__init__()
         check_kind(members)
         self.activation = check_activation(activation)
-        histories = list(range(in_features) if groups is None else groups)
-        for steps, _ in sequences:
+        together = list(range(in_features) if groups is None else groups)
+        for steps, _ in sequences or ():
             for step in steps:
-                histories[step] = histories[steps[0]]
-        masks = [column for _, columns in sequences for column in columns]
-        self.inputs = MemberInputs(in_features, n_members=n_members, groups=histories, signs=True, kept=masks)
-        sizes = {"in_features": in_features, "n_numeric": n_numeric, "groups": groups, "sequences": sequences}
+                together[step] = together[steps[0]]
+        masks = [column for _, columns in sequences or () for column in columns]
+        self.inputs = MemberInputs(in_features, n_members=n_members, groups=together, signs=True, kept=masks)
+        sizes = {"in_features": in_features, "n_numeric": n_numeric, "groups": groups}
+        sizes |= {} if sequences is None else {"sequences": sequences}
         self.trunk = trunk(out_features=trunk_features, **sizes)
         if members == "full" and not batch_ensemble(self.trunk, n_members=n_members):
             raise ValueError(f"{type(self.trunk).__name__} has no torch.nn.Linear inside; take members='mini' for it")

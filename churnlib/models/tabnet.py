@@ -21,12 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from churnlib.models.ghost_norm import GhostBatchNorm, momentum_from_tensorflow
-from churnlib.models.numeric_embedding import (
-    PiecewiseLinearEmbedding,
-    embed_numbers,
-    embedded_groups,
-    make_embedding,
-)
+from churnlib.models.numeric_embedding import embed_numbers, embedded_groups, make_embedding
 from churnlib.models.rows import check_rows
 from churnlib.models.sparsemax import entmax15, negative_entropy, sparsemax
 
@@ -160,7 +155,8 @@ class TabNet(nn.Module):
         embedding_dim: Features that each number becomes, itself included.
         n_frequencies: Cosines per number, of the periodic embedding.
         frequency_scale: Size of the initial frequencies, of the periodic embedding.
-        n_bins: Bins per number, of the piecewise embedding.
+        n_bins: Bins per number, of the piecewise embedding; of equal width, which suits this network better than
+            quantiles: on MLC those cost 0.004 (standard error 0.002) in log loss and 0.012 (0.004) in F1.
         n_members: ``M``; more than one makes an ensemble whose members share all matrices but the last and have
             normalisations of their own, scales on the inputs (1 or -1 at the start, by column), and so masks of their
             own (not in the paper; after TabM, arXiv 2410.24210). The logits then are (B, M, out_features).
@@ -266,11 +262,6 @@ class TabNet(nn.Module):
             # Scales and shifts of the normalisations start at one and zero.
         for attention in self.attentions:
             nn.init.constant_(attention.norm.weight, self.attention_scale)  # type: ignore[union-attr,arg-type]
-
-    def initialize(self, x: Tensor) -> None:
-        """Places the bins of the piecewise embedding by training rows, (n, in_features) float32."""
-        if isinstance(self.embedding, PiecewiseLinearEmbedding):
-            self.embedding.initialize(x[:, : self.embedding.n_features])
 
     def forward(self, x: Tensor) -> Tensor:
         """Maps rows (B, in_features) float32 to logits (B, out_features) float32, (B, M, out_features) of members."""

@@ -97,12 +97,10 @@ def fit(config: TrainConfig, data: ChurnDataModule, folder: Path, *, unlabelled:
 
 
 def _pretrain(module: ChurnModule, config: TrainConfig, data: ChurnDataModule, unlabelled: Encoded) -> None:
-    from churnlib.models.module import INITIAL_ROWS
     from churnlib.training.pretraining import pretrain
 
     module.build(data.input_spec(), class_counts=data.class_counts())
     assert module.network is not None
-    module.network.initialize(*data.sample(INITIAL_ROWS))
     pretrain(module.network, unlabelled, config)
 
 
