@@ -146,7 +146,9 @@ def time_steps(arguments: argparse.Namespace, batch: int) -> None:
     peers = peer_step(build_peer(network))
     ours = our_step(network, compiled=arguments.compile)
     if arguments.compile:
-        print(f"compiled in {seconds(lambda: ours(x, target)):.1f} s")
+        start = time.perf_counter()
+        ours(x, target)
+        print(f"compiled in {time.perf_counter() - start:.0f} s by the clock")
     result = paired(lambda: ours(x, target), lambda: peers(x, target), arguments.repeats)
     report("compiled step" if arguments.compile else "step", batch, batch, result)
 
