@@ -4,8 +4,10 @@
     schema.json        columns and classes
     preparation.json   fitted statistics and categories
     network.json       class and arguments of the network, or
-    baseline.json      kind and settings of a fitted baseline
-    weights.safetensors, or model.txt, model.json: the numbers of LightGBM, XGBoost, CatBoost in their own formats
+    baseline.json      kind and settings of a fitted baseline, or
+    ensemble.json      both for several of these, and how their answers are combined
+    weights.safetensors, or model.txt, model.json: the numbers of LightGBM, XGBoost, CatBoost in their own formats;
+                       of an ensemble one for each member, member_000.weights.safetensors, ...
     decision.json      temperature and threshold
     metrics.json       how the model did
     profile.json       what the training rows looked like
@@ -33,17 +35,17 @@ from uuid import uuid4
 
 from churnlib.data.preparation import Preparation
 from churnlib.errors import BundleError
-from churnlib.models.fitted import KEPT_AS, STATE_FILES, FittedModel, restore, state_name
+from churnlib.models.fitted import KEPT_AS, FittedModel, restore, state_names
 from churnlib.schema import Schema
 
-FORMAT_VERSION = 2
-"""Raised when a bundle of this release cannot be read by the one before; 2 brought baselines."""
+FORMAT_VERSION = 3
+"""Raised when a bundle of this release cannot be read by the one before; 2 brought baselines, 3 ensembles."""
 
 JSON_FILES = (
     "schema.json", "preparation.json", "decision.json",
     "metrics.json", "profile.json", "golden.json", "background.json",
 )  # fmt: skip
-"""Beside them stand the model's own two files: its values (one of ``KEPT_AS``) and its numbers."""
+"""Beside them stand the model's own files: its values (one of ``KEPT_AS``) and its numbers."""
 
 LARGEST_JSON = 64 * 2**20
 LARGEST_STATE = 4 * 2**30
@@ -128,12 +130,13 @@ def read_bundle(path: str | Path, *, trust: Sequence[str] = ()) -> Bundle:
     contents = {name: _parse(folder / name, text) for name, text in texts.items()}
     parts = {name.removesuffix(".json"): content for name, content in contents.items()}
     try:
-        numbers = _read_checked(folder, state_name(kept_as, contents[kept_as]), manifest)
+        names = state_names(kept_as, contents[kept_as])
+        states = {name: _read_checked(folder, name, manifest, largest=LARGEST_STATE) for name in names}
         schema = Schema.from_dict(parts["schema"])
         return Bundle(
             schema=schema,
             preparation=Preparation.from_dict(parts["preparation"]),
-            model=restore(kept_as, contents[kept_as], numbers, n_classes=len(schema.classes), trust=trust),
+            model=restore(kept_as, contents[kept_as], states, n_classes=len(schema.classes), trust=trust),
             temperature=float(parts["decision"]["temperature"]),
             threshold=parts["decision"]["threshold"],
             name=manifest["model"]["name"],
@@ -162,8 +165,8 @@ def package_versions() -> dict[str, str]:
 # --- writing --------------------------------------------------------------------------------------------------------
 
 
-def _write_files(bundle: Bundle, folder: Path) -> tuple[str, str]:
-    """Write all but the manifest; return the names of the model's own two files."""
+def _write_files(bundle: Bundle, folder: Path) -> list[str]:
+    """Write all but the manifest; return the names of the model's own files, that of its values first."""
     kept = bundle.model.keep()
     contents = {
         "schema.json": bundle.schema.to_dict(),
@@ -177,11 +180,12 @@ def _write_files(bundle: Bundle, folder: Path) -> tuple[str, str]:
     }
     for name, content in contents.items():
         _write_json(folder / name, content)
-    (folder / kept.state_name).write_bytes(kept.state)
-    return kept.name, kept.state_name
+    for name, state in kept.states.items():
+        (folder / name).write_bytes(state)
+    return [kept.name, *kept.states]
 
 
-def _manifest(bundle: Bundle, folder: Path, model_files: tuple[str, str]) -> dict[str, Any]:
+def _manifest(bundle: Bundle, folder: Path, model_files: Sequence[str]) -> dict[str, Any]:
     files = {name: _fingerprint((folder / name).read_bytes()) for name in (*JSON_FILES, *model_files)}
     return {
         "format": "churnlib bundle",
@@ -193,10 +197,10 @@ def _manifest(bundle: Bundle, folder: Path, model_files: tuple[str, str]) -> dic
     }
 
 
-def _model_version(files: Mapping[str, Mapping[str, Any]], model_files: tuple[str, str]) -> str:
+def _model_version(files: Mapping[str, Mapping[str, Any]], model_files: Sequence[str]) -> str:
     """The same answers have the same version, whenever and wherever they were trained."""
-    values, numbers = model_files
-    deciding = ("schema.json", "preparation.json", values, "decision.json", numbers)
+    values, *numbers = model_files
+    deciding = ("schema.json", "preparation.json", values, "decision.json", *numbers)
     joined = "".join(files[name]["sha256"] for name in deciding)
     return hashlib.sha256(joined.encode()).hexdigest()[:12]
 
@@ -230,12 +234,12 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
     return manifest
 
 
-def _read_checked(folder: Path, name: str, manifest: Mapping[str, Any]) -> bytes:
+def _read_checked(folder: Path, name: str, manifest: Mapping[str, Any], *, largest: int = LARGEST_JSON) -> bytes:
     expected = manifest.get("files", {}).get(name)
     path = folder / name
     if expected is None or not path.is_file():
         raise BundleError(f"the bundle {folder} lacks {name}; copy it again from where it was written")
-    size, largest = path.stat().st_size, LARGEST_STATE if name in STATE_FILES else LARGEST_JSON
+    size = path.stat().st_size
     if size > largest:
         raise BundleError(f"{path} has {size:,} bytes, more than the {largest:,} this release reads")
     content = path.read_bytes()

@@ -7,7 +7,7 @@ from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from churnlib.config import baselines, checks, commands, data, losses, networks, optimizers, training
+from churnlib.config import baselines, checks, commands, data, losses, networks, optimizers, stack, training
 from churnlib.config import config_dir as yaml_folder
 from churnlib.errors import ConfigError
 
@@ -34,6 +34,7 @@ SCHEMAS: dict[str, dict[str, type]] = {
         "lightgbm": baselines.LightGBMConfig,
         "xgboost": baselines.XGBoostConfig,
         "catboost": baselines.CatBoostConfig,
+        "stack": stack.StackConfig,
     },
     "pretrain": {"masked": training.PretrainConfig},
     "loss": {
@@ -115,8 +116,16 @@ def compose(words: Sequence[str] = (), *, name: str = "train", config_dir: str |
     """
     from hydra import compose as hydra_compose
     from hydra import initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
+    from hydra.initialize import get_gh_backup, restore_gh_from_backup
 
     register()
     words = [*words] if config_dir is None else [*words, f"hydra.searchpath=['file://{Path(config_dir).absolute()}']"]
-    with initialize_config_dir(str(yaml_folder()), version_base="1.3"):
-        return from_hydra(hydra_compose(name, overrides=words))
+    # Within a command Hydra holds that command's configuration, and takes no second one beside it.
+    outer = get_gh_backup()
+    GlobalHydra.instance().clear()
+    try:
+        with initialize_config_dir(str(yaml_folder()), version_base="1.3"):
+            return from_hydra(hydra_compose(name, overrides=words))
+    finally:
+        restore_gh_from_backup(outer)

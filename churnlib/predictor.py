@@ -285,27 +285,8 @@ class Predictor:
 
     def answers(self, reading: Reading) -> pl.DataFrame:
         """Return the answer for each row of a reading; rows that cannot be scored have empty results."""
-        probability = self.probabilities(reading)
-        ids = self._customer_ids(reading.frame)
-        good = ~reading.bad
-        chosen = np.zeros(len(good), dtype=np.int64)
-        chosen[good] = decide(probability[good], self.threshold)
-        if len(self.classes) == 2:
-            answers = pl.DataFrame(
-                [ids, pl.Series("churn_probability", probability), pl.Series("churn_prediction", chosen)]
-            )
-            decided = ["churn_prediction"]
-        else:
-            columns = [pl.Series(f"probability_{name}", probability[:, i]) for i, name in enumerate(self.classes)]
-            names = pl.Series("prediction", [self.classes[i] for i in chosen.tolist()], dtype=pl.String)
-            answers = pl.DataFrame([ids, *columns, names])
-            decided = ["prediction"]
-        if good.all():
-            return answers
-        empty = pl.lit(pl.Series(reading.bad))
-        return answers.with_columns(
-            pl.when(~empty).then(pl.col(name)).alias(name) for name in answers.columns[1:]
-        ).select(ids.name, *answers.columns[1 : -len(decided)], *decided)
+        answers = answers_table(self.probabilities(reading), self.threshold, self.classes)
+        return pl.concat([pl.DataFrame([self._customer_ids(reading.frame)]), answers], how="horizontal")
 
     def _customer_ids(self, frame: pl.DataFrame) -> pl.Series:
         if self.schema.id is not None and self.schema.id in frame.columns:
@@ -331,6 +312,29 @@ class Predictor:
                 f"{GOLDEN_TOLERANCE:.0e}); compare the versions in bundle.json with those installed"
             )
         return difference
+
+
+def answers_table(probability: np.ndarray, threshold: float | None, classes: Sequence[str]) -> pl.DataFrame:
+    """Return probabilities with the decisions that follow from them, one row each, without the customers' names.
+
+    Args:
+        probability: ``(n,)`` float64 of leaving, or ``(n, n_classes)``; rows of NaN get empty results.
+        threshold: Probability from which a customer counts as leaving; None for more than two classes.
+        classes: Names of the target's classes.
+    """
+    empty = np.isnan(probability if probability.ndim == 1 else probability[:, 0])
+    chosen = np.zeros(len(empty), dtype=np.int64)
+    chosen[~empty] = decide(probability[~empty], threshold)
+    if probability.ndim == 1:
+        answers = pl.DataFrame({"churn_probability": probability, "churn_prediction": chosen})
+    else:
+        shares = {f"probability_{name}": probability[:, place] for place, name in enumerate(classes)}
+        names = pl.Series("prediction", [classes[place] for place in chosen.tolist()], dtype=pl.String)
+        answers = pl.DataFrame(shares).with_columns(names)
+    if not empty.any():
+        return answers
+    kept = pl.lit(pl.Series(~empty))
+    return answers.select(pl.when(kept).then(pl.col(name)).alias(name) for name in answers.columns)
 
 
 def load(path: str | Path, *, trust: Sequence[str] = ()) -> Predictor:

@@ -77,7 +77,7 @@ def test_a_baseline_comes_back_as_it_was_written_and_one_row_equals_many(name, c
     assert answers.shape == ((len(numeric),) if n_classes == 2 else (len(numeric), n_classes))
     assert np.isfinite(answers).all()
     kept = model.keep()
-    again = restore(json.loads(json.dumps(kept.values)), kept.state, n_classes=n_classes)
+    again = restore(json.loads(json.dumps(kept.values)), kept.states, n_classes=n_classes)
     np.testing.assert_array_equal(again.logits(numeric, codes), answers)
     alone = np.concatenate([again.logits(numeric[i : i + 1], codes[i : i + 1]) for i in range(10)])
     np.testing.assert_allclose(alone, answers[:10], atol=1e-9)

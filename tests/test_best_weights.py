@@ -22,7 +22,8 @@ WORDS = [
 
 def fitted(folder: Path, *words: str) -> dict[str, torch.Tensor]:
     config = compose([*WORDS, *words])
-    return fit(config, ChurnDataModule(made_prepared(200), batch_size=64), folder).module.state_dict()
+    model: Any = fit(config, ChurnDataModule(made_prepared(200), batch_size=64), folder).model
+    return model.network.state_dict()
 
 
 def test_memory_keeps_what_the_best_checkpoint_holds_and_writes_nothing(tmp_path: Path):

@@ -37,7 +37,7 @@ def test_a_network_is_trained_in_five_lines(network):
 
 
 def test_training_learns():
-    module, data, _ = fitted(SMALL_MLP, trainer=quiet_trainer(max_epochs=30))
+    module, data, _ = fitted(SMALL_MLP, table=made_prepared(1_000), trainer=quiet_trainer(max_epochs=30))
     numeric, codes, label = next(iter(data.val_dataloader()))
     assert roc_auc_score(label, module(numeric, codes).detach()) > 0.7
 

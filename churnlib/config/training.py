@@ -137,6 +137,12 @@ class TrainConfig:
     calibration: str
     """temperature or none; fitted on validation rows."""
     threshold: ThresholdConfig
+    cv: int | None = None
+    """Folds of a cross-validation over all rows but the test rows; null for one division into two sides."""
+    cv_repeats: int
+    """How often the rows are dealt into folds anew."""
+    ensemble: int
+    """Models that differ in their seed alone and answer together; with cv so many for each fold."""
     seed: int
     """Fixes the split, the initial weights and the order of the batches."""
     output_dir: str | None = None
@@ -147,6 +153,11 @@ class TrainConfig:
     def __post_init__(self) -> None:
         check_choice("calibration", self.calibration, ("temperature", "none"))
         check_range("seed", self.seed, low=0, high=2**32 - 1)
+        check_range("cv", self.cv, low=2)
+        check_range("cv_repeats", self.cv_repeats, low=1)
+        check_range("ensemble", self.ensemble, low=1)
+        if self.cv is None and self.cv_repeats > 1:
+            raise ConfigError(f"cv_repeats={self.cv_repeats} repeats a cross-validation; add cv=5 or leave it out")
         # Schemas of networks, optimizers, ... have done their work (types, ranges) once their values are checked.
         for name in ("model", "optimizer", "scheduler", "logger"):
             setattr(self, name, _plain(getattr(self, name)))

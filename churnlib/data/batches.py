@@ -43,6 +43,15 @@ class Chunk:
         return self
 
 
+def chunked(batches: Iterator[Any], size: int) -> Iterator[Any]:
+    """Yield batches in :class:`Chunk` of so many; with 1 as they are."""
+    if size == 1:
+        yield from batches
+        return
+    while several := tuple(islice(batches, size)):
+        yield Chunk(several)
+
+
 class IndexBatches:
     """An iterable of batches for a Lightning trainer.
 
@@ -57,12 +66,21 @@ class IndexBatches:
         batch_size: Largest number of rows in a batch.
         shuffle: A new order for each epoch.
         seed: Of the orders.
+        most: Rows of a shuffled epoch at most, others each time; all when None.
 
     Attributes:
         chunk: With more than 1, batches come as :class:`Chunk` of so many.
     """
 
-    def __init__(self, tensors: Sequence[Tensor], *, batch_size: int, shuffle: bool = False, seed: int = 0) -> None:
+    def __init__(
+        self,
+        tensors: Sequence[Tensor],
+        *,
+        batch_size: int,
+        shuffle: bool = False,
+        seed: int = 0,
+        most: int | None = None,
+    ) -> None:
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {batch_size}")
         lengths = {len(tensor) for tensor in tensors}
@@ -72,13 +90,15 @@ class IndexBatches:
         self.batch_size = batch_size
         self.shuffle = shuffle
         self.seed = seed
+        self.most = most
         self.epoch = 0
         self.chunk = 1
 
     @property
     def n_rows(self) -> int:
         """Number of rows in an epoch."""
-        return len(self.tensors[0])
+        n = len(self.tensors[0])
+        return n if self.most is None else min(n, self.most)
 
     @property
     def n_batches(self) -> int:
@@ -98,19 +118,56 @@ class IndexBatches:
         self.epoch = epoch
 
     def __iter__(self) -> Iterator[Any]:
-        batches = self._batches()
-        if self.chunk == 1:
-            yield from batches
-            return
-        while several := tuple(islice(batches, self.chunk)):
-            yield Chunk(several)
+        yield from chunked(self.batches(), self.chunk)
 
-    def _batches(self) -> Iterator[tuple[Tensor, ...]]:
+    def batches(self) -> Iterator[tuple[Tensor, ...]]:
+        """Return the batches of the epoch, one by one."""
         tensors = self.tensors
         if self.shuffle:
             # Drawn on the host, so that every device sees the same order.
             generator = torch.Generator().manual_seed((self.seed << 20) + self.epoch)
-            order = torch.randperm(self.n_rows, generator=generator).to(tensors[0].device)
+            order = torch.randperm(len(tensors[0]), generator=generator)[: self.n_rows].to(tensors[0].device)
             tensors = tuple(tensor.index_select(0, order) for tensor in tensors)
         if self.n_batches:
             yield from zip(*(tensor.tensor_split(self.n_batches) for tensor in tensors), strict=True)
+
+
+class MemberBatches:
+    """The batches of several members side by side: a batch is a tuple of one batch for each, all of one length.
+
+    Args:
+        members: With as many rows in an epoch as each other.
+
+    Attributes:
+        chunk: As in :class:`IndexBatches`.
+        active: Members that take part.
+    """
+
+    def __init__(self, members: Sequence[IndexBatches]) -> None:
+        if len({(one.n_rows, one.n_batches) for one in members}) != 1:
+            raise ValueError(f"members need equally many rows, got {[one.n_rows for one in members]}")
+        self.members = list(members)
+        self.active = list(range(len(members)))
+        self.chunk = 1
+
+    @property
+    def n_batches(self) -> int:
+        """Number of batches in an epoch, whether they come in chunks or not."""
+        return self.members[0].n_batches
+
+    def __len__(self) -> int:
+        return -(-self.n_batches // self.chunk)
+
+    def to(self, device: torch.device) -> MemberBatches:
+        """Move the rows to a device, once."""
+        for one in self.members:
+            one.to(device)
+        return self
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the order of the next epoch: each member's own."""
+        for one in self.members:
+            one.set_epoch(epoch)
+
+    def __iter__(self) -> Iterator[Any]:
+        yield from chunked(zip(*(self.members[number].batches() for number in self.active), strict=True), self.chunk)

@@ -90,8 +90,11 @@ class Customers:
         return np.bincount(self.labels(side), minlength=len(self.schema.classes))
 
     def customer_ids(self, side: str) -> pl.Series:
-        """Return the customers' names as they came, or row numbers where the table has none."""
-        rows = self.rows(side)
+        """Return the names of a side's customers as they came, or row numbers where the table has none."""
+        return self.ids(self.rows(side))
+
+    def ids(self, rows: np.ndarray) -> pl.Series:
+        """Return the names of the customers in some rows as they came, or row numbers where the table has none."""
         if self.schema.id is None:
             return pl.Series("customer_id", rows)
         return self.frame[self.schema.id][rows].alias("customer_id")
@@ -240,6 +243,17 @@ def customer_value(customers: Customers, column: str) -> np.ndarray:
     return numbers.cast(pl.Float64).fill_null(np.nan).to_numpy()
 
 
+def customer_groups(frame: pl.DataFrame, schema: Schema) -> np.ndarray | None:
+    """Return what tells the customers of the rows apart, ``(n,)``; None if each row is a customer of its own.
+
+    Without dates every customer has one row by now. Rows without a name are customers of their own.
+    """
+    if schema.id is None or schema.time is None:
+        return None
+    name = pl.col(schema.id).cast(pl.String)
+    return frame.select(pl.coalesce(name, pl.format("\0{}", pl.int_range(pl.len())))).to_series().to_numpy()
+
+
 def _named(frame: pl.DataFrame, name: str | None) -> str | None:
     """A column that is in the table; a wrong name is reported with the schema."""
     return name if name in frame.columns else None
@@ -269,11 +283,7 @@ def _split(
     if options["by"] == "column":
         return split_column(frame[options["column"]].cast(pl.String).to_list(), column=options["column"])
     seed = seed if options["seed"] is None else options["seed"]
-    groups = None
-    if schema.id is not None and schema.time is not None:
-        # Without dates every customer has one row by now. Rows without a name are customers of their own.
-        name = pl.col(schema.id).cast(pl.String)
-        groups = frame.select(pl.coalesce(name, pl.format("\0{}", pl.int_range(pl.len())))).to_series().to_numpy()
+    groups = customer_groups(frame, schema)
     dated = schema.time is not None and typed[schema.time].drop_nulls().n_unique() > 1
     if options["by"] == "time" or (options["by"] == "auto" and dated):
         assert schema.time is not None
@@ -282,4 +292,12 @@ def _split(
     return split_random(label, shares, seed=seed, groups=groups)
 
 
-__all__ = ["SIDES", "CleaningReport", "Customers", "blank_unreadable", "prepare_customers", "prepare_labelled"]
+__all__ = [
+    "SIDES",
+    "CleaningReport",
+    "Customers",
+    "blank_unreadable",
+    "customer_groups",
+    "prepare_customers",
+    "prepare_labelled",
+]

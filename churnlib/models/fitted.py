@@ -1,7 +1,8 @@
 """A model that is ready to answer, whatever kind it is: what a bundle holds and a predictor asks.
 
-A network and a fitted baseline have two things in common: they turn encoded rows into logits, and they can be written
-down as plain values and one file of numbers, and read back without running anything that came with them.
+A network, a fitted baseline and an ensemble of them have two things in common: they turn encoded rows into logits, and
+they can be written down as plain values and files of numbers, and read back without running anything that came with
+them.
 """
 
 from __future__ import annotations
@@ -15,11 +16,19 @@ import numpy as np
 
 WEIGHTS = "weights.safetensors"
 
-KEPT_AS = {"network.json": "churnlib.models.network_model", "baseline.json": "churnlib.models.baselines.restoring"}
+KEPT_AS = {
+    "network.json": "churnlib.models.network_model",
+    "baseline.json": "churnlib.models.baselines.restoring",
+    "ensemble.json": "churnlib.models.ensemble",
+}
 """File of the plain values, and the module whose ``restore`` reads them."""
 
 STATE_FILES = (WEIGHTS, "model.txt", "model.json")
-"""Names that the file of numbers may have: arrays, LightGBM's text, XGBoost's and CatBoost's JSON."""
+"""Names that a file of numbers may have, with a member's number in front in an ensemble: arrays, LightGBM's text,
+XGBoost's and CatBoost's JSON."""
+
+MOST_MEMBERS = 1_000
+"""Members of an ensemble that is read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,14 +38,12 @@ class Kept:
     Attributes:
         name: File of the values, one of ``KEPT_AS``.
         values: JSON-ready; what the numbers mean.
-        state_name: File of the numbers, one of ``STATE_FILES``.
-        state: Its contents.
+        states: Contents of the files of numbers, by name: what :func:`state_names` says for the values.
     """
 
     name: str
     values: Mapping[str, Any]
-    state_name: str
-    state: bytes
+    states: Mapping[str, bytes]
 
 
 class FittedModel(Protocol):
@@ -56,27 +63,42 @@ class FittedModel(Protocol):
         ...
 
 
-def state_name(name: str, values: Mapping[str, Any]) -> str:
-    """Return the file of numbers that belongs to the values.
+def state_names(name: str, values: Mapping[str, Any]) -> list[str]:
+    """Return the files of numbers that belong to the values.
 
     Raises:
-        ValueError: If it is none that this release reads.
+        ValueError: If one is none that this release reads, or there are too many.
     """
-    found = WEIGHTS if name == "network.json" else values["state"]
-    if found not in STATE_FILES:
-        raise ValueError(f"{name} names the file {found!r}; expected one of {', '.join(STATE_FILES)}")
-    return found
+    if name == "network.json":
+        return [WEIGHTS]
+    if name == "baseline.json":
+        if values["state"] not in STATE_FILES:
+            raise ValueError(f"{name} names the file {values['state']!r}; expected one of {', '.join(STATE_FILES)}")
+        return [values["state"]]
+    members = values["members"]
+    if len(members) > MOST_MEMBERS or any(member["kept_as"] == "ensemble.json" for member in members):
+        raise ValueError(f"{name} must hold at most {MOST_MEMBERS:,} members, none of them an ensemble itself")
+    return [
+        member_file(number, file)
+        for number, member in enumerate(members)
+        for file in state_names(member["kept_as"], member["values"])
+    ]
+
+
+def member_file(number: int, file: str) -> str:
+    """Return what a member's file is called in an ensemble: ``member_003.weights.safetensors``."""
+    return f"member_{number:03d}.{file}"
 
 
 def restore(
-    name: str, values: Mapping[str, Any], state: bytes, *, n_classes: int, trust: Sequence[str] = ()
+    name: str, values: Mapping[str, Any], states: Mapping[str, bytes], *, n_classes: int, trust: Sequence[str] = ()
 ) -> FittedModel:
     """Build the model that was written down.
 
     Args:
         name: File of the values, one of ``KEPT_AS``.
         values: What :class:`Kept` holds.
-        state: The numbers.
+        states: The files of numbers.
         n_classes: Classes of the target.
         trust: Packages outside churnlib whose networks may be built.
 
@@ -84,4 +106,4 @@ def restore(
         ValueError, KeyError, TypeError, RuntimeError: If values and numbers make no model.
         MissingPackageError: If a package that the model needs is not installed.
     """
-    return import_module(KEPT_AS[name]).restore(values, state, n_classes=n_classes, trust=trust)
+    return import_module(KEPT_AS[name]).restore(values, states, n_classes=n_classes, trust=trust)

@@ -15,6 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from churnlib.models.dropout import Dropout
+
 
 class FTTransformer(nn.Module):
     """Feature tokenizer and transformer, as its authors published it in ``rtdl_revisiting_models``.
@@ -188,9 +190,9 @@ class Block(nn.Module):
         self.mix = nn.Linear(d_token, d_token)
         self.ffn_norm = nn.LayerNorm(d_token)
         self.gated = nn.Linear(d_token, 2 * d_hidden)
-        self.ffn_dropout = nn.Dropout(dropouts["ffn"])
+        self.ffn_dropout = Dropout(dropouts["ffn"])
         self.ffn_out = nn.Linear(d_hidden, d_token)
-        self.residual_dropout = nn.Dropout(dropouts["residual"])
+        self.residual_dropout = Dropout(dropouts["residual"])
 
     def forward(self, queries: Tensor, tokens: Tensor) -> Tensor:
         """Return what becomes of the queries."""

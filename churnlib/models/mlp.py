@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from churnlib.models.dropout import Dropout
 from churnlib.models.initialization import ACTIVATIONS, check_activation, initialize_linear
 from churnlib.models.members import LinearBatchEnsemble, MemberHeads, MemberInputs, check_kind
 from churnlib.models.numeric_embedding import (
@@ -206,12 +207,14 @@ class _Block(nn.Module):
 
     def __init__(self, in_features: int, out_features: int, activation: str, norm: str | None, dropout: float) -> None:
         super().__init__()
-        self.linear = nn.Linear(in_features, out_features)
+        # A batch normalisation takes any bias off again. Left in, its gradient would be rounding error, which Adam
+        # blows up to steps of full size, and the running means would trail behind.
+        self.linear = nn.Linear(in_features, out_features, bias=norm != "batch")
         self.norm = (
             _BatchNorm(out_features) if norm == "batch" else nn.LayerNorm(out_features) if norm == "layer" else None
         )
         self.activation = ACTIVATIONS[activation]
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.linear(x)

@@ -54,10 +54,12 @@ class NetworkModel:
         offset = self.network.offset.tolist()  # type: ignore[operator]
         values = {"network": dict(self.spec), "input": dict(self.input_spec), "offset": offset}
         state = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in self.network.state_dict().items()}
-        return Kept("network.json", values, WEIGHTS, save(state))
+        return Kept("network.json", values, {WEIGHTS: save(state)})
 
 
-def restore(values: Mapping[str, Any], state: bytes, *, n_classes: int, trust: Sequence[str]) -> NetworkModel:
+def restore(
+    values: Mapping[str, Any], states: Mapping[str, bytes], *, n_classes: int, trust: Sequence[str]
+) -> NetworkModel:
     """Build the network that was written down; see :func:`churnlib.models.fitted.restore`."""
     from safetensors import SafetensorError
     from safetensors.torch import load
@@ -65,7 +67,7 @@ def restore(values: Mapping[str, Any], state: bytes, *, n_classes: int, trust: S
     spec, input_spec = values["network"], values["input"]
     network = build_network(spec, input_spec, n_classes=n_classes, offset=values["offset"], trust=trust)
     try:
-        network.load_state_dict(load(state))
+        network.load_state_dict(load(states[WEIGHTS]))
     except SafetensorError as error:
         raise ValueError("the weights cannot be read; copy the bundle again") from error
     return NetworkModel(network, spec, input_spec)

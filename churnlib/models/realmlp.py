@@ -14,6 +14,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from churnlib.models.dropout import Dropout
 from churnlib.models.initialization import ACTIVATIONS, check_activation
 from churnlib.models.numeric_embedding import PeriodicEmbedding, embed_numbers
 from churnlib.models.rows import check_rows
@@ -217,7 +218,7 @@ class _Block(nn.Module):
         super().__init__()
         self.linear = NTKLinear(in_features, out_features)
         self.activation = ParametricActivation(out_features, activation)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.dropout(self.activation(self.linear(x)))

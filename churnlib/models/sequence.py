@@ -20,6 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from churnlib.models.dropout import Dropout
 from churnlib.models.initialization import ACTIVATIONS, check_activation
 from churnlib.models.mlp import MLP
 
@@ -273,7 +274,7 @@ class ConvolutionEncoder(nn.Module):
             for layer in range(n_layers)
         )
         self.activation = ACTIVATIONS[activation]
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.out_features = 3 * n_channels
 
     def forward(self, steps: Tensor, inside: Tensor) -> Tensor:

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from churnlib.models.dropout import Dropout
 from churnlib.models.ghost_norm import GhostBatchNorm, momentum_from_tensorflow
 from churnlib.models.numeric_embedding import embed_numbers, embedded_groups, make_embedding
 from churnlib.models.rows import check_rows
@@ -238,8 +239,8 @@ class TabNet(nn.Module):
             AttentiveTransformer(n_a, self.n_groups, mask=mask, norm=norm) for _ in range(n_steps)
         )
         self.steps = nn.ModuleList(FeatureTransformer(n_features, width, **layers) for _ in range(n_steps))
-        self.input_dropout = nn.Dropout(input_dropout)
-        self.dropout = nn.Dropout(dropout)
+        self.input_dropout = Dropout(input_dropout)
+        self.dropout = Dropout(dropout)
         # No bias, as in the paper.
         self.head = nn.Parameter(torch.empty(*([n_members] if n_members > 1 else []), out_features, n_d))
         self.reset_parameters(generator)

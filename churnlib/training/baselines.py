@@ -3,36 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from churnlib.config import TrainConfig, loss_options
 from churnlib.data.customers import Customers
-from churnlib.models.baselines.baseline import Baseline, FittedBaseline, Rows, Task
+from churnlib.models.baselines.baseline import Baseline, Rows, Task
 from churnlib.models.baselines.inputs import EVERY_VALUE
 from churnlib.models.weights import class_weights
+from churnlib.training.fitted import Fit
 
 
-@dataclass(frozen=True, slots=True)
-class BaselineFit:
-    """A fitted baseline, with the figures of a :class:`~churnlib.training.fitting.Fit`.
-
-    Attributes:
-        model: Ready to answer.
-        epochs: 1: a baseline is fitted in one go.
-        seconds: Of the fit alone.
-        rows_per_second: Training rows by seconds.
-        curve: Empty: there are no epochs to follow.
-    """
-
-    model: FittedBaseline
-    epochs: int
-    seconds: float
-    rows_per_second: float
-    curve: Sequence[Mapping[str, float]] = ()
-
-
-def fit_baseline(recipe: Baseline, config: TrainConfig, customers: Customers) -> BaselineFit:
+def fit_baseline(recipe: Baseline, config: TrainConfig, customers: Customers) -> Fit:
     """Fit a recipe on the training rows; validation rows say when to stop.
 
     Args:
@@ -47,7 +27,7 @@ def fit_baseline(recipe: Baseline, config: TrainConfig, customers: Customers) ->
     start = time.perf_counter()
     model = recipe.fit(train, validation, task)
     seconds = time.perf_counter() - start
-    return BaselineFit(model, 1, seconds, len(train) / max(seconds, 1e-9))
+    return Fit(model, 1, seconds, len(train) / max(seconds, 1e-9))
 
 
 def task_of(customers: Customers, *, class_weights: list[float], seed: int = 0, threads: int | None = 1) -> Task:

@@ -24,7 +24,10 @@ from churnlib.config import TrainConfig
 from churnlib.data.customers import Customers, prepare_labelled
 from churnlib.data.splits import Split, split_each_class
 from churnlib.data.tables import table_from
+from churnlib.decision import probability_from_logits
 from churnlib.evaluation.metrics import evaluate
+from churnlib.models.ensemble import Ensemble
+from churnlib.models.fitted import FittedModel
 from churnlib.models.network_model import NetworkModel
 from churnlib.predictor import Predictor, Reading, load
 from churnlib.schema import Kind, Role
@@ -38,6 +41,7 @@ from churnlib.training.classifier_input import (
     target_column,
 )
 from churnlib.training.classifier_options import compose_options
+from churnlib.training.fitted import Trained
 from churnlib.training.isolation import isolated
 
 
@@ -137,9 +141,10 @@ class ChurnClassifier(ClassifierMixin, BaseEstimator):
             columns={**numbers, **(self.columns or {})},
             preprocess=asdict(config.preprocess),
         )
-        self.predictor_, self.n_iter_ = _train(config, customers)
+        self.predictor_, trained = _train(config, customers)
+        self.n_iter_ = trained.fit.epochs
         self._exact = _in_float64(self.predictor_)
-        self._metrics = {"test": None, "validation": _validation_metrics(customers, self.predictor_)}
+        self._metrics = {"test": None, "validation": _validation_metrics(trained, self.predictor_)}
         return self
 
     def _table(self, X: Any, *, reset: bool, y: Any = "no_validation") -> tuple[pl.DataFrame, bool]:
@@ -295,15 +300,15 @@ class ChurnClassifier(ClassifierMixin, BaseEstimator):
         return tags
 
 
-def _train(config: TrainConfig, customers: Customers) -> tuple[Predictor, int]:
-    """Return what scores rows, and the epochs that were run."""
+def _train(config: TrainConfig, customers: Customers) -> tuple[Predictor, Trained]:
+    """Return what scores rows, and what was trained."""
     from churnlib.training.packing import calibrated
     from churnlib.training.train import fit_model
     from churnlib.training.unlabelled import pretraining_rows
 
     with isolated():
-        fitted = fit_model(config, customers, Path(), unlabelled=pretraining_rows(config, customers))
-    return calibrated(config, customers, fitted.model), fitted.epochs
+        trained = fit_model(config, customers, Path(), unlabelled=pretraining_rows(config, customers))
+    return calibrated(config, trained), trained
 
 
 def _in_float64(predictor: Predictor) -> Predictor:
@@ -312,14 +317,22 @@ def _in_float64(predictor: Predictor) -> Predictor:
     In float32 it is so to 1e-6, as sums of a matrix product are taken in another order for another number of rows;
     scikit-learn asks for 1e-7.
     """
-    model = predictor.bundle.model
-    if not isinstance(model, NetworkModel):
-        return predictor  # a baseline computes in float64 already, or row by row
-    network = copy.deepcopy(model.network).double()
-    return Predictor(replace(predictor.bundle, model=replace(model, network=network)))
+    return Predictor(replace(predictor.bundle, model=_model_in_float64(predictor.bundle.model)))
 
 
-def _validation_metrics(customers: Customers, predictor: Predictor) -> dict[str, Any]:
-    label = customers.labels("validation")
-    probability = predictor.probabilities(customers.frame[customers.rows("validation")])
-    return evaluate(label, probability, threshold=predictor.threshold, classes=list(customers.schema.classes))
+def _model_in_float64(model: FittedModel) -> FittedModel:
+    if isinstance(model, Ensemble):
+        members = (
+            tuple(replace(member, model=_model_in_float64(member.model)) for member in group) for group in model.groups
+        )
+        return replace(model, groups=tuple(members))
+    if isinstance(model, NetworkModel):
+        return replace(model, network=copy.deepcopy(model.network).double())
+    return model  # a baseline computes in float64 already, or row by row
+
+
+def _validation_metrics(trained: Trained, predictor: Predictor) -> dict[str, Any]:
+    """Return the metrics of what was said about rows that were not learned from."""
+    probability = probability_from_logits(trained.held_out.logits, predictor.bundle.temperature)
+    label = trained.customers.label[trained.held_out.rows]
+    return evaluate(label, probability, threshold=predictor.threshold, classes=list(trained.customers.schema.classes))

@@ -14,7 +14,7 @@ from churnlib.data.customers import Customers
 from churnlib.evaluation.tables import confusion_table, metrics_table
 
 
-def show_customers(console: Console, customers: Customers, *, name: str) -> None:
+def show_customers(console: Console, customers: Customers, *, name: str, n_folds: int | None = None) -> None:
     """Print the schema, what was left out, and the split."""
     console.print(customers.schema.render())
     for line in customers.report.lines():
@@ -22,6 +22,8 @@ def show_customers(console: Console, customers: Customers, *, name: str) -> None
     if customers.split.left_out:
         console.print(f"[yellow]•[/] {customers.split.left_out:,} rows left out: their customers stand on another side")
     console.print(split_table(customers, name=name))
+    if n_folds is not None:
+        console.print(f"The rows for training and validation are dealt into {n_folds} folds; each is held out once")
 
 
 def split_table(customers: Customers, *, name: str) -> Table:
@@ -41,10 +43,30 @@ def split_table(customers: Customers, *, name: str) -> Table:
     return table
 
 
+def members_table(members: Mapping[str, Any]) -> Table:
+    """Return a table of the models behind an ensemble: how many of each kind, how they count, how far they differ."""
+    total = sum(kind["n"] for kind in members["kinds"].values())
+    table = Table(title=f"{total} models answer together; each by itself, on rows that it did not learn from")
+    table.add_column("model")
+    for header in ("models", "weight", "ROC AUC (sd)", "log loss (sd)", "F1 (sd)"):
+        table.add_column(header, justify="right")
+    for name, kind in members["kinds"].items():
+        figures = [_with_spread(kind[key]) for key in ("roc_auc", "log_loss", "f1")]
+        table.add_row(escape(name), str(kind["n"]), f"{kind['weight']:.2f}", *figures)
+    return table
+
+
+def _with_spread(figure: Mapping[str, float | None]) -> str:
+    if figure["mean"] is None:
+        return "–"
+    return f"{figure['mean']:.4f}" + ("" if figure["sd"] is None else f" ({figure['sd']:.4f})")
+
+
 def show_result(console: Console, metrics: Mapping[str, Any], folder: Path, *, classes: Sequence[str]) -> None:
     """Print the metrics beside the baseline and the limit, the confusion matrix, and where everything is."""
+    members = metrics.get("members")
     columns = {
-        "validation": metrics["validation"],
+        "validation" if members is None else "held out": metrics["validation"],
         "test": metrics["test"],
         "logistic regression (test)": metrics["baseline"]["logistic_regression"],
         "limit (test)": metrics.get("limit"),
@@ -57,6 +79,8 @@ def show_result(console: Console, metrics: Mapping[str, Any], folder: Path, *, c
         f"{metrics['model']}: {trained} in {metrics['fit_seconds']:.1f} s "
         f"({metrics['rows_per_second']:,.0f} rows/s), {metrics['total_seconds']:.1f} s in all"
     )
+    if members is not None:
+        console.print(members_table(members))
     alarm = (metrics.get("overfitting") or {}).get("alarm")
     if alarm is not None:
         console.print(f"[yellow]•[/] {escape(alarm)}")

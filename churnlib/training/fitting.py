@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from churnlib.config import TrainConfig, loss_options
 from churnlib.data.preparation import Encoded
 from churnlib.models.network_model import NetworkModel
 from churnlib.training.checkpoints import AtomicCheckpointIO, StayStopped
+from churnlib.training.fitted import Fit
 from churnlib.training.precision import resolve_precision
 
 if TYPE_CHECKING:
@@ -21,34 +22,6 @@ if TYPE_CHECKING:
 
     from churnlib.data.datamodule import ChurnDataModule
     from churnlib.models.module import ChurnModule
-
-
-@dataclass(frozen=True, slots=True)
-class Fit:
-    """A trained network.
-
-    Attributes:
-        module: With the weights of the epoch with the lowest validation log loss, on the CPU, in evaluation mode.
-        epochs: Epochs run.
-        seconds: Of the training loop alone.
-        rows_per_second: Training rows times epochs, by seconds.
-    """
-
-    module: ChurnModule
-    epochs: int
-    seconds: float
-    rows_per_second: float
-
-    @property
-    def model(self) -> NetworkModel:
-        """The network as a bundle holds it."""
-        assert self.module.network is not None
-        return NetworkModel(self.module.network, self.module.spec, self.module.built_from["input_spec"])
-
-    @property
-    def curve(self) -> list[dict[str, float]]:
-        """What was logged, epoch by epoch."""
-        return self.module.curve
 
 
 def fit(config: TrainConfig, data: ChurnDataModule, folder: Path, *, unlabelled: Encoded | None = None) -> Fit:
@@ -78,6 +51,24 @@ def fit(config: TrainConfig, data: ChurnDataModule, folder: Path, *, unlabelled:
     started_at = _epochs_done(config.ckpt_path)
     if unlabelled is not None and config.ckpt_path is None:
         _pretrain(module, config, data, unlabelled)
+    trainer, seconds = run_trainer(config, module, data, folder)
+    restore_best(module, trainer)
+    epochs = trainer.current_epoch
+    rows = len(data.customers.rows("train")) * (epochs - started_at)
+    network = module.cpu().network
+    assert network is not None
+    model = NetworkModel(network, module.spec, module.built_from["input_spec"])
+    return Fit(model, epochs, seconds, rows / max(seconds, 1e-9), module.curve)
+
+
+def run_trainer(
+    config: TrainConfig, module: L.LightningModule, data: L.LightningDataModule, folder: Path
+) -> tuple[L.Trainer, float]:
+    """Train to the end; return the trainer and the seconds of its loop.
+
+    Raises:
+        KeyboardInterrupt: If somebody stopped it.
+    """
     logger = build_logger(config.logger, folder)
     finished = False
     try:
@@ -90,10 +81,7 @@ def fit(config: TrainConfig, data: ChurnDataModule, folder: Path, *, unlabelled:
         close_logger(logger, failed=not finished)
     if not finished:
         raise KeyboardInterrupt  # Lightning ends the loop quietly; the run must not go on to evaluate half a model
-    restore_best(module, trainer)
-    epochs = trainer.current_epoch
-    rows = len(data.customers.rows("train")) * (epochs - started_at)
-    return Fit(module.cpu().eval(), epochs, seconds, rows / max(seconds, 1e-9))
+    return trainer, seconds
 
 
 def _pretrain(module: ChurnModule, config: TrainConfig, data: ChurnDataModule, unlabelled: Encoded) -> None:

@@ -9,54 +9,53 @@ from typing import Any
 
 from churnlib.bundle import Bundle, write_bundle
 from churnlib.config import TrainConfig
-from churnlib.data.customers import Customers
 from churnlib.data.profile import build_profile, draw_rows
 from churnlib.models.baselines import BASELINES
-from churnlib.models.fitted import FittedModel
 from churnlib.models.network import NETWORKS
 from churnlib.predictor import Predictor
 from churnlib.training.calibrating import calibrate
-from churnlib.training.results import side_metrics
+from churnlib.training.fitted import Trained
+from churnlib.training.results import held_out_metrics, side_metrics
+from churnlib.training.stacking import STACK
 
 N_GOLDEN, N_BACKGROUND = 16, 100
 """Made-up customers in a bundle: to replay before serving, and to measure reasons against."""
 
 
-def pack(config: TrainConfig, customers: Customers, model: FittedModel, path: Path) -> Predictor:
+def pack(config: TrainConfig, trained: Trained, path: Path) -> Predictor:
     """Calibrate, choose the threshold, and write the bundle.
 
     Args:
         config: The run's options.
-        customers: The rows.
-        model: A trained network or a fitted baseline.
+        trained: What was trained.
         path: The bundle's folder, which does not exist yet.
 
     Returns:
-        A predictor over the bundle as written.
+        A predictor over the bundle as written; its metrics are those of the test rows and of the held-out rows.
     """
-    predictor = calibrated(config, customers, model)
-    metrics = {side: side_metrics(customers, side, predictor) for side in ("test", "validation")}
+    predictor = calibrated(config, trained)
+    metrics = {
+        "test": side_metrics(trained.customers, "test", predictor),
+        "validation": held_out_metrics(trained.customers, trained.held_out, predictor),
+    }
     return Predictor(write_bundle(complete(predictor, metrics), path))
 
 
-def calibrated(config: TrainConfig, customers: Customers, model: FittedModel) -> Predictor:
-    """Return a predictor with the temperature and the threshold that the validation rows suggest; nothing is written.
-
-    Args:
-        config: The run's options.
-        customers: The rows.
-        model: A trained network or a fitted baseline.
-    """
-    draft = Bundle(
+def calibrated(config: TrainConfig, trained: Trained) -> Predictor:
+    """Return a predictor with the temperature and the threshold that the held-out rows suggest; nothing is written."""
+    customers, held_out = trained.customers, trained.held_out
+    label = customers.label[held_out.rows]
+    temperature, threshold = calibrate(held_out.logits, label, config.threshold, config.calibration)
+    bundle = Bundle(
         schema=customers.schema,
         preparation=customers.preparation,
-        model=model,
+        model=trained.fit.model,
+        temperature=temperature,
+        threshold=threshold,
         name=model_name(config.model),
         profile=build_profile(customers.typed[customers.rows("train")], customers.schema),
     )
-    logits = Predictor(draft).logits(customers.typed[customers.rows("validation")])
-    temperature, threshold = calibrate(logits, customers.labels("validation"), config.threshold, config.calibration)
-    return Predictor(replace(draft, temperature=temperature, threshold=threshold))
+    return Predictor(bundle)
 
 
 def complete(predictor: Predictor, metrics: Mapping[str, Any]) -> Bundle:
@@ -75,5 +74,6 @@ def complete(predictor: Predictor, metrics: Mapping[str, Any]) -> Bundle:
 def model_name(spec: Mapping[str, Any]) -> str:
     """Return the short name of a model: ``mlp`` for churnlib's own, the class's name for others."""
     target = spec["_target_"]
-    own = next((name for name, path in {**NETWORKS, **BASELINES}.items() if path == target), None)
+    known = {**NETWORKS, **BASELINES, "stack": STACK}
+    own = next((name for name, path in known.items() if path == target), None)
     return own or target.rpartition(".")[2].lower()

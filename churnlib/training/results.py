@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -16,9 +17,13 @@ from churnlib.evaluation.intervals import confidence_intervals
 from churnlib.evaluation.metrics import evaluate
 from churnlib.evaluation.thresholds import best_expected_f1
 from churnlib.models.baselines.linear import LogisticRegression
-from churnlib.predictor import Predictor
+from churnlib.predictor import Predictor, answers_table
 from churnlib.training.baselines import rows_of, task_of
 from churnlib.training.calibrating import calibrate
+from churnlib.training.fitted import HeldOut, Trained
+
+SPREAD = ("roc_auc", "average_precision", "log_loss", "brier", "f1")
+"""Figures that are given for each of several models."""
 
 
 def side_metrics(customers: Customers, side: str, predictor: Predictor) -> dict[str, Any] | None:
@@ -27,7 +32,39 @@ def side_metrics(customers: Customers, side: str, predictor: Predictor) -> dict[
     if not len(rows):
         return None
     probability = predictor.probabilities(customers.frame[rows])
-    return _evaluate(customers, side, probability, predictor.threshold)
+    return _evaluate(customers.label[rows], customers, probability, predictor.threshold)
+
+
+def held_out_metrics(customers: Customers, held_out: HeldOut, predictor: Predictor) -> dict[str, Any]:
+    """Return the metrics of what was said about held-out rows, at the predictor's temperature and threshold."""
+    probability = probability_from_logits(held_out.logits, predictor.bundle.temperature)
+    return _evaluate(customers.label[held_out.rows], customers, probability, predictor.threshold)
+
+
+def parts_metrics(trained: Trained, predictor: Predictor) -> dict[str, Any]:
+    """Return what each of several models did on its own held-out rows, and mean and standard deviation by kind."""
+    parts = []
+    for part in trained.parts:
+        own = held_out_metrics(trained.customers, part.held_out, predictor)
+        how = {"epochs": part.fit.epochs, "fit_seconds": part.fit.seconds}
+        parts.append({"model": part.model, "fold": part.fold, "seed": part.seed, **how, **{k: own[k] for k in SPREAD}})
+    kinds = {}
+    for name in dict.fromkeys(part["model"] for part in parts):
+        group = [part for part in parts if part["model"] == name]
+        kinds[name] = {
+            "n": len(group),
+            "weight": trained.blend.get(name, 1.0),
+            **{k: _spread(group, k) for k in SPREAD},
+        }
+    return {"kinds": kinds, "parts": parts}
+
+
+def _spread(group: Sequence[Mapping[str, Any]], key: str) -> dict[str, float | None]:
+    values = [part[key] for part in group if part[key] is not None]
+    return {
+        "mean": float(np.mean(values)) if values else None,
+        "sd": float(np.std(values, ddof=1)) if len(values) > 1 else None,
+    }
 
 
 def baseline_metrics(customers: Customers, threshold: ThresholdConfig, calibration: str) -> dict[str, Any] | None:
@@ -39,7 +76,8 @@ def baseline_metrics(customers: Customers, threshold: ThresholdConfig, calibrati
     model = LogisticRegression().fit(rows["train"], rows["validation"], task)
     logits = {side: model.logits(rows[side].numeric, rows[side].codes) for side in ("validation", "test")}
     temperature, cut = calibrate(logits["validation"], customers.labels("validation"), threshold, calibration)
-    return _evaluate(customers, "test", probability_from_logits(logits["test"], temperature), cut)
+    probability = probability_from_logits(logits["test"], temperature)
+    return _evaluate(customers.labels("test"), customers, probability, cut)
 
 
 def limit_metrics(customers: Customers) -> dict[str, Any] | None:
@@ -47,11 +85,12 @@ def limit_metrics(customers: Customers) -> dict[str, Any] | None:
     if customers.truth is None or not len(customers.rows("test")):
         return None
     threshold, _ = best_expected_f1(customers.truth[customers.rows("validation")])
-    return _evaluate(customers, "test", customers.truth[customers.rows("test")], threshold)
+    return _evaluate(customers.labels("test"), customers, customers.truth[customers.rows("test")], threshold)
 
 
-def _evaluate(customers: Customers, side: str, probability: np.ndarray, threshold: float | None) -> dict[str, Any]:
-    label = customers.labels(side)
+def _evaluate(
+    label: np.ndarray, customers: Customers, probability: np.ndarray, threshold: float | None
+) -> dict[str, Any]:
     metrics = evaluate(label, probability, threshold=threshold, classes=list(customers.schema.classes))
     return {**metrics, "intervals": confidence_intervals(label, probability, metrics, seed=0)}
 
@@ -59,9 +98,20 @@ def _evaluate(customers: Customers, side: str, probability: np.ndarray, threshol
 def write_predictions(customers: Customers, predictor: Predictor, path: Path) -> None:
     """Write the test rows with label, probability and decision as Parquet, whole or not at all."""
     rows = customers.rows("test")
-    answers = predictor.predict(customers.frame[rows])
-    table = pl.DataFrame([customers.customer_ids("test"), pl.Series("label", customers.labels("test"))])
-    table = pl.concat([table, answers.drop("customer_id")], how="horizontal")
+    answers = predictor.predict(customers.frame[rows]).drop("customer_id")
+    _write_rows(customers.customer_ids("test"), customers.label[rows], answers, path)
+
+
+def write_held_out(trained: Trained, predictor: Predictor, path: Path) -> None:
+    """Write the rows that were held out like the predictions, as answered by models that did not learn from them."""
+    customers, held_out = trained.customers, trained.held_out
+    probability = probability_from_logits(held_out.logits, predictor.bundle.temperature)
+    answers = answers_table(probability, predictor.threshold, predictor.classes)
+    _write_rows(customers.ids(held_out.rows), customers.label[held_out.rows], answers, path)
+
+
+def _write_rows(ids: pl.Series, label: np.ndarray, answers: pl.DataFrame, path: Path) -> None:
+    table = pl.concat([pl.DataFrame([ids, pl.Series("label", label)]), answers], how="horizontal")
     temporary = path.with_name(f".{path.name}.{uuid4().hex[:8]}")
     table.write_parquet(temporary)
     temporary.replace(path)

@@ -6,30 +6,31 @@ import shutil
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import numpy as np
 from rich.console import Console
 
 from churnlib.build import check_components
-from churnlib.config import CostSensitiveConfig, LossConfig, TrainConfig, loss_options
-from churnlib.data.customers import Customers, customer_value, prepare_customers
+from churnlib.config import TrainConfig, loss_options
+from churnlib.data.customers import Customers, prepare_customers
+from churnlib.data.folds import check_folds
 from churnlib.data.preparation import Encoded
 from churnlib.errors import ConfigError
 from churnlib.models.baselines.baseline import Baseline
 from churnlib.models.baselines.recipes import recipe_of
 from churnlib.training import display
-from churnlib.training.baselines import BaselineFit, fit_baseline
+from churnlib.training.baselines import fit_baseline
+from churnlib.training.cross_validation import design, fit_design
 from churnlib.training.curves import CURVES, overfitting, write_curves
+from churnlib.training.fitted import Fit, Trained, held_out
 from churnlib.training.inference import measure_inference
 from churnlib.training.packing import model_name, pack
-from churnlib.training.results import baseline_metrics, limit_metrics, side_metrics, write_predictions
+from churnlib.training.results import baseline_metrics, limit_metrics, parts_metrics, write_held_out, write_predictions
 from churnlib.training.run_folder import RunFolder
+from churnlib.training.stacking import check_stack, fit_stack, is_stack
 from churnlib.training.tables import load_table
 from churnlib.training.unlabelled import pretraining_rows
-
-if TYPE_CHECKING:
-    from churnlib.training.fitting import Fit
+from churnlib.training.weights import row_weights
 
 SEQUENCE_NETWORKS = "churnlib.models.sequence."
 
@@ -61,52 +62,66 @@ def train(config: TrainConfig, *, folder: RunFolder, console: Console | None = N
     console = console or Console(quiet=True)
     check_components(config)
     recipe = recipe_of(config.model)
+    if is_stack(config.model):
+        check_stack(config)
     started = time.perf_counter()
     customers = read_customers(config)
     check_options(config, customers, recipe)
     check_histories(config, customers)
     unlabelled = pretraining_rows(config, customers)
-    display.show_customers(console, customers, name=config.data.name)
+    display.show_customers(console, customers, name=config.data.name, n_folds=config.cv)
     path = folder.create(config)
 
-    fitted = fit_model(config, customers, path, unlabelled=unlabelled)
+    trained = fit_model(config, customers, path, unlabelled=unlabelled)
     # Only a run that goes on finds a bundle here: its own, of fewer epochs.
     shutil.rmtree(path / "bundle", ignore_errors=True)
-    predictor = pack(config, customers, fitted.model, path / "bundle")
+    predictor = pack(config, trained, path / "bundle")
 
-    metrics: dict[str, Any] = {side: side_metrics(customers, side, predictor) for side in ("test", "validation")}
+    metrics: dict[str, Any] = predictor.metrics  # of the test rows and the held-out rows
     metrics["baseline"] = {"logistic_regression": baseline_metrics(customers, config.threshold, config.calibration)}
     if customers.truth is not None:
         metrics["limit"] = limit_metrics(customers)
-    judged = overfitting(fitted.curve)
+    if trained.parts:
+        metrics["members"] = parts_metrics(trained, predictor)
+    fit = trained.fit
+    judged = overfitting(fit.curve)
     metrics |= {
-        "fit_seconds": fitted.seconds,
+        "fit_seconds": fit.seconds,
         "total_seconds": time.perf_counter() - started,
-        "epochs": fitted.epochs,
+        "epochs": fit.epochs,
         "overfitting": None if judged is None else asdict(judged),
-        "rows_per_second": fitted.rows_per_second,
+        "rows_per_second": fit.rows_per_second,
         "inference": measure_inference(predictor, customers, path / "bundle"),
         "model": model_name(config.model),
         "seed": config.seed,
     }
-    write_curves(fitted.curve, path / CURVES)
+    write_curves(fit.curve, path / CURVES)
+    write_held_out(trained, predictor, path / "held_out.parquet")
     write_predictions(customers, predictor, path / "predictions.parquet")
     folder.finish(metrics)
     display.show_result(console, metrics, path, classes=customers.schema.classes)
     return TrainResult(metrics, path)
 
 
-def fit_model(
-    config: TrainConfig, customers: Customers, path: Path, *, unlabelled: Encoded | None = None
-) -> Fit | BaselineFit:
-    """Fit the configured model.
+def fit_model(config: TrainConfig, customers: Customers, path: Path, *, unlabelled: Encoded | None = None) -> Trained:
+    """Fit the configured model, or as many as the options ask for.
 
     Args:
         config: Every option of the run.
         customers: The rows.
         path: Folder of checkpoints and logs, where the options want them.
-        unlabelled: Rows to pretrain on, as `pretraining_rows` returns them.
+        unlabelled: Rows to pretrain a single network on, as `pretraining_rows` returns them.
     """
+    if is_stack(config.model):
+        return fit_stack(config, customers, path)
+    if config.cv is not None or config.ensemble > 1:
+        return fit_design(config, design(config, customers), path, name=model_name(config.model))
+    fit = fit_one(config, customers, path, unlabelled=unlabelled)
+    return Trained(fit, customers, held_out(fit.model, customers))
+
+
+def fit_one(config: TrainConfig, customers: Customers, path: Path, *, unlabelled: Encoded | None = None) -> Fit:
+    """Fit a single model; see :func:`fit_model`."""
     recipe = recipe_of(config.model)
     if recipe is not None:
         return fit_baseline(recipe, config, customers)
@@ -114,12 +129,9 @@ def fit_model(
     from churnlib.data.datamodule import ChurnDataModule
     from churnlib.training.fitting import fit
 
-    data = ChurnDataModule(
-        customers,
-        batch_size=config.trainer.batch_size,
-        seed=config.seed,
-        row_weights=row_weights(config.loss, customers),
-    )
+    weights = row_weights(config.loss, customers)
+    batch_size = config.trainer.batch_size
+    data = ChurnDataModule(customers, batch_size=batch_size, seed=config.seed, row_weights=weights)
     return fit(config, data, path, unlabelled=unlabelled)
 
 
@@ -148,23 +160,6 @@ def read_customers(config: TrainConfig) -> Customers:
     )
 
 
-def row_weights(loss: LossConfig, customers: Customers) -> np.ndarray | None:
-    """Return how much each training row counts, ``(n,)`` float32, if the loss weighs customers by their value.
-
-    Raises:
-        ConfigError: If the column is missing, holds no numbers, or gives no weights.
-    """
-    if not isinstance(loss, CostSensitiveConfig):
-        return None
-    from churnlib.models.losses import value_weights
-
-    assert loss.value is not None
-    try:
-        return value_weights(customer_value(customers, loss.value)[customers.rows("train")])
-    except ValueError as error:
-        raise ConfigError(f"loss.value={loss.value}: {error}") from error
-
-
 def check_options(config: TrainConfig, customers: Customers, recipe: Baseline | None = None) -> None:
     """Refuse options that only the table shows to be impossible, before anything is written.
 
@@ -176,6 +171,10 @@ def check_options(config: TrainConfig, customers: Customers, recipe: Baseline | 
     Raises:
         ConfigError: With the option and the remedy.
     """
+    if config.ckpt_path is not None and (config.cv is not None or config.ensemble > 1 or is_stack(config.model)):
+        raise ConfigError(f"ckpt_path={config.ckpt_path}: only a run of a single network goes on; leave the option out")
+    if config.cv is not None:
+        check_folds(customers, config.cv)
     if recipe is not None and config.ckpt_path is not None:
         raise ConfigError(f"ckpt_path={config.ckpt_path}: this model is fitted in one go; leave the option out")
     if recipe is not None and config.loss.name != "bce":

@@ -121,7 +121,7 @@ class FittedBaseline(ABC):
         """Write the model down."""
         head = {"slope": self.head.slope, "shift": list(self.head.shift)}
         values = {"kind": self.kind, "state": self.state_name, "head": head, **self.values()}
-        return Kept("baseline.json", values, self.state_name, self.state())
+        return Kept("baseline.json", values, {self.state_name: self.state()})
 
     @abstractmethod
     def scores(self, numeric: np.ndarray, codes: np.ndarray) -> np.ndarray:

@@ -19,7 +19,9 @@ KINDS = {
 """What a bundle may name, and the class that reads it; nothing else is ever imported."""
 
 
-def restore(values: Mapping[str, Any], state: bytes, *, n_classes: int, trust: Sequence[str] = ()) -> FittedBaseline:
+def restore(
+    values: Mapping[str, Any], states: Mapping[str, bytes], *, n_classes: int, trust: Sequence[str] = ()
+) -> FittedBaseline:
     """Build the baseline that was written down; see :func:`churnlib.models.fitted.restore`.
 
     Raises:
@@ -28,4 +30,4 @@ def restore(values: Mapping[str, Any], state: bytes, *, n_classes: int, trust: S
     if values["kind"] not in KINDS:
         raise ValueError(f"baseline.json has the kind {values['kind']!r}; this release knows {', '.join(KINDS)}")
     module, _, name = KINDS[values["kind"]].rpartition(".")
-    return getattr(import_module(module), name).from_kept(values, state, n_classes=n_classes)
+    return getattr(import_module(module), name).from_kept(values, states[values["state"]], n_classes=n_classes)

@@ -1,0 +1,136 @@
+"""K-fold cross-validation: every row that is not for the test is held out once, and answered for by who did not see it.
+
+Each fold is a table of customers of its own: prepared from its own training rows, validated on the rows it holds out.
+What the folds share is only how cells are written down as codes, so that their models can answer for the same rows
+(:func:`recode`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from churnlib.data.customers import Customers, customer_groups
+from churnlib.data.preparation import FIRST_KNOWN, MISSING, UNSEEN, Preparation, fit_preparation
+from churnlib.data.splits import check_classes
+from churnlib.errors import ConfigError
+
+
+@dataclass(frozen=True, slots=True)
+class Folds:
+    """A customer table dealt into folds.
+
+    Attributes:
+        whole: The table, prepared from all rows that are not for the test: the common way of writing cells down.
+        parts: One table per fold and repeat, each with ``train`` and ``validation`` (held out) rows of its own and
+            the test rows of ``whole``.
+    """
+
+    whole: Customers
+    parts: tuple[Customers, ...]
+
+    @property
+    def held_out(self) -> np.ndarray:
+        """Row numbers that are held out in some fold, ascending, ``(n,)`` int64."""
+        return np.unique(np.concatenate([part.rows("validation") for part in self.parts]))
+
+
+def deal_folds(
+    customers: Customers, n_folds: int, *, repeats: int = 1, seed: int = 0, preprocess: Mapping[str, Any] | None = None
+) -> Folds:
+    """Deal the training and validation rows of a table into folds; its test rows stay what they are.
+
+    Args:
+        customers: A prepared table; its own division into training and validation rows is forgotten.
+        n_folds: Folds, at least 2; each class is spread evenly, and rows of one customer stay together.
+        repeats: How often the rows are dealt anew.
+        seed: Of the draws.
+        preprocess: Keyword arguments of :func:`~churnlib.data.preparation.fit_preparation`.
+
+    Raises:
+        ConfigError: If there are fewer rows of a class than folds.
+        DataError: If a fold lacks a class all the same, because few customers have all its rows.
+    """
+    check_folds(customers, n_folds)
+    pool = np.sort(np.concatenate([customers.rows("train"), customers.rows("validation")]))
+    groups = customer_groups(customers.frame, customers.schema)
+    groups = None if groups is None else groups[pool]
+    parts = []
+    for repeat in range(repeats):
+        rng = np.random.default_rng((seed, repeat))
+        fold = _deal(customers.label[pool], n_folds, rng, groups)
+        parts += [_part(customers, pool[fold != number], pool[fold == number], preprocess) for number in range(n_folds)]
+    return Folds(_part(customers, pool, pool[:0], preprocess), tuple(parts))
+
+
+def check_folds(customers: Customers, n_folds: int) -> None:
+    """Refuse folds for which there are too few rows.
+
+    Raises:
+        ConfigError: With the largest number of folds.
+    """
+    least = int((customers.class_counts("train") + customers.class_counts("validation")).min())
+    if not 2 <= n_folds <= least:
+        raise ConfigError(f"cv must be between 2 and {least} (the rows of the rarest class), got {n_folds}")
+
+
+def _part(
+    customers: Customers, train: np.ndarray, validation: np.ndarray, preprocess: Mapping[str, Any] | None
+) -> Customers:
+    """Return the table with these sides, prepared from these training rows."""
+    split = replace(customers.split, train=train, validation=validation, left_out=0)
+    if len(validation):
+        check_classes(customers.label, split, customers.schema.classes)
+    preparation = fit_preparation(customers.typed[train], customers.schema, **(preprocess or {}))
+    encoded = {side: preparation.encode(customers.typed[rows]) for side, rows in split.sides().items()}
+    return replace(customers, split=split, preparation=preparation, encoded=encoded)
+
+
+def _deal(label: np.ndarray, n_folds: int, rng: np.random.Generator, groups: np.ndarray | None) -> np.ndarray:
+    """Return the fold of each row, ``(n,)`` int64.
+
+    Rows are ordered by class, at random within it, and dealt like cards: the folds differ by one row in all, and by
+    one row in each class. Of customers with several rows it is the customers that are dealt, a churner being one
+    whose rows say so at least once.
+    """
+    if groups is not None:
+        _, customer = np.unique(groups, return_inverse=True)
+        of_customer = np.zeros(int(customer.max()) + 1, dtype=label.dtype)
+        np.maximum.at(of_customer, customer, label)
+        return _deal(of_customer, n_folds, rng, None)[customer]
+    order = np.lexsort((rng.random(len(label)), label))
+    fold = np.empty(len(label), dtype=np.int64)
+    fold[order] = np.arange(len(label)) % n_folds
+    return fold
+
+
+@dataclass(frozen=True, slots=True)
+class Recoding:
+    """How rows encoded by one preparation are read by a model of another one.
+
+    Attributes:
+        numeric: For each numeric input of the model its place among those given.
+        codes: For each categorical input of the model a table from the code given to the model's own.
+    """
+
+    numeric: tuple[int, ...]
+    codes: tuple[tuple[int, ...], ...]
+
+
+def recode(given: Preparation, own: Preparation) -> Recoding:
+    """Return how rows that ``given`` encoded reach a model that was fitted with ``own``.
+
+    A value that the model's own training rows did not have is an unseen one to it, whatever the others know.
+    """
+    places = {statistics.name: place for place, statistics in enumerate(given.numeric)}
+    known = {vocabulary.name: vocabulary.values for vocabulary in given.categorical}
+    tables = [_table(known[vocabulary.name], vocabulary.values) for vocabulary in own.categorical]
+    return Recoding(tuple(places[statistics.name] for statistics in own.numeric), tuple(tables))
+
+
+def _table(given: Sequence[str], own: Sequence[str]) -> tuple[int, ...]:
+    code = {value: FIRST_KNOWN + place for place, value in enumerate(own)}
+    return (MISSING, UNSEEN, *(code.get(value, UNSEEN) for value in given))

@@ -1,0 +1,102 @@
+"""What several networks in one pass cost: folds and seeds of a network beside one of them by itself.
+
+    python scripts/bench_many.py                      IBM Telco, mlp_plain of 2 x 64, 10 epochs, 5 repeats (2 minutes)
+    python scripts/bench_many.py model=mlp epochs=4 repeats=3
+
+Each way trains for as many epochs (nobody stops early), the ways take turns, and the figure is the median over the
+repeats of the ratio to the one network of the same round. On one thread the seconds are the processor's, so that what
+else the machine does counts little; with ``threads=2`` or more several networks take so many threads where one network
+takes one, and the seconds are those of a clock. The bar is twice the time of one, for 5 folds and for 8 seeds of
+``mlp_plain``.
+"""
+
+from __future__ import annotations
+
+import logging
+import statistics
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from churnlib.compose import compose
+from churnlib.config import TrainConfig
+from churnlib.data.folds import deal_folds
+from churnlib.training.many import fit_many
+from churnlib.training.train import read_customers
+
+BAR = 2.0
+PLAIN = ["model.hidden_sizes=[64,64]", "trainer.batch_size=256"]
+
+
+def main(words: list[str]) -> int:
+    """Measure and print a table; return 1 if the bar is missed."""
+    options = {"data": "telco", "model": "mlp_plain", "epochs": "10", "repeats": "5", "folds": "5", "seeds": "8"}
+    options |= {"threads": "1"}
+    for word in words:
+        key, _, value = word.partition("=")
+        if key not in options:
+            print(f"unknown option {word!r}; choose from {', '.join(options)}")
+            return 1
+        options[key] = value
+    ways = measured(options)
+    table = Table(title=f"{options['model']}, data={options['data']}, {options['threads']} threads")
+    for header in ("way", "seconds", "times one network", "times as many one by one"):
+        table.add_column(header, justify="left" if header == "way" else "right")
+    ratios = {}
+    for name, (members, seconds) in ways.items():
+        ratios[name] = statistics.median(a / b for a, b in zip(seconds, ways["one network"][1], strict=True))
+        cells = f"{statistics.median(seconds):.2f}", f"{ratios[name]:.2f}", f"{ratios[name] / members:.2f}"
+        table.add_row(name, *cells)
+    Console().print(table)
+    missed = [name for name, ratio in ratios.items() if ratio > BAR]
+    print(f"MISSED by {', '.join(missed)}" if missed else "met", f": at most {BAR:g} times one network", sep="")
+    return int(bool(missed))
+
+
+def measured(options: dict[str, str]) -> dict[str, tuple[int, list[float]]]:
+    """Return for each way how many networks it trains and the seconds of each repeat."""
+    base = [f"data={options['data']}", f"model={options['model']}", *(PLAIN if options["model"] == "mlp_plain" else [])]
+    base += [f"trainer.max_epochs={options['epochs']}", "trainer.progress=false", "logger=none", "callbacks=memory"]
+    base += ["callbacks.early_stopping=null"]
+    one = compose([*base, "trainer.threads=1"])
+    several = compose([*base, f"trainer.threads={options['threads']}"])
+    folds = deal_folds(read_customers(one), int(options["folds"])).parts
+    ways: dict[str, tuple[TrainConfig, list, int]] = {
+        "one network": (one, [folds[0]], 1),
+        f"{options['folds']} folds": (several, list(folds), len(folds)),
+        f"{options['seeds']} seeds": (several, [folds[0]] * int(options["seeds"]), int(options["seeds"])),
+    }
+    clock = time.process_time if options["threads"] == "1" else time.perf_counter
+    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(int(options["repeats"]) + 1):
+        for name, (config, parts, _count) in ways.items():
+            seconds[name].append(timed(lambda config=config, parts=parts: fit_in_scratch(config, parts), clock))
+    # The first round warms up.
+    return {name: (count, seconds[name][1:]) for name, (_config, _parts, count) in ways.items()}
+
+
+def fit_in_scratch(config: TrainConfig, parts: list) -> None:
+    """Fit, and leave nothing behind."""
+    with tempfile.TemporaryDirectory() as folder:
+        fit_many(config, parts, range(len(parts)), Path(folder))
+
+
+def timed(call: Callable[[], None], clock: Callable[[], float]) -> float:
+    """Return the seconds of a call."""
+    start = clock()
+    call()
+    return clock() - start
+
+
+if __name__ == "__main__":
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module="lightning")
+    sys.exit(main(sys.argv[1:]))
