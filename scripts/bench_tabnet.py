@@ -16,8 +16,8 @@ the clock. Ratios are medians of paired ratios, beside them their quartiles.
 ``--compile`` compiles our forward and backward (``torch.compile``); the time that takes is printed apart.
 
 ``--losses`` compares the mean losses of epochs. Training this network is chaotic: a change in the last bit of a weight
-grows ten to a hundred times with each step, so that within ten steps two orders of the same sums have parted. Printed are
-the differences from the package's losses of
+grows ten to a hundred times with each step, so that within ten steps two orders of the same sums have parted. Printed
+are the differences from the package's losses of
 
     lockstep   ours at the weights and running statistics that the package has before each of its steps: what the two
                make of the same weights, all along the way of training
