@@ -7,9 +7,9 @@ import pytest
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from made import made_prepared
-from torch import nn
 
 from churnlib import ChurnDataModule, ChurnModule
+from churnlib.models.dropout import Dropout
 from churnlib.models.schedules import flat_cosine_factor
 from churnlib.training.flat_cosine import FlatCosine
 
@@ -23,7 +23,7 @@ class Record(L.Callback):
         self.seen: list[tuple[float, float]] = []
 
     def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx) -> None:
-        (layer,) = (module for module in pl_module.modules() if isinstance(module, nn.Dropout))
+        (layer,) = (module for module in pl_module.modules() if isinstance(module, Dropout))
         self.seen.append((trainer.optimizers[0].param_groups[0]["weight_decay"], layer.p))
 
 
@@ -51,7 +51,7 @@ def test_both_stay_for_half_of_the_steps_and_end_at_nothing():
         assert decay == pytest.approx(0.2 * flat_cosine_factor(step / n))
         assert dropout == pytest.approx(0.4 * flat_cosine_factor(step / n))
     assert record.seen[8] == (0.2, 0.4) and record.seen[-1][0] < 0.02
-    (layer,) = (one for one in module.modules() if isinstance(one, nn.Dropout))
+    (layer,) = (one for one in module.modules() if isinstance(one, Dropout))
     assert layer.p == 0.4  # for the next training
 
 

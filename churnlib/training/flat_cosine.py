@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import lightning as L
 from torch import nn
 
+from churnlib.models.dropout import Dropout
 from churnlib.models.schedules import flat_cosine_factor
 
 if TYPE_CHECKING:
@@ -21,17 +22,17 @@ class FlatCosine(L.Callback):
 
     Args:
         weight_decay: Lower the optimizer's weight decay.
-        dropout: Lower the probability of every dropout layer.
+        dropout: Lower the probability of every dropout layer, churnlib's and PyTorch's.
     """
 
     def __init__(self, *, weight_decay: bool = True, dropout: bool = True) -> None:
         self.weight_decay = weight_decay
         self.dropout = dropout
-        self._layers: list[tuple[nn.Dropout, float]] = []
+        self._layers: list[tuple[nn.Dropout | Dropout, float]] = []
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:  # noqa: D102
         modules = pl_module.modules() if self.dropout else ()
-        self._layers = [(module, module.p) for module in modules if isinstance(module, nn.Dropout)]
+        self._layers = [(module, module.p) for module in modules if isinstance(module, nn.Dropout | Dropout)]
 
     def on_step_start(self, trainer: L.Trainer, pl_module: ChurnModule) -> None:
         """Called by the module before each of its steps, in chunks or not."""
