@@ -51,9 +51,9 @@ FAMILIES = {
     "gru": Family("none", LAYERS, "rows × steps"),
     "lstm": Family("none", LAYERS, "rows × steps"),
     "cnn": Family("none", LAYERS, "rows × steps"),
-    "stack": Family("none", "it weighs the answers of several models", "rows × models"),
+    "stack": Family("none", "the answers of several models are added up", "rows × folds × models"),
 }
-"""By the short names of `churnlib.models.network.NETWORKS` and `churnlib.models.baselines.BASELINES`, and a stack."""
+"""By the short names of `churnlib.models.network.NETWORKS` and `churnlib.models.baselines.BASELINES`, and the stack."""
 
 UNKNOWN = Family("unknown", "the model is no part of churnlib", "unknown")
 
