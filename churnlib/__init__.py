@@ -21,6 +21,7 @@ _EXPORTS = {
     "TabNet": "churnlib.models.tabnet",
     "infer_schema": "churnlib.schema",
     "load": "churnlib.predictor",
+    "scorecard": "churnlib.explanation.scorecard",
     "simulate": "churnlib.data.simulator",
 }
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from churnlib.data.datamodule import ChurnDataModule as ChurnDataModule
     from churnlib.data.simulator import simulate as simulate
     from churnlib.errors import ChurnlibError as ChurnlibError
+    from churnlib.explanation.scorecard import scorecard as scorecard
     from churnlib.models.mlp import MLP as MLP
     from churnlib.models.module import ChurnModule as ChurnModule
     from churnlib.models.tabnet import TabNet as TabNet

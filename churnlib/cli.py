@@ -12,6 +12,7 @@ from churnlib.config import nearest
 COMMANDS = {
     "train": ("churnlib.commands.train", "train a model on a customer table (the same as python train.py)"),
     "score": ("churnlib.commands.score", "score a CSV or Parquet file with a trained model"),
+    "scorecard": ("churnlib.commands.scorecard", "write an additive model as points that a person can add up"),
     "serve": ("churnlib.serving.server", "serve a trained model over HTTP"),
     "simulate": ("churnlib.commands.simulate", "write a file of simulated customers"),
 }

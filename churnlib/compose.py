@@ -15,12 +15,18 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
 SCHEMAS: dict[str, dict[str, type]] = {
-    "": {"train": training.TrainConfig, "score": commands.ScoreConfig, "simulate": commands.SimulateConfig},
+    "": {
+        "train": training.TrainConfig,
+        "score": commands.ScoreConfig,
+        "scorecard": commands.ScorecardConfig,
+        "simulate": commands.SimulateConfig,
+    },
     "data": {"table": data.TableConfig, "reference": data.ReferenceConfig, "simulator": data.SimulatorConfig},
     "model": {
         "mlp": networks.MLPConfig,
         "mlp_plain": networks.PlainMLPConfig,
         "realmlp": networks.RealMLPConfig,
+        "additive": networks.AdditiveConfig,
         "tabnet": networks.TabNetConfig,
         "ft_transformer": networks.FTTransformerConfig,
         "gru": networks.RecurrentConfig,
@@ -101,7 +107,7 @@ def compose(words: Sequence[str] = (), *, name: str = "train", config_dir: str |
 
     Args:
         words: ``group=option`` and ``key=value``, as on the command line.
-        name: Which command's configuration: train, score or simulate.
+        name: Which command's configuration: train, score, scorecard or simulate.
         config_dir: A folder of your own YAML files beside churnlib's.
 
     Returns:

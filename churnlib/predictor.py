@@ -61,6 +61,21 @@ class Masks:
 
 
 @dataclass(frozen=True, slots=True)
+class Contributions:
+    """What each column adds to the log-odds of each customer; see :meth:`Predictor.contributions`.
+
+    Attributes:
+        terms: Names of the columns, one each, and of the pairs that the model has, K in all.
+        values: ``(n, K)`` float64, or ``(n, K, n_classes)``; 0 on average over the training rows.
+        intercept: Log-odds where all values are 0, float64 of shape ``()``, or ``(n_classes,)``.
+    """
+
+    terms: tuple[tuple[str, ...], ...]
+    values: np.ndarray
+    intercept: np.ndarray
+
+
+@dataclass(frozen=True, slots=True)
 class Reading:
     """A table as the model reads it, with all that is wrong or unusual about it.
 
@@ -227,6 +242,38 @@ class Predictor:
         importance = np.concatenate([aggregate for _, aggregate in parts])
         steps[:, reading.bad], importance[reading.bad] = np.nan, np.nan
         return Masks(self.bundle.preparation.feature_names, steps, importance)
+
+    def contributions(self, table: Any) -> Contributions:
+        """Say exactly what an additive model's answers are made of.
+
+        The values of a row and the intercept sum to the log-odds of its ``churn_probability`` (for more than two
+        classes, to the logits whose softmax the probabilities are).
+
+        Args:
+            table: A table or a :class:`Reading`. Rows that cannot be scored are NaN.
+
+        Raises:
+            TypeError: If the model is no additive one.
+        """
+        model = self.bundle.model
+        if not (isinstance(model, NetworkModel) and model.is_additive):
+            raise TypeError(
+                f"the model {self.model_name} is no sum over columns; a single additive one is (model=additive)"
+            )
+        reading = table if isinstance(table, Reading) else self.read(table)
+        encoded = self.bundle.preparation.encode(reading.typed)
+        batch_rows = evaluation_rows(len(self.bundle.preparation.feature_names))
+        parts = [
+            model.contributions(*(part[start : start + batch_rows] for part in (encoded.numeric, encoded.codes)))
+            for start in range(0, max(1, len(encoded)), batch_rows)
+        ]
+        values = np.concatenate(parts).astype(np.float64) / self.bundle.temperature
+        intercept = model.intercept().astype(np.float64) / self.bundle.temperature
+        values[reading.bad] = np.nan
+        if len(self.classes) == 2:
+            values, intercept = values[:, :, 0], intercept[0]
+        names = self.bundle.preparation.feature_names
+        return Contributions(tuple(tuple(names[c] for c in term) for term in model.terms), values, intercept)
 
     def probabilities(self, table: Any) -> np.ndarray:
         """Return calibrated probabilities: ``(n,)`` of leaving for two classes, ``(n, n_classes)`` for more, float64.

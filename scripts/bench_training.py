@@ -2,6 +2,8 @@
 
     python scripts/bench_training.py                       IBM Telco, 10 epochs, 5 repeats (about 3 minutes)
     python scripts/bench_training.py data=mlc model=mlp_plain epochs=5 repeats=3
+    python scripts/bench_training.py compile=mlp,mlp_plain,tabnet epochs=5
+    python scripts/bench_training.py precision=mlp,mlp_plain,tabnet,ft_transformer epochs=5
 
 Three ways, the same seeds: a loop over resident tensors in plain PyTorch; Lightning with a batch per call (chunk 1);
 and Lightning with chunks of steps, the default. All take the same steps, with the same optimizer, schedule and
@@ -10,6 +12,11 @@ compute ROC AUC and average precision. The ways take turns, and each figure is t
 
 Seconds are those of the processor, on one thread: what else the machine does then counts little. The bar is a ratio of
 at most 1.15 between the chunks and the loop.
+
+``compile=MODELS`` and ``precision=MODELS`` measure instead what compilation and bf16 (``bf16-mixed``, with float32 for
+norm statistics, masks and the loss) do to an epoch and to the validation log loss of the last one, for each model
+beside the same training without. With ``trainer.accelerator=gpu`` they run there (seconds are then those of the clock,
+and compilation makes CUDA graphs), which has not been done.
 """
 
 from __future__ import annotations
@@ -19,7 +26,7 @@ import statistics
 import sys
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +45,7 @@ from churnlib.models.losses import cross_entropy
 from churnlib.models.module import INITIAL_ROWS, ChurnModule
 from churnlib.models.parameter_groups import fused, parameter_groups, scaled
 from churnlib.models.stepping import CHUNK
+from churnlib.training.compiling import CompileWhenLong
 from churnlib.training.train import read_customers
 
 BAR = 1.15
@@ -47,11 +55,16 @@ def main(words: list[str]) -> int:
     """Run what the words choose and print one table; return 1 if the bar is missed or the weights differ."""
     options = {"epochs": 10, "repeats": 5}
     options |= {key: int(value) for key, _, value in (word.partition("=") for word in words) if key in options}
-    chosen = [word for word in words if word.partition("=")[0] not in options]
+    asked = {key: value for key, _, value in (word.partition("=") for word in words) if key in VARIANTS}
+    chosen = [word for word in words if word.partition("=")[0] not in {**options, **VARIANTS}]
     if not any(word.startswith("data=") for word in chosen):
         chosen.append("data=telco")
     quieten()
     torch.set_num_threads(1)
+    if asked:
+        for variant, models in asked.items():
+            compare(variant, models.split(","), chosen, epochs=options["epochs"])
+        return 0
     config = compose([*chosen, "trainer.accelerator=cpu"])
     customers = read_customers(config)
     ways: dict[str, Callable[[], tuple[float, Any]]] = {
@@ -106,17 +119,41 @@ def by_hand(config: Any, customers: Customers, epochs: int) -> tuple[float, Any]
 
 
 class Clock(L.Callback):
-    """Measures the training loop alone, as the plain loop is measured."""
+    """Measures the training loop alone, as the plain loop is measured, and each epoch's steps.
+
+    Args:
+        now: The clock; that of the processor unless a device works beside it.
+    """
+
+    def __init__(self, now: Callable[[], float] = time.process_time) -> None:
+        self.now = now
+        self.epochs: list[float] = []
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:  # noqa: D102
-        self.started = time.process_time()
+        self.started = self.now()
+
+    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:  # noqa: D102
+        self.epoch_started = self.now()
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:  # noqa: D102
+        self.epochs.append(self.now() - self.epoch_started)
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:  # noqa: D102
-        self.seconds = time.process_time() - self.started
+        self.seconds = self.now() - self.started
 
 
 def by_lightning(config: Any, customers: Customers, epochs: int, *, chunk: int) -> tuple[float, Any]:
     """Train with the library; return the seconds and the weights."""
+    clock = Clock()
+    module = trained(config, customers, epochs, chunk=chunk, callbacks=[clock])
+    assert module.network is not None
+    return clock.seconds, module.network.state_dict()
+
+
+def trained(
+    config: Any, customers: Customers, epochs: int, *, chunk: int, callbacks: Sequence[L.Callback], **options: Any
+) -> ChurnModule:
+    """Train with the library, the options being the trainer's."""
     torch.manual_seed(0)
     data = ChurnDataModule(customers, batch_size=config.trainer.batch_size)
     module = ChurnModule(
@@ -125,12 +162,13 @@ def by_lightning(config: Any, customers: Customers, epochs: int, *, chunk: int) 
         optimizer=build_optimizer(config.optimizer),
         scheduler=build_scheduler(config.scheduler),
     )
-    clock = Clock()
     trainer = L.Trainer(
         max_epochs=epochs,
-        accelerator="cpu",
+        accelerator=config.trainer.accelerator,
+        devices=1,
         gradient_clip_val=config.trainer.gradient_clip_val,
-        callbacks=[clock],
+        callbacks=list(callbacks),
+        **options,
         logger=False,
         enable_checkpointing=False,
         enable_model_summary=False,
@@ -139,8 +177,47 @@ def by_lightning(config: Any, customers: Customers, epochs: int, *, chunk: int) 
         log_every_n_steps=10**9,
     )
     trainer.fit(module, data)
-    assert module.network is not None
-    return clock.seconds, module.network.state_dict()
+    return module
+
+
+VARIANTS = {"compile": "compiled", "precision": "bf16-mixed"}
+"""What may be compared, and what the other training is called."""
+
+
+def compare(variant: str, models: list[str], words: list[str], *, epochs: int) -> None:
+    """Train each model as it is and with compilation or bf16, and print both."""
+    table = Table(title=f"float32 beside {VARIANTS[variant]}: {' '.join(words)}, {epochs} epochs, one thread "
+                  f"(torch {torch.__version__})")  # fmt: skip
+    for header in ("model", "ms an epoch", VARIANTS[variant], "ratio", "first costs s", "log loss", "difference"):
+        table.add_column(header, justify="left" if header == "model" else "right")
+    for model in models:
+        config = compose(["trainer.accelerator=cpu", f"model={model}", *words])
+        customers = read_customers(config)
+        (before, plain, _), (after, other, cost) = (
+            variant_of(config, customers, epochs, variant if changed else None) for changed in (False, True)
+        )
+        loss, changed = plain.curve[-1]["val/log_loss"], other.curve[-1]["val/log_loss"]
+        figures = (f"{before * 1e3:,.0f}", f"{after * 1e3:,.0f}", f"{before / after:.2f}", f"{cost:.0f}")
+        table.add_row(model, *figures, f"{loss:.4f}", f"{changed - loss:+.4f}")
+    Console(width=110).print(table)
+
+
+def variant_of(config: Any, customers: Customers, epochs: int, variant: str | None) -> tuple[float, ChurnModule, float]:
+    """Train in one way; return the median seconds of an epoch, the module, and the seconds that compiling took."""
+    on_cpu = config.trainer.accelerator == "cpu"
+    compiler = CompileWhenLong("true" if variant == "compile" else "false")
+    clock = Clock(time.process_time if on_cpu else synchronized)
+    precision: Any = VARIANTS["precision"] if variant == "precision" else "32-true"
+    module = trained(config, customers, epochs, chunk=CHUNK, callbacks=[compiler, clock], precision=precision)
+    if variant == "compile" and not compiler.compiled:
+        raise SystemExit(f"{config.model['_target_']}: {compiler.decision}")
+    return statistics.median(clock.epochs), module, compiler.seconds
+
+
+def synchronized() -> float:
+    """Return the clock's time once the device has done all that it was told to."""
+    torch.cuda.synchronize()
+    return time.perf_counter()
 
 
 def show(seconds: dict[str, list[float]], weights: dict[str, Any], *, rows: int, words: list[str]) -> int:

@@ -12,6 +12,7 @@ from made import made_prepared
 
 from churnlib import ChurnDataModule, ChurnModule
 from churnlib.models.schedules import plateau
+from churnlib.training.best_weights import BestWeights
 from churnlib.training.checkpoints import AtomicCheckpointIO, RunCheckpoint, StayStopped
 
 SMALL_MLP = {"_target_": "churnlib.models.mlp.PlainMLP", "hidden_sizes": [16], "dropout": 0.2}
@@ -47,6 +48,14 @@ def equal(first, second):
     return all(torch.equal(a, b) for a, b in zip(*(state.values() for state in states), strict=True))
 
 
+class Told(ChurnModule):
+    """Logs the validation log losses that it is told."""
+
+    def log(self, name, value, **options):
+        value = torch.tensor(self.told[self.current_epoch]) if name == "val/log_loss" else value
+        super().log(name, value, **options)
+
+
 class CopyEach(L.Callback):
     """Keeps the checkpoints as they stood when each epoch began."""
 
@@ -64,6 +73,28 @@ def test_the_last_checkpoint_is_that_of_the_last_epoch_and_the_best_that_of_the_
     losses = [epoch["val/log_loss"] for epoch in trainer.lightning_module.curve]
     assert last["epoch"] == 5 and len(losses) == 6
     assert best["epoch"] == losses.index(min(losses)) < 5
+
+
+@pytest.mark.parametrize(
+    ("losses", "best"), [([0.7, 0.5, 0.5, 0.6, 0.5], 1), ([0.7, 0.7, 0.7, 0.7, 0.7], 0), ([0.7, 0.6, 0.6, 0.5, 0.5], 3)]
+)
+def test_of_equal_epochs_the_first_is_the_best_with_files_in_memory_and_after_a_kill(tmp_path, losses, best):
+    def told():
+        module = Told(SMALL_MLP, optimizer=lambda groups: torch.optim.Adam(groups, lr=0.03))
+        module.told = losses
+        return module
+
+    run = tmp_path / "run"
+    fit(run, CopyEach(run), module=told(), max_epochs=5)
+    kept = load(run / "best.ckpt")
+    assert kept["epoch"] == best
+    for epoch in range(1, 5):
+        folder = tmp_path / f"after-{epoch}"
+        fit(folder, module=told(), max_epochs=5, ckpt_path=folder / "last.ckpt")
+        assert equal(load(folder / "best.ckpt"), kept), epoch
+    in_memory = told()
+    fit(tmp_path / "other", BestWeights(), module=in_memory, max_epochs=5)
+    assert equal({"state_dict": in_memory.state_dict()}, kept)
 
 
 @pytest.mark.parametrize("moved", [False, True])

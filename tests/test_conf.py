@@ -18,7 +18,8 @@ from churnlib.errors import ConfigError
 from churnlib.models.baselines import BASELINES
 from churnlib.models.initialization import ACTIVATIONS
 from churnlib.models.members import MEMBERS
-from churnlib.models.mlp import NORMS, NUMERIC_EMBEDDINGS
+from churnlib.models.mlp import NORMS
+from churnlib.models.numeric_embedding import NUMERIC_EMBEDDINGS
 from churnlib.models.tabnet import TABNET_PRESETS
 
 CONF = config_dir()
@@ -73,6 +74,7 @@ def test_every_named_class_takes_the_arguments_it_is_given():
         ("model", "mlp", "churnlib.models.mlp.MLP"),
         ("model", "mlp_plain", "churnlib.models.mlp.PlainMLP"),
         ("model", "realmlp", "churnlib.models.realmlp.RealMLP"),
+        ("model", "additive", "churnlib.models.additive.Additive"),
         ("model", "tabnet", "churnlib.models.tabnet.TabNet"),
         ("model", "ft_transformer", "churnlib.models.ft_transformer.FTTransformer"),
         ("model", "gru", "churnlib.models.sequence.GRU"),
@@ -123,7 +125,7 @@ def test_every_recipe_belongs_to_a_model_and_an_optimizer():
     assert {optimizer for _, optimizer in recipes} <= optimizers
 
 
-@pytest.mark.parametrize("command", ["train", "score", "simulate"])
+@pytest.mark.parametrize("command", ["train", "score", "scorecard", "simulate"])
 def test_help_names_every_choice_and_every_option(command: str):
     text = (CONF / "hydra" / "help" / f"{command}.yaml").read_text(encoding="utf-8")
     schema = {"train": set()}.get(command, {field.name for field in dataclasses.fields(SCHEMAS[""][command])})

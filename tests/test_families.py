@@ -25,6 +25,13 @@ def test_a_model_with_masks_is_one_that_explains_itself():
         assert (family_of(name).shows == "masks") == explains, name
 
 
+def test_a_model_with_contributions_is_one_whose_answers_come_in_parts():
+    for name, target in NETWORKS.items():
+        module, _, cls = target.rpartition(".")
+        in_parts = hasattr(getattr(import_module(module), cls), "parts")
+        assert (family_of(name).shows == "contributions") == in_parts, name
+
+
 def test_a_model_with_coefficients_is_a_linear_one():
     for name, target in BASELINES.items():
         linear = target.startswith("churnlib.models.baselines.linear.")

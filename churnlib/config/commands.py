@@ -40,6 +40,28 @@ class ScoreConfig:
 
 
 @dataclass(kw_only=True)
+class ScorecardConfig:
+    """``scripts/scorecard.py``: an additive model as points."""
+
+    bundle: str = "outputs/latest/bundle"
+    """Folder of the bundle."""
+    output: str | None = None
+    """File to write, JSON or CSV by its ending."""
+    points_to_double: float = 20.0
+    """Points that double the odds of leaving."""
+    decimals: int | None = 1
+    """Decimals of the points; null for unrounded ones."""
+    trust: list[str] = field(default_factory=list)
+    """Packages of your own whose networks a bundle may name."""
+
+    def __post_init__(self) -> None:
+        check_range("points_to_double", self.points_to_double, low=0, open_low=True)
+        check_range("decimals", self.decimals, low=0, high=12)
+        if self.output is not None and not self.output.lower().endswith((".json", ".csv")):
+            raise ConfigError(f"output={self.output} must end in .json or .csv")
+
+
+@dataclass(kw_only=True)
 class SimulateConfig:
     """``churnlib simulate``: a file of simulated customers."""
 

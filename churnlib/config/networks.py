@@ -92,6 +92,24 @@ class RealMLPConfig:
 
 
 @dataclass(kw_only=True)
+class AdditiveConfig:
+    """Arguments of :class:`churnlib.models.additive.Additive`."""
+
+    _target_: str
+    n_bins: int
+    """Bins per number."""
+    n_pairs: int
+    """Pairs of columns that get a table of their own, at most; 0 for columns alone."""
+    pair_bins: int
+    """Bins per number in a pair, and most values of a categorical column that takes part."""
+
+    def __post_init__(self) -> None:
+        check_range("model.n_bins", self.n_bins, low=2)
+        check_range("model.n_pairs", self.n_pairs, low=0)
+        check_range("model.pair_bins", self.pair_bins, low=2)
+
+
+@dataclass(kw_only=True)
 class TabNetConfig:
     """Arguments of :class:`churnlib.models.tabnet.TabNet`, named as in arXiv 1908.07442."""
 

@@ -44,6 +44,8 @@ class TrainerConfig:
     """auto, 32-true, bf16-mixed or 16-mixed; predictions and metrics are float32 whatever it says."""
     accelerator: str
     """auto, cpu, gpu, ..."""
+    compile: Any
+    """Compile the network's training pass: auto (where the run is longer than that takes), true or false."""
     gradient_clip_val: float | None
     """Largest norm of the gradient; null for no clipping."""
     threads: int | None
@@ -56,6 +58,8 @@ class TrainerConfig:
         check_range("trainer.batch_size", self.batch_size, low=1)
         check_range("trainer.threads", self.threads, low=1)
         check_choice("trainer.precision", self.precision, ("auto", "32-true", "bf16-mixed", "16-mixed"))
+        self.compile = str(self.compile).lower()  # YAML's true and false
+        check_choice("trainer.compile", self.compile, ("auto", "true", "false"))
         check_choice("trainer.accelerator", self.accelerator, ("auto", "cpu", "gpu", "cuda", "mps"))
         check_range("trainer.gradient_clip_val", self.gradient_clip_val, low=0, open_low=True)
 

@@ -115,12 +115,14 @@ class ChurnDataModule(L.LightningDataModule):
         """Return the number of training rows per class, ``(n_classes,)`` int64."""
         return self.customers.class_counts("train")
 
-    def sample(self, n: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return numbers and codes of up to ``n`` training rows, on the CPU; the seed chooses them."""
+    def sample(self, n: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Return numbers, codes and labels of up to ``n`` training rows, on the CPU; the seed chooses them."""
         encoded = self.customers.encoded["train"]
         generator = np.random.default_rng(self.seed)
         rows = np.sort(generator.choice(len(encoded), n, replace=False)) if n < len(encoded) else slice(None)
-        return torch.from_numpy(encoded.numeric[rows].copy()), torch.from_numpy(encoded.codes[rows].copy())
+        arrays = encoded.numeric, encoded.codes, self.customers.labels("train")
+        numeric, codes, label = (torch.from_numpy(array[rows].copy()) for array in arrays)
+        return numeric, codes, label
 
     def train_dataloader(self) -> IndexBatches:  # noqa: D102
         batches = self._on_device("train", batch_size=self.batch_size, shuffle=True)

@@ -40,6 +40,11 @@ FAMILIES = {
     "mlp": Family("none", LAYERS, "rows × inputs"),
     "mlp_plain": Family("none", LAYERS, "rows × inputs"),
     "realmlp": Family("none", LAYERS, "rows × inputs"),
+    "additive": Family(
+        "contributions",
+        "each answer is a sum of one number for each column and for a few pairs, which a scorecard can hold",
+        "rows × columns",
+    ),
     "tabnet": Family(
         "masks",
         "they show where it looked for each customer, and not why: their correlation with true attributions was "
@@ -51,9 +56,9 @@ FAMILIES = {
     "gru": Family("none", LAYERS, "rows × steps"),
     "lstm": Family("none", LAYERS, "rows × steps"),
     "cnn": Family("none", LAYERS, "rows × steps"),
-    "stack": Family("none", "the answers of several models are added up", "rows × folds × models"),
+    "stack": Family("none", "it weighs the answers of several models", "rows × models"),
 }
-"""By the short names of `churnlib.models.network.NETWORKS` and `churnlib.models.baselines.BASELINES`, and the stack."""
+"""By the short names of `churnlib.models.network.NETWORKS` and `churnlib.models.baselines.BASELINES`, and a stack."""
 
 UNKNOWN = Family("unknown", "the model is no part of churnlib", "unknown")
 

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from churnlib.errors import ConfigError
+from churnlib.models.bins import UNREACHED
 from churnlib.models.fitted import WEIGHTS, Kept
 from churnlib.models.network import ChurnNetwork, build_network
 
@@ -46,6 +48,65 @@ class NetworkModel:
         with torch.inference_mode():
             masks, aggregate = body.explain(self.network.inputs(torch.from_numpy(numeric), torch.from_numpy(codes)))
         return masks.numpy(), aggregate.numpy()
+
+    @property
+    def is_additive(self) -> bool:
+        """Whether the logit is a sum of one part per column, as of model=additive."""
+        return hasattr(self.network.body, "parts")
+
+    @property
+    def terms(self) -> list[tuple[int, ...]]:
+        """The raw columns of each part of an additive network: one each, then the pairs that were chosen."""
+        body: Any = self.network.body
+        inputs = self.network.inputs
+        columns = [(column,) for column in range(inputs.n_numeric + inputs.n_categorical)]
+        return [*columns, *(term for term in body.terms if len(term) == 2)]
+
+    def contributions(self, numeric: np.ndarray, codes: np.ndarray) -> np.ndarray:
+        """Return what each of the terms of an additive network adds to the logits beyond the intercept.
+
+        Args:
+            numeric: See :meth:`logits`.
+            codes: See :meth:`logits`.
+
+        Returns:
+            ``(n, terms, outputs)``; 0 on average over the training rows once :meth:`settle` has seen them.
+        """
+        body: Any = self.network.body
+        with torch.inference_mode():
+            parts = body.parts(self.network.inputs(torch.from_numpy(numeric), torch.from_numpy(codes))) - body.center
+        # A column without inputs (a category with no value in training) and a pair that was not found have no part.
+        part_of = {term: parts[:, place] for place, term in enumerate(body.terms)}
+        nothing = torch.zeros_like(parts[:, 0])
+        return torch.stack([part_of.get(term, nothing) for term in self.terms], dim=1).numpy()
+
+    def intercept(self) -> np.ndarray:
+        """Return the logits of an additive network where all parts are 0, ``(outputs,)``."""
+        body: Any = self.network.body
+        with torch.inference_mode():
+            return (body.bias + body.center.sum(0) - self.network.offset).numpy()  # type: ignore[operator]
+
+    def borders(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return the borders of an additive network's bins, in the table's units, NaN where a column uses fewer.
+
+        Returns:
+            ``(n_numeric, K)`` float32 of the columns' curves, and of the pairs' tables (none without pairs).
+
+        Raises:
+            ConfigError: If no training rows have placed them.
+        """
+        body: Any = self.network.body
+        single = body.bins.edges.numpy()
+        if body.n_numeric and bool(np.isnan(single).all()) and bool((body.bins.knots < UNREACHED).any()):
+            raise ConfigError("no training rows have placed the bins; train with a ChurnDataModule")
+        return single, body.pair_bins.edges.numpy() if body.n_pairs else single[:, :0]
+
+    def settle(self, numeric: np.ndarray, codes: np.ndarray) -> None:
+        """Show an additive network all training rows, from whose mean its parts are counted; logits stay the same."""
+        body: Any = self.network.body
+        if hasattr(body, "settle"):
+            with torch.no_grad():
+                body.settle(self.network.inputs(torch.from_numpy(numeric), torch.from_numpy(codes)))
 
     def keep(self) -> Kept:
         """Write the network down: what it was built from, and its weights."""

@@ -42,6 +42,9 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 class RunCheckpoint(ModelCheckpoint):
     """Keeps the best epoch and the last one, of a run that may be killed, moved and resumed.
 
+    Of epochs with the same monitored value the first is the best, as it is for early stopping, whose patience a tie
+    uses up: of two models that do equally well on the validation rows, the one that saw the training rows less often.
+
     Lightning writes ``last.ckpt`` only for epochs that are among the best, and forgets which epoch was the best when
     the folder has another name than before.
     """

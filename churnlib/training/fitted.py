@@ -22,6 +22,7 @@ class Fit:
         seconds: Of the fit alone.
         rows_per_second: Training rows times epochs, by seconds.
         curve: What was logged, epoch by epoch; empty for what is fitted in one go.
+        compilation: What was decided about compiling, and why; None where there was nothing to decide.
     """
 
     model: FittedModel
@@ -29,6 +30,7 @@ class Fit:
     seconds: float
     rows_per_second: float
     curve: Sequence[Mapping[str, float]] = ()
+    compilation: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from churnlib.data.preparation import Encoded
 from churnlib.models.network_model import NetworkModel
 from churnlib.noise import quiet
 from churnlib.training.checkpoints import AtomicCheckpointIO, StayStopped
+from churnlib.training.compiling import CompileWhenLong
 from churnlib.training.fitted import Fit
 from churnlib.training.precision import resolve_precision
 
@@ -59,7 +60,8 @@ def fit(config: TrainConfig, data: ChurnDataModule, folder: Path, *, unlabelled:
     network = module.cpu().network
     assert network is not None
     model = NetworkModel(network, module.spec, module.built_from["input_spec"])
-    return Fit(model, epochs, seconds, rows / max(seconds, 1e-9), module.curve)
+    compiler = next(one for one in trainer.callbacks if isinstance(one, CompileWhenLong))  # type: ignore[attr-defined]
+    return Fit(model, epochs, seconds, rows / max(seconds, 1e-9), module.curve, compiler.decision)
 
 
 @quiet()
@@ -99,7 +101,11 @@ def _trainer(config: TrainConfig, logger: Any, folder: Path) -> L.Trainer:
     from lightning.pytorch.callbacks import Checkpoint
 
     options = config.trainer
-    callbacks = [*build_callbacks(config.callbacks, folder, progress=options.progress), StayStopped()]
+    callbacks = [
+        *build_callbacks(config.callbacks, folder, progress=options.progress),
+        StayStopped(),
+        CompileWhenLong(str(options.compile)),
+    ]
     return L.Trainer(
         max_epochs=options.max_epochs,
         accelerator=options.accelerator,

@@ -12,6 +12,7 @@ from churnlib.config import TrainConfig
 from churnlib.data.profile import build_profile, draw_rows
 from churnlib.models.baselines import BASELINES
 from churnlib.models.network import NETWORKS
+from churnlib.models.network_model import NetworkModel
 from churnlib.predictor import Predictor
 from churnlib.training.calibrating import calibrate
 from churnlib.training.fitted import Trained
@@ -44,6 +45,8 @@ def pack(config: TrainConfig, trained: Trained, path: Path) -> Predictor:
 def calibrated(config: TrainConfig, trained: Trained) -> Predictor:
     """Return a predictor with the temperature and the threshold that the held-out rows suggest; nothing is written."""
     customers, held_out = trained.customers, trained.held_out
+    if isinstance(trained.fit.model, NetworkModel):
+        trained.fit.model.settle(customers.encoded["train"].numeric, customers.encoded["train"].codes)
     label = customers.label[held_out.rows]
     temperature, threshold = calibrate(held_out.logits, label, config.threshold, config.calibration)
     bundle = Bundle(

@@ -91,6 +91,7 @@ def train(config: TrainConfig, *, folder: RunFolder, console: Console | None = N
         "epochs": fit.epochs,
         "overfitting": None if judged is None else asdict(judged),
         "rows_per_second": fit.rows_per_second,
+        "compilation": fit.compilation,
         "inference": measure_inference(predictor, customers, path / "bundle"),
         "model": model_name(config.model),
         "seed": config.seed,

@@ -1,0 +1,11 @@
+"""Write an additive model as points: ``python scripts/scorecard.py bundle=DIR output=FILE``."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the checkout, installed or not
+
+from churnlib.commands.scorecard import main
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
