@@ -4,6 +4,8 @@
     python scripts/bench_quality.py tables=telco,mlc models=mlp seeds=0,1
     python scripts/bench_quality.py tables=telco,mlc,isp models=mlp peers=all results=quality.json
 
+A model may have options of its own behind plus signs: ``models=mlp,mlp+cv=5,stack``.
+
 With ``peers=`` (names of scripts/bench_peers.py, or all) a second table has each peer on the same rows and the paired
 differences of the first model from it, with their standard errors. Every fit is kept in the file ``results=``, and the
 same command goes on where it was stopped. RealMLP-TD and TabM-D need ``peers_python=PATH``, the Python of an
@@ -165,7 +167,8 @@ def run(name: str, model: str, seed: int, console: Console) -> dict[str, Any]:
     from churnlib.training.run_folder import RunFolder
     from churnlib.training.train import train
 
-    words = [*TABLES[name], f"model={model}", f"seed={seed}", "trainer.progress=false", "logger=none"]
+    model_name, *options = model.split("+")
+    words = [*TABLES[name], f"model={model_name}", *options, f"seed={seed}", "trainer.progress=false", "logger=none"]
     with tempfile.TemporaryDirectory() as folder:
         metrics = train(compose(words), folder=RunFolder(Path(folder) / "run", latest=None)).metrics
     test, logistic = metrics["test"], metrics["baseline"]["logistic_regression"]
