@@ -55,7 +55,7 @@ def main() -> int:
     return 0
 
 
-def fit(table: str, seed: int, **limits: int) -> tuple[float, float, float]:
+def fit(table: str, seed: int, *, patience: int, max_epochs: int) -> tuple[float, float, float]:
     """Return test ROC AUC, test log loss and seconds of one fit."""
     from pytorch_tabnet.tab_model import TabNetClassifier  # pyright: ignore[reportMissingImports]
 
@@ -75,7 +75,14 @@ def fit(table: str, seed: int, **limits: int) -> tuple[float, float, float]:
     model = TabNetClassifier(cat_idxs=places, cat_dims=list(dims), cat_emb_dim=1, seed=seed, verbose=0)
     start = time.perf_counter()
     validation = (rows("validation"), customers.labels("validation"))
-    model.fit(rows("train"), customers.labels("train"), eval_set=[validation], eval_metric=["auc"], **limits)
+    model.fit(
+        rows("train"),
+        customers.labels("train"),
+        eval_set=[validation],
+        eval_metric=["auc"],
+        patience=patience,
+        max_epochs=max_epochs,
+    )
     seconds = time.perf_counter() - start
     probability = model.predict_proba(rows("test"))[:, 1]
     auc = float(roc_auc_score(customers.labels("test"), probability))

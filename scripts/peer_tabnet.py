@@ -5,10 +5,11 @@ Needs the package pytorch-tabnet (4.1), which churnlib itself never imports.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from churnlib.models.tabnet import TabNet
 
@@ -49,32 +50,35 @@ def build_peer(network: Any) -> nn.Module:
         mask_type=network.attentions[0].mask,  # type: ignore[union-attr,arg-type]
         group_attention_matrix=membership,
     )
-    _copy(network, peer)
+    encoder: Any = peer.tabnet.encoder
+    encoder.initial_bn.momentum = network.input_norm.momentum  # the peer fixes it to 0.01
+    encoder.group_attention_matrix = encoder.group_attention_matrix.to(network.head)  # no parameter: stays behind
+    peer = peer.to(network.head)
+    with torch.no_grad():
+        for ours, theirs in pairs(network, peer):
+            theirs.copy_(ours)
     return peer
 
 
-@torch.no_grad()
-def _copy(ours: Any, peer: Any) -> None:
-    """Put our weights and running statistics into the peer."""
+def pairs(network: Any, peer: Any) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield each weight and running statistic of ours with the peer's."""
     encoder = peer.tabnet.encoder
-    _copy_norm(ours.input_norm, encoder.initial_bn)
-    encoder.initial_bn.momentum = ours.input_norm.momentum  # the peer fixes it to 0.01
-    _copy_transformer(ours.initial, ours.shared, encoder.initial_splitter)
-    for attention, theirs in zip(ours.attentions, encoder.att_transformers, strict=True):
-        theirs.fc.weight.copy_(attention.weight)
-        _copy_norm(attention.norm, theirs.bn.bn)
-    for step, theirs in zip(ours.steps, encoder.feat_transformers, strict=True):
-        _copy_transformer(step, ours.shared, theirs)
-    peer.tabnet.final_mapping.weight.copy_(ours.head)
+    yield from _of_norms(network.input_norm, encoder.initial_bn)
+    for ours, theirs in zip(network.attentions, encoder.att_transformers, strict=True):
+        yield ours.weight, theirs.fc.weight
+        yield from _of_norms(ours.norm, theirs.bn.bn)
+    steps = zip([network.initial, *network.steps], [encoder.initial_splitter, *encoder.feat_transformers], strict=True)
+    for step, (ours, theirs) in enumerate(steps):
+        layers = [*theirs.shared.glu_layers, *theirs.specifics.glu_layers]
+        for place, (weight, norm, layer) in enumerate(
+            zip([*network.shared, *ours.weights], ours.norms, layers, strict=True)
+        ):
+            if step == 0 or place >= len(network.shared):  # the shared ones once
+                yield weight, layer.fc.weight
+            yield from _of_norms(norm, layer.bn.bn)
+    yield network.head, peer.tabnet.final_mapping.weight
 
 
-def _copy_transformer(ours: Any, shared: Any, theirs: Any) -> None:
-    layers = [*theirs.shared.glu_layers, *theirs.specifics.glu_layers]
-    for weight, norm, layer in zip([*shared, *ours.weights], ours.norms, layers, strict=True):
-        layer.fc.weight.copy_(weight)
-        _copy_norm(norm, layer.bn.bn)
-
-
-def _copy_norm(ours: Any, theirs: Any) -> None:
+def _of_norms(ours: Any, theirs: Any) -> Iterator[tuple[Tensor, Tensor]]:
     for name in ("weight", "bias", "running_mean", "running_var"):
-        getattr(theirs, name).copy_(getattr(ours, name))
+        yield getattr(ours, name), getattr(theirs, name)

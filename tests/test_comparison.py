@@ -101,6 +101,15 @@ def test_a_run_without_a_figure_is_neither_beaten_nor_beats():
     assert found[1].family.shows == "none"  # its model is what it was configured as
 
 
+def test_folds_that_answer_together_have_no_coefficients_any_more():
+    folds, stack = run(0, "logistic", "cv=5", validation=0.3), run(1, "stack", validation=0.4)
+    for several in (folds, stack):
+        several["metrics"]["members"] = [{"fold": 0}, {"fold": 1}]
+    found = [one.family for one in compare([folds, stack, run(2, "logistic", validation=0.5)], {})]
+    assert [family.shows for family in found] == ["none", "none", "coefficients"]
+    assert [family.grows_with for family in found] == ["rows × inputs × models", "rows × models", "rows × inputs"]
+
+
 def test_differences_are_paired_with_the_best_run_on_the_same_customers():
     runs = [
         run(n, model, seed=seed, validation=validation)

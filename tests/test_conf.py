@@ -18,7 +18,8 @@ from churnlib.errors import ConfigError
 from churnlib.models.baselines import BASELINES
 from churnlib.models.initialization import ACTIVATIONS
 from churnlib.models.members import MEMBERS
-from churnlib.models.mlp import NORMS, NUMERIC_EMBEDDINGS
+from churnlib.models.mlp import NORMS
+from churnlib.models.numeric_embedding import NUMERIC_EMBEDDINGS
 from churnlib.models.tabnet import TABNET_PRESETS
 
 CONF = config_dir()

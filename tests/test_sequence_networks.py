@@ -221,6 +221,54 @@ def test_every_weight_learns(name):
     assert not still
 
 
+# --- as the trunk of members ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["mini", "full"])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_each_member_reads_its_own_scaled_history_and_the_masks_as_they_are(name, kind):
+    customers = prepare_customers(table(), target="churn", positive="yes")
+    trunk = {"_target_": f"churnlib.models.sequence.{NETWORKS[name].__name__}", **SMALL}
+    spec = {"_target_": "churnlib.models.members.Members", "trunk": trunk, "n_members": 3, "members": kind}
+    torch.manual_seed(0)
+    network = build_network(spec, customers.preparation.input_spec()).eval()
+    numeric, codes = tensors(customers)
+    x = network.inputs(numeric, codes)
+    with torch.inference_mode():
+        together = network.body(x)
+        assert together.shape == (len(x), 3, 1)
+        for member, scale in enumerate(network.body.inputs.weight):
+            scaled = x * scale
+            for steps, masks in network.inputs.sequences:
+                assert len(set(scale[steps].tolist())) == 1  # a history is turned over as a whole
+                scaled[:, masks] = x[:, masks]
+            # All members of a trunk that shares everything answer this alike, so the one in question is found in place.
+            hidden = network.body.trunk(scaled.repeat_interleave(3, dim=0)).relu()
+            alone = hidden[member::3] @ network.body.heads.weight[member] + network.body.heads.bias[member]
+            torch.testing.assert_close(together[:, member], alone, atol=1e-5, rtol=1e-5)
+
+
+def test_members_of_a_network_without_histories_get_no_masks():
+    customers = prepare_customers(table(), target="churn", positive="yes")
+    spec = {"_target_": "churnlib.models.members.Members", "trunk": {"_target_": "churnlib.models.mlp.MLP"}}
+    assert build_network(spec, customers.preparation.input_spec()).inputs.sequences == []
+
+
+def test_the_bins_of_the_other_numbers_lie_at_their_quantiles():
+    customers = prepare_customers(table(), target="churn", positive="yes")
+    spec = {"_target_": "churnlib.models.sequence.GRU", "numeric_embedding": "piecewise", **SMALL}
+    for whole in (spec, {"_target_": "churnlib.models.members.Members", "trunk": spec, "n_members": 1}):
+        network = build_network(whole, customers.preparation.input_spec())
+        numeric, codes = tensors(customers)
+        network.initialize(numeric, codes)
+        head = (network.body if whole is spec else network.body.trunk).head
+        scale = 1.0 if whole is spec else network.body.inputs.weight[0, 0]
+        tenure = (network.inputs(numeric, codes)[:, 0] * scale).sort().values
+        knots = head.embedding.knots[0, 0]
+        assert knots[0] == tenure[0]
+        torch.testing.assert_close((knots < 1e29).sum() + 1, torch.tensor(25))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NETWORKS)
 def test_a_pattern_that_no_order_free_summary_shows_is_found(name):

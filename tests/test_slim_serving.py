@@ -94,7 +94,7 @@ def test_what_scikit_learn_fitted_is_served_without_it(tmp_path, row):
     expected = {}
     for name, words in SCIKIT_LEARN.items():
         config = compose([f"model={name}", *words])
-        pack(config, customers, fit_model(config, customers, tmp_path).model, tmp_path / name)
+        pack(config, fit_model(config, customers, tmp_path), tmp_path / name)
         expected[str(tmp_path / name)] = load(tmp_path / name).predict([row])["churn_probability"][0]
     found = served_without(absent(), row, [tmp_path / name for name in SCIKIT_LEARN])
     assert found == pytest.approx(expected, abs=1e-9)

@@ -341,6 +341,24 @@ def test_the_number_of_operators_does_not_depend_on_the_batch_and_nothing_waits_
     assert not [name for name in small_batch if any(sync in name for sync in syncs)]
 
 
+# torch 2.13 makes an object of a custom function while it traces it, and then warns of that.
+@pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")
+@pytest.mark.slow
+@pytest.mark.parametrize("arguments", [{}, {"mask": "entmax", "n_members": 2, "virtual_batch_size": None}], ids=str)
+def test_a_training_step_compiles_in_one_graph_and_gives_the_same(arguments: dict[str, Any]) -> None:
+    plain, compiled = (small(n_steps=2, n_shared=1, n_independent=1, **arguments).double() for _ in range(2))
+    # Traced forward and backward, without the compiler of C++, which takes a minute.
+    step = torch.compile(compiled.forward_with_penalty, fullgraph=True, dynamic=False, backend="aot_eager")
+    for one, forward in ((plain, plain.forward_with_penalty), (compiled, step)):
+        logits, penalty = forward(rows(40).double())
+        (logits.square().mean() + penalty).backward()
+        assert one.head.grad is not None
+    for mine, theirs in zip(compiled.parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(mine.grad, theirs.grad, atol=1e-9, rtol=1e-6)
+    for mine, theirs in zip(compiled.buffers(), plain.buffers(), strict=True):
+        torch.testing.assert_close(mine, theirs, atol=1e-12, rtol=1e-9)
+
+
 def test_under_bfloat16_autocast_masks_penalty_and_logits_stay_float32() -> None:
     network = small()
     exact = small()

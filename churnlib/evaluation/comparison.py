@@ -12,7 +12,7 @@ from statistics import mean, stdev
 from typing import Any
 
 from churnlib.evaluation.paired import ScoredRows, paired_difference
-from churnlib.models.families import Family, family_of
+from churnlib.models.families import Family, averaged, family_of
 
 CHOSEN_BY = "validation_log_loss"
 RIVALRY = (CHOSEN_BY, "p50_ms", "fit_seconds")
@@ -159,8 +159,10 @@ def _told(run: Run) -> tuple[str, ...]:
 
 def _configuration(runs: list[Run]) -> Configuration:
     each = [_figures(run["metrics"]) for run in runs]
-    name = runs[0]["metrics"].get("model", runs[0]["model"])
-    return Configuration(tuple(runs), {key: [one[key] for one in each] for key in each[0]}, family_of(name))
+    metrics = runs[0]["metrics"]
+    name = metrics.get("model", runs[0]["model"])
+    family = averaged(family_of(name)) if metrics.get("members") and name != "stack" else family_of(name)
+    return Configuration(tuple(runs), {key: [one[key] for one in each] for key in each[0]}, family)
 
 
 def _figures(metrics: Mapping[str, Any]) -> dict[str, float | None]:

@@ -5,7 +5,7 @@ The one place for both; a comparison of models reads it. Nothing here loads a mo
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +56,9 @@ FAMILIES = {
     "gru": Family("none", LAYERS, "rows × steps"),
     "lstm": Family("none", LAYERS, "rows × steps"),
     "cnn": Family("none", LAYERS, "rows × steps"),
-    "stack": Family("none", "the answers of several models are added up", "rows × folds × models"),
+    "stack": Family("none", "it weighs the answers of several models", "rows × models"),
 }
-"""By the short names of `churnlib.models.network.NETWORKS` and `churnlib.models.baselines.BASELINES`, and the stack."""
+"""By the short names of `churnlib.models.network.NETWORKS` and `churnlib.models.baselines.BASELINES`, and a stack."""
 
 UNKNOWN = Family("unknown", "the model is no part of churnlib", "unknown")
 
@@ -73,3 +73,13 @@ def family_of(name: str) -> Family:
     ('coefficients', 'unknown')
     """
     return FAMILIES.get(name, UNKNOWN)
+
+
+def averaged(family: Family) -> Family:
+    """Return what is known of several such models that answer together: folds, or seeds.
+
+    >>> averaged(family_of("logistic")).shows
+    'none'
+    """
+    because = "the answers of several models are averaged, and none of them is the model"
+    return replace(family, shows="none", because=because, grows_with=f"{family.grows_with} × models")

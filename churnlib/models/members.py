@@ -61,6 +61,7 @@ class MemberInputs(nn.Module):
             member does not tear the one-hot columns or the curves of a raw column apart. Each on its own when None.
         signs: Start from -1 or 1 rather than from a normal distribution. TabM takes signs where numbers come as they
             are and normal scales where numbers come as embeddings.
+        kept: Columns that every member sees as they are: masks, which say what is there and are no quantities.
         generator: Source of the scales; PyTorch's global one when None.
 
     Shape:
@@ -68,6 +69,7 @@ class MemberInputs(nn.Module):
     """
 
     lr_factors: Mapping[str, float]
+    scaled: Tensor | None
 
     def __init__(
         self,
@@ -76,6 +78,7 @@ class MemberInputs(nn.Module):
         n_members: int,
         groups: Sequence[int] | None = None,
         signs: bool = False,
+        kept: Sequence[int] = (),
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
@@ -85,6 +88,9 @@ class MemberInputs(nn.Module):
         self.signs = signs
         names = {group: place for place, group in enumerate(dict.fromkeys(groups or range(in_features)))}
         self._places = [names[group] for group in (groups or range(in_features))]
+        scaled = torch.tensor([column not in set(kept) for column in range(in_features)])
+        # Follows from the arguments, so not part of the state; moves with the module.
+        self.register_buffer("scaled", scaled if kept else None, persistent=False)
         self.weight = nn.Parameter(torch.empty(n_members, in_features))
         self.reset_parameters(generator)
 
@@ -96,7 +102,8 @@ class MemberInputs(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the members' rows; see the class for shapes."""
-        return (x.unsqueeze(1) * self.weight).flatten(0, 1)
+        scale = self.weight if self.scaled is None else torch.where(self.scaled, self.weight, 1.0)
+        return (x.unsqueeze(1) * scale).flatten(0, 1)
 
 
 class MemberHeads(nn.Module):
@@ -207,7 +214,7 @@ def batch_ensemble(module: nn.Module, *, n_members: int) -> int:
 
 
 class Members(nn.Module):
-    """Members of any network: TabNet, or one of the user's own.
+    """Members of any network: TabNet, GRU, or one of the user's own.
 
     The trunk is built with ``out_features=trunk_features``: what it would give as logits becomes the representation
     that the members' heads read, through an activation.
@@ -215,11 +222,13 @@ class Members(nn.Module):
     Args:
         in_features: Columns of the input.
         out_features: Logits per row.
-        trunk: From the sizes ``in_features``, ``out_features``, ``n_numeric`` and ``groups`` to the shared network,
-            ``(rows, in_features)`` -> ``(rows, trunk_features)``. In a configuration a mapping with ``_target_`` and
-            its arguments; the network takes those of the sizes that its constructor asks for.
+        trunk: From the sizes ``in_features``, ``out_features``, ``n_numeric``, ``groups`` and, if given, ``sequences``
+            to the shared network, ``(rows, in_features)`` -> ``(rows, trunk_features)``. In a configuration a mapping
+            with ``_target_`` and its arguments; the network takes those of the sizes that its constructor asks for.
         n_numeric: How many of the first columns are numbers.
         groups: Raw column of each input.
+        sequences: For each sequence the columns of its steps and of their masks, where the trunk reads histories. A
+            member starts with one sign for all steps of a sequence, and sees the masks as they are.
         n_members: Members, ``k``.
         members: ``mini``: scales on the inputs alone; ``full``: also on every linear layer of the trunk.
         trunk_features: Width of the trunk's output.
@@ -246,6 +255,7 @@ class Members(nn.Module):
         trunk: Callable[..., nn.Module],
         n_numeric: int = 0,
         groups: Sequence[int] | None = None,
+        sequences: Sequence[tuple[Sequence[int], Sequence[int]]] | None = None,
         n_members: int = 16,
         members: str = "mini",
         trunk_features: int = 64,
@@ -254,11 +264,24 @@ class Members(nn.Module):
         super().__init__()
         check_kind(members)
         self.activation = check_activation(activation)
-        self.inputs = MemberInputs(in_features, n_members=n_members, groups=groups, signs=True)
-        self.trunk = trunk(in_features=in_features, out_features=trunk_features, n_numeric=n_numeric, groups=groups)
+        together = list(range(in_features) if groups is None else groups)
+        for steps, _ in sequences or ():
+            for step in steps:
+                together[step] = together[steps[0]]
+        masks = [column for _, columns in sequences or () for column in columns]
+        self.inputs = MemberInputs(in_features, n_members=n_members, groups=together, signs=True, kept=masks)
+        sizes = {"in_features": in_features, "n_numeric": n_numeric, "groups": groups}
+        sizes |= {} if sequences is None else {"sequences": sequences}
+        self.trunk = trunk(out_features=trunk_features, **sizes)
         if members == "full" and not batch_ensemble(self.trunk, n_members=n_members):
             raise ValueError(f"{type(self.trunk).__name__} has no torch.nn.Linear inside; take members='mini' for it")
         self.heads = MemberHeads(trunk_features, out_features, n_members=n_members)
+
+    def initialize(self, x: Tensor) -> None:
+        """Let the trunk place what depends on training rows, ``(n, in_features)`` float32, as its members see them."""
+        if hasattr(self.trunk, "initialize"):
+            with torch.no_grad():
+                self.trunk.initialize(self.inputs(x))  # type: ignore[operator]
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the members' logits; see the class for shapes."""

@@ -12,10 +12,15 @@ from torch.nn import functional as F
 from churnlib.models.dropout import Dropout
 from churnlib.models.initialization import ACTIVATIONS, check_activation, initialize_linear
 from churnlib.models.members import LinearBatchEnsemble, MemberHeads, MemberInputs, check_kind
-from churnlib.models.numeric_embedding import PeriodicEmbedding, PiecewiseLinearEmbedding
+from churnlib.models.numeric_embedding import (
+    PiecewiseLinearEmbedding,
+    embed_numbers,
+    embedded_groups,
+    make_embedding,
+)
+from churnlib.models.rows import check_rows
 
 NORMS = ("batch", "layer")
-NUMERIC_EMBEDDINGS = ("periodic", "piecewise")
 
 HEAD_SCALE = 0.1
 """Size of the last layer's initial weights, beside those that keep the size of a signal."""
@@ -96,20 +101,21 @@ class MLP(nn.Module):
         super().__init__()
         _check_sizes(in_features, out_features, n_numeric, hidden_sizes)
         check_activation(activation)
-        _check_choice("norm", norm, NORMS)
-        _check_choice("numeric_embedding", numeric_embedding, NUMERIC_EMBEDDINGS)
+        if norm is not None and norm not in NORMS:
+            raise ValueError(f"norm must be one of {', '.join(NORMS)}, or None for none, got {norm!r}")
         if not 0.0 <= dropout < 1.0:
             raise ValueError(f"dropout must be in [0, 1), got {dropout}; 0 is for none")
-        self.in_features, self.out_features, self.n_numeric = in_features, out_features, n_numeric
+        self.in_features, self.out_features = in_features, out_features
         self.activation = activation
-        self.embedding: PeriodicEmbedding | PiecewiseLinearEmbedding | None = None
-        if n_numeric > 0 and numeric_embedding == "periodic":
-            self.embedding = PeriodicEmbedding(
-                n_numeric, embedding_dim=embedding_dim, n_frequencies=n_frequencies, frequency_scale=frequency_scale
-            )
-        elif n_numeric > 0 and numeric_embedding == "piecewise":
-            self.embedding = PiecewiseLinearEmbedding(n_numeric, embedding_dim=embedding_dim, n_bins=n_bins)
-        columns = _columns(groups or range(in_features), n_numeric, 1 if self.embedding is None else embedding_dim)
+        self.embedding = make_embedding(
+            numeric_embedding,
+            n_numeric,
+            embedding_dim=embedding_dim,
+            n_frequencies=n_frequencies,
+            frequency_scale=frequency_scale,
+            n_bins=n_bins,
+        )
+        columns = embedded_groups(groups or range(in_features), self.embedding)
         widths = [len(columns), *hidden_sizes]
         self.blocks = nn.Sequential(*(_Block(a, b, activation, norm, dropout) for a, b in pairwise(widths)))
         self.members: MemberInputs | None = None
@@ -147,15 +153,12 @@ class MLP(nn.Module):
     def initialize(self, x: Tensor) -> None:
         """Place the bins of the piecewise embedding by training rows, ``(n, in_features)`` float32."""
         if isinstance(self.embedding, PiecewiseLinearEmbedding):
-            self.embedding.initialize(x[:, : self.n_numeric])
+            self.embedding.initialize(x[:, : self.embedding.n_features])
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the logits of rows; see the class for shapes."""
-        tracing = torch.jit.is_tracing()  # pyright: ignore[reportPrivateImportUsage]
-        if not tracing and (x.ndim != 2 or x.shape[1] != self.in_features):
-            raise ValueError(f"expected rows of shape (batch, {self.in_features}), got {tuple(x.shape)}")
-        if self.embedding is not None:
-            x = torch.cat([self.embedding(x[:, : self.n_numeric]), x[:, self.n_numeric :]], dim=1)
+        check_rows(x, self.in_features)
+        x = embed_numbers(x, self.embedding)
         if self.members is not None:
             x = self.members(x)
         x = self.blocks(x)
@@ -229,13 +232,6 @@ class _BatchNorm(nn.BatchNorm1d):
         return super().forward(input)
 
 
-def _columns(groups: Sequence[int], n_numeric: int, embedding_dim: int) -> list[int]:
-    """Return the raw column of each input of the first layer: numbers, their curves column by column, the rest."""
-    numbers = list(groups[:n_numeric])
-    curves = [column for column in numbers for _ in range(embedding_dim - 1)]
-    return [*numbers, *curves, *groups[n_numeric:]]
-
-
 def _check_sizes(in_features: int, out_features: int, n_numeric: int, hidden_sizes: Sequence[int]) -> None:
     sizes = {"in_features": in_features, "out_features": out_features}
     sizes |= {f"hidden_sizes[{i}]": size for i, size in enumerate(hidden_sizes)}
@@ -244,8 +240,3 @@ def _check_sizes(in_features: int, out_features: int, n_numeric: int, hidden_siz
             raise ValueError(f"{name} must be at least 1, got {size}")
     if not 0 <= n_numeric <= in_features:
         raise ValueError(f"n_numeric must be between 0 and in_features = {in_features}, got {n_numeric}")
-
-
-def _check_choice(name: str, value: str | None, choices: Sequence[str]) -> None:
-    if value is not None and value not in choices:
-        raise ValueError(f"{name} must be one of {', '.join(choices)}, or None for none, got {value!r}")

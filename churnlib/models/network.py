@@ -149,9 +149,7 @@ def build_network(
     Raises:
         ValueError: If the class is not trusted, cannot be imported, or refuses its arguments.
     """
-    cls = _locate(spec["_target_"], trust)
-    accepted = inspect.signature(cls).parameters
-    inputs = InputLayer(**input_spec, masks="sequences" in accepted)
+    inputs = InputLayer(**input_spec, masks=_reads_histories(spec, trust))
     out_features = 1 if n_classes == 2 else n_classes
     sizes = {
         "in_features": inputs.out_features,
@@ -167,12 +165,22 @@ def build_network(
 def _body(spec: Mapping[str, Any], trust: Sequence[str] | None) -> functools.partial[nn.Module]:
     """Return a function from sizes to the network; its class and those inside are trusted before anything is built."""
     cls = _locate(spec["_target_"], trust)
-    arguments = {
-        key: _body(value, trust) if isinstance(value, Mapping) and "_target_" in value else value
-        for key, value in spec.items()
-        if key != "_target_"
-    }
+    arguments = {key: value for key, value in spec.items() if key != "_target_"}
+    arguments |= {key: _body(inner, trust) for key, inner in _inside(spec).items()}
     return functools.partial(_build, cls, arguments)
+
+
+def _inside(spec: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """Return the arguments of a network that are networks themselves."""
+    return {key: value for key, value in spec.items() if isinstance(value, Mapping) and "_target_" in value}
+
+
+def _reads_histories(spec: Mapping[str, Any], trust: Sequence[str] | None) -> bool:
+    """Whether a network asks for sequences; one around another (`Members`) does so for the one inside."""
+    cls, inside = _locate(spec["_target_"], trust), _inside(spec).values()
+    if inside:
+        return any(_reads_histories(one, trust) for one in inside)
+    return "sequences" in inspect.signature(cls).parameters
 
 
 def _build(cls: type[nn.Module], arguments: Mapping[str, Any], **sizes: Any) -> nn.Module:

@@ -4,16 +4,22 @@ A linear layer sees a number only as a slope; "four or more service calls" or "t
 many hidden units. Both modules here give each column learned curves of its own, computed for all columns at once. The
 columns come scaled and clipped to [-3, 3], as ``churnlib.models.input_layer`` delivers them.
 
+A network that has such an embedding reads rows whose first columns are the numbers: `make_embedding` builds what its
+arguments name, `embed_numbers` puts the curves into the rows, `embedded_groups` says which raw column each input then
+belongs to.
+
 Shape letters in the comments: B rows, F columns, K frequencies or bins, C curves.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
+
+NUMERIC_EMBEDDINGS = ("periodic", "piecewise")
 
 UNREACHED = 1e30
 """Knot of an empty bin: beyond every scaled value, which the input layer ends at 1e12."""
@@ -56,6 +62,7 @@ class PeriodicEmbedding(nn.Module):
         if not frequency_scale > 0:
             raise ValueError(f"frequency_scale must be above 0, got {frequency_scale}; 0.1 is a good start")
         n_curves = embedding_dim - 1
+        self.n_features, self.embedding_dim = n_features, embedding_dim
         self.out_features = n_features * embedding_dim
         self.frequency_scale = frequency_scale
         self.frequency = nn.Parameter(torch.empty(n_features, 1, n_frequencies))
@@ -120,6 +127,7 @@ class PiecewiseLinearEmbedding(nn.Module):
         if not bound > 0:
             raise ValueError(f"bound must be above 0, got {bound}; scaled columns are clipped to 3")
         n_curves = embedding_dim - 1
+        self.n_features, self.embedding_dim = n_features, embedding_dim
         self.out_features = n_features * embedding_dim
         knots = torch.linspace(-bound, bound, n_bins + 1)[:-1]
         self.register_buffer("knots", knots.repeat(n_features, 1, 1))
@@ -160,6 +168,58 @@ class PiecewiseLinearEmbedding(nn.Module):
         filled = ((values - self.knots) / self.widths).clamp(0.0, 1.0)  # (F, B, K)
         curves = filled @ self.weight + values * self.slope + self.bias  # (F, B, C)
         return torch.cat([x, curves.transpose(0, 1).flatten(1)], dim=1)
+
+
+NumericEmbedding = PeriodicEmbedding | PiecewiseLinearEmbedding
+
+
+def make_embedding(
+    kind: str | None, n_numeric: int, *, embedding_dim: int, n_frequencies: int, frequency_scale: float, n_bins: int
+) -> NumericEmbedding | None:
+    """Build the embedding of a kind; None for the kind None and for a table without numbers.
+
+    Args:
+        kind: ``"periodic"``, ``"piecewise"`` or None.
+        n_numeric: Numeric columns.
+        embedding_dim: Outputs per column, itself included.
+        n_frequencies: Of the periodic embedding.
+        frequency_scale: Of the periodic embedding.
+        n_bins: Of the piecewise embedding.
+
+    Raises:
+        ValueError: If there is no such kind, or an argument of it is outside its range.
+    """
+    if kind is not None and kind not in NUMERIC_EMBEDDINGS:
+        raise ValueError(
+            f"numeric_embedding must be one of {', '.join(NUMERIC_EMBEDDINGS)}, or None for none, got {kind!r}"
+        )
+    if kind is None or n_numeric == 0:
+        return None
+    if kind == "piecewise":
+        return PiecewiseLinearEmbedding(n_numeric, embedding_dim=embedding_dim, n_bins=n_bins)
+    return PeriodicEmbedding(
+        n_numeric, embedding_dim=embedding_dim, n_frequencies=n_frequencies, frequency_scale=frequency_scale
+    )
+
+
+def embed_numbers(x: Tensor, embedding: NumericEmbedding | None) -> Tensor:
+    """Return rows ``(B, in_features)`` with the curves of their first columns after these, the others last."""
+    if embedding is None:
+        return x
+    return torch.cat([embedding(x[:, : embedding.n_features]), x[:, embedding.n_features :]], dim=1)
+
+
+def embedded_groups(groups: Sequence[int], embedding: NumericEmbedding | None) -> list[int]:
+    """Return the raw column of each output of `embed_numbers`, given that of each input.
+
+    >>> embedded_groups([0, 1, 2, 2], PeriodicEmbedding(2, embedding_dim=3))
+    [0, 1, 0, 0, 1, 1, 2, 2]
+    """
+    if embedding is None:
+        return list(groups)
+    numbers = groups[: embedding.n_features]
+    curves = [column for column in numbers for _ in range(embedding.embedding_dim - 1)]
+    return [*numbers, *curves, *groups[embedding.n_features :]]
 
 
 def _check_at_least(name: str, value: int, least: int) -> None:

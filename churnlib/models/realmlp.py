@@ -16,7 +16,8 @@ from torch import Tensor, nn
 
 from churnlib.models.dropout import Dropout
 from churnlib.models.initialization import ACTIVATIONS, check_activation
-from churnlib.models.numeric_embedding import PeriodicEmbedding
+from churnlib.models.numeric_embedding import PeriodicEmbedding, embed_numbers
+from churnlib.models.rows import check_rows
 
 SIMPLEX = 5
 """Rows whose random mixture places a kink (He et al.'s weights plus this: the authors' ``he+5``)."""
@@ -157,7 +158,7 @@ class RealMLP(nn.Module):
             raise ValueError(f"n_numeric must be between 0 and in_features = {in_features}, got {n_numeric}")
         if not 0.0 <= dropout < 1.0:
             raise ValueError(f"dropout must be in [0, 1), got {dropout}; 0 is for none")
-        self.in_features, self.n_numeric = in_features, n_numeric
+        self.in_features = in_features
         self.embedding: PeriodicEmbedding | None = None
         width = in_features
         if n_numeric:
@@ -199,9 +200,7 @@ class RealMLP(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the logits of rows; see the class for shapes."""
-        tracing = torch.jit.is_tracing()  # pyright: ignore[reportPrivateImportUsage]
-        if not tracing and (x.ndim != 2 or x.shape[1] != self.in_features):
-            raise ValueError(f"expected rows of shape (batch, {self.in_features}), got {tuple(x.shape)}")
+        check_rows(x, self.in_features)
         x = self._embed(x)
         for block in self.blocks:
             x = block(x)
@@ -210,9 +209,7 @@ class RealMLP(nn.Module):
             return self.head(x.to(self.head.weight.dtype))
 
     def _embed(self, x: Tensor) -> Tensor:
-        if self.embedding is not None:
-            x = torch.cat([self.embedding(x[:, : self.n_numeric]), x[:, self.n_numeric :]], dim=1)
-        return self.scale(x)
+        return self.scale(embed_numbers(x, self.embedding))
 
 
 class _Block(nn.Module):

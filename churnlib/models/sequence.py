@@ -84,6 +84,10 @@ class SequenceNetwork(nn.Module):
             len(others) + summary, out_features, n_numeric=sum(column < n_numeric for column in others), **head
         )
 
+    def initialize(self, x: Tensor) -> None:
+        """Place the bins of the other numbers by training rows, ``(n, in_features)`` float32."""
+        self.head.initialize(x[:, self.others])  # type: ignore[index]
+
     def forward(self, x: Tensor) -> Tensor:
         """Return the logits of rows; see the class for shapes."""
         parts = [x[:, self.others]]  # type: ignore[index]

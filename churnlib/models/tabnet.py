@@ -12,6 +12,7 @@ contiguous halves and a linear layer is ``weight @ x``. Sizes in the comments:
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -21,7 +22,8 @@ from torch.nn import functional as F
 
 from churnlib.models.dropout import Dropout
 from churnlib.models.ghost_norm import GhostBatchNorm, momentum_from_tensorflow
-from churnlib.models.numeric_embedding import PeriodicEmbedding, PiecewiseLinearEmbedding
+from churnlib.models.numeric_embedding import embed_numbers, embedded_groups, make_embedding
+from churnlib.models.rows import check_rows
 from churnlib.models.sparsemax import entmax15, negative_entropy, sparsemax
 
 SQRT_HALF = 0.5**0.5  # keeps the variance of a residual sum; a Python number, so the device is never asked for it
@@ -154,7 +156,8 @@ class TabNet(nn.Module):
         embedding_dim: Features that each number becomes, itself included.
         n_frequencies: Cosines per number, of the periodic embedding.
         frequency_scale: Size of the initial frequencies, of the periodic embedding.
-        n_bins: Bins per number, of the piecewise embedding.
+        n_bins: Bins per number, of the piecewise embedding; of equal width, which suits this network better than
+            quantiles: on MLC those cost 0.004 (standard error 0.002) in log loss and 0.012 (0.004) in F1.
         n_members: ``M``; more than one makes an ensemble whose members share all matrices but the last and have
             normalisations of their own, scales on the inputs (1 or -1 at the start, by column), and so masks of their
             own (not in the paper; after TabM, arXiv 2410.24210). The logits then are (B, M, out_features).
@@ -202,19 +205,17 @@ class TabNet(nn.Module):
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
-        sizes = {"in_features": in_features, "out_features": out_features, "n_d": n_d, "n_a": n_a, "n_steps": n_steps}
-        sizes["n_members"] = n_members
-        _check_arguments(sizes, gamma=gamma, layers=n_shared + n_independent, mask=mask)
+        sizes = {"in_features": in_features, "out_features": out_features, "n_d": n_d, "n_a": n_a}
+        _check_sizes(**sizes, n_steps=n_steps, n_members=n_members)
+        _check_arguments(gamma=gamma, layers=n_shared + n_independent, mask=mask)
         self.in_features, self.out_features = in_features, out_features
-        self.n_d, self.n_a, self.n_steps = n_d, n_a, n_steps
+        self.n_d, self.n_a, self.n_steps, self.n_members = n_d, n_a, n_steps, n_members
         self.gamma, self.epsilon, self.lambda_sparse = gamma, epsilon, lambda_sparse
         self.attention_scale = attention_scale
         self.virtual_batch_size, self.momentum = virtual_batch_size, momentum
-        self.n_members = n_members
-        groups = range(in_features) if groups is None else groups
-        self.n_groups = _count_groups(groups, in_features)
-        self.input_groups = list(groups)
-        self.embedding = _make_embedding(
+        self.input_groups = list(range(in_features) if groups is None else groups)
+        self.n_groups = _count_groups(self.input_groups, in_features)
+        self.embedding = make_embedding(
             numeric_embedding,
             n_numeric,
             embedding_dim=embedding_dim,
@@ -222,31 +223,22 @@ class TabNet(nn.Module):
             frequency_scale=frequency_scale,
             n_bins=n_bins,
         )
-        self.n_numeric = 0 if self.embedding is None else n_numeric
-        # An embedding gives the numbers as they were, then the curves column by column.
-        curves = [group for group in groups[: self.n_numeric] for _ in range(embedding_dim - 1)]
-        groups = [*groups[: self.n_numeric], *curves, *groups[self.n_numeric :]]
-        n_features = len(groups)
+        of_features = embedded_groups(self.input_groups, self.embedding)
+        n_features, width = len(of_features), n_d + n_a
         # Derived from the arguments, so not part of the state; moves with the module. Nothing to look up for one each.
-        alike = groups == list(range(n_features))
-        self.register_buffer("groups", None if alike else torch.tensor(groups), persistent=False)
+        one_each = of_features == list(range(n_features))
+        self.register_buffer("groups", None if one_each else torch.tensor(of_features), persistent=False)
 
-        def norm(channels: int) -> GhostBatchNorm:
-            return GhostBatchNorm(
-                channels, virtual_batch_size=virtual_batch_size, momentum=momentum, n_members=n_members
-            )
-
-        def transformer() -> FeatureTransformer:
-            return FeatureTransformer(n_features, n_d + n_a, n_shared=n_shared, n_independent=n_independent, norm=norm)
-
+        norm = partial(GhostBatchNorm, virtual_batch_size=virtual_batch_size, momentum=momentum, n_members=n_members)
+        layers = {"n_shared": n_shared, "n_independent": n_independent, "norm": norm}
         self.input_norm = GhostBatchNorm(n_features, virtual_batch_size=None, momentum=momentum)
         self.member_scale = None if n_members == 1 else nn.Parameter(torch.empty(n_features, n_members, 1))
-        self.shared = glu_weights(n_features, n_d + n_a, range(n_shared))
-        self.initial = transformer()
+        self.shared = glu_weights(n_features, width, range(n_shared))
+        self.initial = FeatureTransformer(n_features, width, **layers)
         self.attentions = nn.ModuleList(
             AttentiveTransformer(n_a, self.n_groups, mask=mask, norm=norm) for _ in range(n_steps)
         )
-        self.steps = nn.ModuleList(transformer() for _ in range(n_steps))
+        self.steps = nn.ModuleList(FeatureTransformer(n_features, width, **layers) for _ in range(n_steps))
         self.input_dropout = Dropout(input_dropout)
         self.dropout = Dropout(dropout)
         # No bias, as in the paper.
@@ -349,12 +341,8 @@ class TabNet(nn.Module):
 
     def _features(self, x: Tensor) -> Tensor:
         """Embeds, normalises and scales the inputs: (B, in_features) to (D, M * B)."""
-        tracing = torch.jit.is_tracing()  # pyright: ignore[reportPrivateImportUsage]
-        if not tracing and (x.ndim != 2 or x.shape[1] != self.in_features):
-            raise ValueError(f"expected rows of shape (batch, {self.in_features}), got {tuple(x.shape)}")
-        if self.embedding is not None:
-            x = torch.cat([self.embedding(x[:, : self.n_numeric]), x[:, self.n_numeric :]], dim=1)
-        features = self.input_norm(x.T.contiguous())  # (D, B)
+        check_rows(x, self.in_features)
+        features = self.input_norm(embed_numbers(x, self.embedding).T.contiguous())  # (D, B)
         if self.member_scale is not None:
             features = (features.unsqueeze(1) * self.member_scale).flatten(1)  # (D, M * B)
         # Dropped after the normalisation: a zero is then the mean, and the running statistics stay those of the data.
@@ -377,21 +365,6 @@ class TabNet(nn.Module):
             return (members @ self.head.mT).transpose(0, 1)
 
 
-def _make_embedding(
-    kind: str | None, n_numeric: int, *, embedding_dim: int, n_frequencies: int, frequency_scale: float, n_bins: int
-) -> PeriodicEmbedding | PiecewiseLinearEmbedding | None:
-    """Builds the embedding of a kind, or none for ``None`` or a table without numbers."""
-    if kind not in (None, "periodic", "piecewise"):
-        raise ValueError(f"numeric_embedding must be one of periodic, piecewise, or None for none, got {kind!r}")
-    if kind is None or n_numeric == 0:
-        return None
-    if kind == "piecewise":
-        return PiecewiseLinearEmbedding(n_numeric, embedding_dim=embedding_dim, n_bins=n_bins)
-    return PeriodicEmbedding(
-        n_numeric, embedding_dim=embedding_dim, n_frequencies=n_frequencies, frequency_scale=frequency_scale
-    )
-
-
 def glu_weights(in_features: int, width: int, layers: range) -> nn.ParameterList:
     """Makes weights (2H, D) for the first layer of a transformer and (2H, H) for the others, still to be drawn."""
     return nn.ParameterList(
@@ -409,10 +382,13 @@ def _count_groups(groups: Sequence[int], in_features: int) -> int:
     return n_groups
 
 
-def _check_arguments(sizes: Mapping[str, int], *, gamma: float, layers: int, mask: str) -> None:
+def _check_sizes(**sizes: int) -> None:
     for name, size in sizes.items():
         if size < 1:
             raise ValueError(f"{name} must be at least 1, got {size}")
+
+
+def _check_arguments(*, gamma: float, layers: int, mask: str) -> None:
     if gamma < 1.0:
         raise ValueError(f"gamma must be at least 1, got {gamma}; below, a prior scale turns negative")
     if layers < 1:

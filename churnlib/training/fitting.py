@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from churnlib.models.module import ChurnModule
 
 
-@quiet()
 def fit(config: TrainConfig, data: ChurnDataModule, folder: Path, *, unlabelled: Encoded | None = None) -> Fit:
     """Train the configured network.
 
@@ -65,6 +64,7 @@ def fit(config: TrainConfig, data: ChurnDataModule, folder: Path, *, unlabelled:
     return Fit(model, epochs, seconds, rows / max(seconds, 1e-9), module.curve, compiler.decision)
 
 
+@quiet()
 def run_trainer(
     config: TrainConfig, module: L.LightningModule, data: L.LightningDataModule, folder: Path
 ) -> tuple[L.Trainer, float]:

@@ -16,7 +16,6 @@ import torch
 from churnlib.config import TrainConfig, loss_options
 from churnlib.data.customers import Customers
 from churnlib.models.baselines.recipes import recipe_of
-from churnlib.noise import quiet
 from churnlib.training.baselines import fit_baseline
 from churnlib.training.fitted import Fit
 from churnlib.training.unlabelled import pretraining_rows
@@ -119,7 +118,6 @@ def initial_network(config: TrainConfig, table: ChurnDataModule) -> ChurnNetwork
     return build_network(config.model, table.input_spec(), n_classes=len(counts), offset=offset)
 
 
-@quiet()
 def _fit_stacked(
     config: TrainConfig, tables: Sequence[ChurnDataModule], networks: Sequence[ChurnNetwork], folder: Path
 ) -> list[Fit]:

@@ -12,6 +12,7 @@ from churnlib.data.preparation import Encoded
 from churnlib.models.network import ChurnNetwork
 from churnlib.models.schedules import cosine
 from churnlib.models.tabnet_pretraining import TabNetPretraining, draw_hidden
+from churnlib.noise import quiet
 
 
 class PretrainingModule(L.LightningModule):
@@ -57,6 +58,7 @@ class PretrainingModule(L.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": cosine(optimizer, int(self.trainer.estimated_stepping_batches))}
 
 
+@quiet()
 def pretrain(network: ChurnNetwork, rows: Encoded, config: TrainConfig) -> list[float]:
     """Pretrain a network in place.
 
