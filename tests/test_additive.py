@@ -225,6 +225,19 @@ def test_the_points_of_a_customer_give_the_models_probability(mixed: tuple[Custo
     assert good.sum() >= len(customers.frame)
 
 
+def test_a_category_may_be_called_as_the_card_calls_what_is_none():
+    rng = np.random.default_rng(0)
+    words = rng.choice(["missing", "any other value", "plain"], 300)
+    frame = pl.DataFrame({"word": words, "x": rng.normal(size=300), "left": rng.random(300) < (words == "missing")})
+    predictor = trained(prepare_customers(frame, target="left"), "model.n_pairs=0")
+    card = scorecard(predictor, decimals=None)
+    rows = [{"word": word, "x": 0.0} for word in ("missing", "any other value", "plain", "never seen")]
+    found = [card.probability(card.score(row)) for row in rows]
+    np.testing.assert_allclose(found, predictor.probabilities(rows), atol=1e-5)
+    with pytest.raises(ValueError, match="no points for a missing value"):
+        card.score({"word": None, "x": 0.0})
+
+
 def test_rounded_points_move_no_customer_further_than_the_card_says(predictor: Predictor, customers: Customers):
     exact, rounded = (scorecard(predictor, decimals=decimals) for decimals in (None, 0))
     assert all(points == round(points) for points in (rounded.base, *(row["points"] for row in rounded.rows())))

@@ -52,6 +52,11 @@ class Choice:
     number: float = math.nan
     code: int = MISSING
 
+    @property
+    def is_missing(self) -> bool:
+        """Whether it stands for no value."""
+        return self.value is None and self.code == MISSING and math.isnan(self.number)
+
 
 @dataclass(frozen=True, slots=True)
 class Term:
@@ -157,7 +162,7 @@ class Scorecard:
     def table(self) -> Table:
         """Return the card for the terminal: one line per choice, the strongest terms first."""
         table = Table(
-            title=f"Points for {escape(self.leaves)!s}: {self.points_to_double:g} double the odds",
+            title=f"Points for {escape(self.leaves)}: {self.points_to_double:g} double the odds",
             caption=f"everybody has {self.base:.{self._shown}f}; probability = 1 / (1 + 2^(-score/"
             f"{self.points_to_double:g}))",
             box=box.SIMPLE_HEAD,
@@ -299,17 +304,21 @@ def _rows(predictor: Predictor, term: tuple[int, ...], choices: tuple[tuple[Choi
 
 
 def _place(choices: Sequence[Choice], value: Any) -> int:
-    """Return which choice a value is."""
-    labels = [choice.label for choice in choices]
-    numeric = choices[0].value is None and choices[0].code == MISSING and choices[0].label != OTHER_LABEL
+    """Return which choice a value is.
+
+    Raises:
+        ValueError: If it is missing in a column that must not lack it.
+    """
     if value is None or (isinstance(value, float) and math.isnan(value)):
-        if MISSING_LABEL not in labels:
-            raise ValueError("the card has no points for a missing value of a column that is required")
-        return len(labels) - 1
-    if numeric:
+        place = next((i for i, choice in enumerate(choices) if choice.is_missing), None)
+        if place is None:
+            raise ValueError("the card has no points for a missing value of this column, which is required")
+        return place
+    if not math.isnan(choices[0].number):
         return bisect.bisect_right([choice.low for choice in choices if choice.low is not None], float(value))
-    known, text = [choice.value for choice in choices], str(value).lower() if isinstance(value, bool) else str(value)
-    return known.index(text) if text in known else labels.index(OTHER_LABEL)
+    text = str(value).lower() if isinstance(value, bool) else str(value)
+    rest = next(i for i, choice in enumerate(choices) if choice.code == UNSEEN)
+    return next((i for i, choice in enumerate(choices) if choice.value == text), rest)
 
 
 def _rounded(points: np.ndarray, decimals: int | None) -> np.ndarray:

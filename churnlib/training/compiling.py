@@ -44,9 +44,8 @@ class CompileWhenLong(L.Callback):
     """Compiles the network's training pass at the first step, or once measured steps say that the run is long enough.
 
     Validation and everything after training run as they always do: the same network, uncompiled. Altered rows
-    (``augment``) and batches of a rare size too. Random numbers are drawn as
-    without compilation, so that the results agree within the rounding of float32; on a GPU, CUDA graphs
-    (``mode="reduce-overhead"``) draw their own.
+    (``augment``) and batches of a rare size too. Without dropout the results agree within the rounding of float32; with
+    it compiled code draws other random numbers (:mod:`churnlib.models.dropout`), as from another seed.
 
     A resumed run does what the interrupted one had decided. So bits are equal after a kill in a compiled run as well,
     but for a kill in the very first epoch, before which nothing was written down.
