@@ -23,6 +23,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +81,7 @@ def main(words: list[str]) -> int:
             seeds = [int(seed) for seed in options["seeds"].split(",")]
             # Three seeds of 50,000 rows say what five of 5,000 do.
             runs = [
-                kept.get(name, model, seed, lambda seed=seed: run(name, model, seed, console))  # noqa: B023  called now
+                kept.get(name, model, seed, partial(run, name, model, seed, console))
                 for seed in (seeds[:3] if name == "simulator" else seeds)
             ]
             verdicts, n_missed = judge(name, model, runs)
@@ -125,9 +126,9 @@ def peers_table(options: dict[str, str], kept: Results, console: Console) -> Tab
     for header in ("table", "peer", "ROC AUC", "log loss", "F1", "ROC AUC difference", "log loss difference", "fit s"):
         table.add_column(header, justify="left" if header in ("table", "peer") else "right")
     for name in (name for name in options["tables"].split(",") if name != "simulator"):
-        ours = [kept.get(name, model, seed, lambda seed=seed: run(name, model, seed, console)) for seed in seeds]  # noqa: B023
+        ours = [kept.get(name, model, seed, partial(run, name, model, seed, console)) for seed in seeds]
         for peer in peers:
-            fits = [kept.get(name, peer, seed, lambda seed=seed: run_peer(name, peer, seed, python)) for seed in seeds]  # noqa: B023
+            fits = [kept.get(name, f"peer:{peer}", seed, partial(run_peer, name, peer, seed, python)) for seed in seeds]
             means = [f"{statistics.mean(m['test'][key] for m in fits):.4f}" for key in ("roc_auc", "log_loss", "f1")]
             paired = [paired_difference(ours, fits, key) for key in ("roc_auc", "log_loss")]
             table.add_row(name, peer, *means, *paired, f"{statistics.mean(m['fit_seconds'] for m in fits):.1f}")

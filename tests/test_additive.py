@@ -262,6 +262,7 @@ def test_the_files_hold_every_choice(predictor: Predictor, tmp_path: Path):
         lines = list(csv.DictReader(file))
     assert lines[0]["term"] == "base" and float(lines[0]["points"]) == card.base
     assert len(lines) == 1 + len(card.rows())
+    assert all(len(line["points"].partition(".")[2]) <= 1 for line in lines), "more digits than were asked for"
     kept = json.loads((tmp_path / "card.json").read_text(encoding="utf-8"))
     assert sum(np.size(term["points"]) for term in kept["terms"]) == len(card.rows())
     assert {tuple(term["columns"]) for term in kept["terms"]} == {term.columns for term in card.terms}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
@@ -376,9 +377,13 @@ def test_the_server_takes_lists_and_refuses_others_without_their_values(predicto
 # --- a run ----------------------------------------------------------------------------------------------------------
 
 
-def test_a_network_that_reads_histories_needs_one(tmp_path):
+@pytest.mark.parametrize("inside", [False, True], ids=["by itself", "with members"])
+def test_a_network_that_reads_histories_needs_one(tmp_path, inside):
     TABLE.drop("usage").write_csv(tmp_path / "t.csv")
     config = compose(["data=table", f"data.path='{tmp_path}/t.csv'", "data.target=churn", "model=gru"])
+    if inside:
+        members = {"_target_": "churnlib.models.members.Members", "trunk": config.model, "n_members": 2}
+        config = replace(config, model=members)
     with pytest.raises(ConfigError, match=r"model=gru, lstm and cnn read histories.*data\.history\.path=FILE"):
         train(config, folder=RunFolder(tmp_path / "run", latest=None))
     assert not (tmp_path / "run").exists()

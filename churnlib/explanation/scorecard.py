@@ -322,6 +322,7 @@ def _place(choices: Sequence[Choice], value: Any) -> int:
 
 
 def _rounded(points: np.ndarray, decimals: int | None) -> np.ndarray:
+    points = points.astype(np.float64)  # float32 would be written with digits that nobody asked for: 32.099998
     # Adding 0 makes of -0.0 a plain 0.
     return points if decimals is None else np.round(points, decimals) + 0.0
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -195,8 +196,18 @@ def check_histories(config: TrainConfig, customers: Customers) -> None:
     Raises:
         ConfigError: With the remedy.
     """
-    if config.model["_target_"].startswith(SEQUENCE_NETWORKS) and not customers.preparation.histories:
+    reads_histories = any(target.startswith(SEQUENCE_NETWORKS) for target in _targets(config.model))
+    if reads_histories and not customers.preparation.histories:
         raise ConfigError(
             "model=gru, lstm and cnn read histories, and this table has no column of them; give it a column of lists "
             "of numbers or data.history.path=FILE, or choose another model"
         )
+
+
+def _targets(spec: Any) -> Iterator[str]:
+    """Yield the classes that a configuration names, those inside (a trunk with members) included."""
+    if isinstance(spec, Mapping):
+        if "_target_" in spec:
+            yield spec["_target_"]
+        for value in spec.values():
+            yield from _targets(value)
