@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 import polars as pl
 import pytest
 from made import made_prepared
+from rich.console import Console
 from sklearn.metrics import roc_auc_score
 
 import churnlib
@@ -126,6 +128,14 @@ def test_a_stack_weighs_its_models_and_says_so(tmp_path, capsys):
     model: Any = churnlib.load(tmp_path / "run" / "bundle").bundle.model
     assert len(model.groups) == sum(kind["weight"] > 0 for kind in kinds.values())
     assert "6 models answer together" in capsys.readouterr().out
+
+
+def test_folds_of_dated_rows_come_with_a_warning(tmp_path):
+    console = Console(width=200, record=True, quiet=False, file=io.StringIO())
+    config = compose(["data.n_customers=600", "data.n_snapshots=6", "model=logistic", "cv=2"])
+    train(config, folder=RunFolder(tmp_path / "run", latest=None), console=console)
+    said = console.export_text()
+    assert "dealt into 2 folds" in said and "folds do not go by time" in said
 
 
 def test_several_classes_are_held_out_and_stacked(tmp_path):

@@ -55,6 +55,7 @@ def test_a_large_network_on_few_rows_is_found_out_and_said(tmp_path, capsys):
     words = [
         f"data.path='{tmp_path}/t.csv'", "data=table", "data.target=churn", "model.dropout=0", "optimizer.lr=0.01",
         "trainer.max_epochs=25", "trainer.progress=false", "trainer.accelerator=cpu", "logger=none", "scheduler=none",
+        "callbacks.early_stopping=null",
     ]  # fmt: skip
     path = tmp_path / "run"
     metrics = train(compose(words), folder=RunFolder(path, latest=None), console=Console(width=200)).metrics

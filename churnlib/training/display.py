@@ -24,6 +24,11 @@ def show_customers(console: Console, customers: Customers, *, name: str, n_folds
     console.print(split_table(customers, name=name))
     if n_folds is not None:
         console.print(f"The rows for training and validation are dealt into {n_folds} folds; each is held out once")
+        if customers.split.by == "time":
+            console.print(
+                "[yellow]•[/] folds do not go by time: figures of held-out rows may be better than those of the newer "
+                "test rows"
+            )
 
 
 def split_table(customers: Customers, *, name: str) -> Table:
