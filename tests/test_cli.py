@@ -325,6 +325,7 @@ def test_simulated_customers_are_scored_by_the_model_trained_on_their_like(empty
 @pytest.mark.slow
 def test_a_run_stopped_with_ctrl_c_goes_on_where_it_was(checkout, empty_folder):
     small = ["data.n_customers=500", "model=tabnet", "callbacks.early_stopping=null", "trainer.progress=false"]
+    small += ["trainer.compile=false"]  # which a run of so many epochs would ask for
     words = [sys.executable, str(checkout / "train.py"), *small, "trainer.max_epochs=100000", "output_dir=run"]
     last = Path("run/checkpoints/last.ckpt")
     with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
