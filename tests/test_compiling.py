@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import signal
 from types import SimpleNamespace
 from typing import Any
 
@@ -20,7 +19,7 @@ from churnlib.data.batches import IndexBatches
 from churnlib.errors import ConfigError
 from churnlib.models.network import build_network
 from churnlib.training import compiling
-from churnlib.training.compiling import CompileWhenLong, batch_sizes, compile_training, interruptible
+from churnlib.training.compiling import CompileWhenLong, batch_sizes, compile_training
 
 TABLE = made_prepared(300)
 PLAIN = {"_target_": "churnlib.models.mlp.PlainMLP", "hidden_sizes": [8], "dropout": 0.5}
@@ -172,18 +171,3 @@ def test_a_compiled_pass_gives_the_same_logits_gradients_and_statistics():
     }})  # fmt: skip
     torch.testing.assert_close(step(), wanted, rtol=1e-4, atol=1e-5)
     torch._dynamo.reset()
-
-
-def test_ctrl_c_that_the_compiler_swallows_ends_the_run_all_the_same():
-    before = signal.getsignal(signal.SIGINT)
-    went_on = False
-    with pytest.raises(KeyboardInterrupt), interruptible():  # noqa: PT012  the block is what is tested
-        with contextlib.suppress(KeyboardInterrupt):
-            signal.raise_signal(signal.SIGINT)
-        went_on = True
-    assert went_on and signal.getsignal(signal.SIGINT) is before
-
-
-def test_ctrl_c_that_nobody_presses_changes_nothing():
-    with interruptible():
-        pass

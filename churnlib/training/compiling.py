@@ -8,11 +8,8 @@ processor only TabNet gains: the time of the other networks goes into matrix pro
 from __future__ import annotations
 
 import logging
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import lightning as L
@@ -115,8 +112,7 @@ class CompileWhenLong(L.Callback):
             return
         context = pl_module.trainer.precision_plugin.train_step_context
         try:
-            with interruptible():
-                self.seconds = compile_training(pl_module.network, batch_sizes(batches), context=context)
+            self.seconds = compile_training(pl_module.network, batch_sizes(batches), context=context)
         except Exception as error:  # whatever keeps a compiler from working must not keep the run from training
             self._say(f"not compiled: the compiler failed ({_first_line(error)}); training goes on without it")
             _log.debug("the compiler's error", exc_info=error)
@@ -200,31 +196,6 @@ def compile_training(network: ChurnNetwork, sizes: Sequence[int], *, context: Ca
 
     network.forward_with_penalty = forward  # type: ignore[method-assign]
     return time.perf_counter() - started
-
-
-@contextmanager
-def interruptible() -> Iterator[None]:
-    """Let Ctrl-C end the program at the latest when the block ends: the compiler may swallow it.
-
-    Raises:
-        KeyboardInterrupt: If it was pressed and the block went on.
-    """
-    pressed = []
-
-    def note(number: int, frame: Any) -> None:
-        pressed.append(number)
-        raise KeyboardInterrupt
-
-    if threading.current_thread() is not threading.main_thread():
-        yield  # only the main thread hears of signals
-        return
-    before = signal.signal(signal.SIGINT, note)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-    if pressed:
-        raise KeyboardInterrupt
 
 
 def _name(module: ChurnModule) -> str:
