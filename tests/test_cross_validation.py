@@ -159,6 +159,8 @@ def test_several_classes_are_held_out_and_stacked(tmp_path):
         (["cv_repeats=2"], "cv_repeats=2 repeats a cross-validation; add cv=5"),
         (["ensemble=0"], "ensemble must be at least 1"),
         (["model=stack", "cv=null"], "model=stack weighs models by rows"),
+        (["model=stack", "loss=focal"], "loss is no option of a stack, whose models have each their own"),
+        (["model=stack", "trainer.max_epochs=3"], "trainer.max_epochs is no option of a stack"),
         (["model=stack", "model.models=[mlp]"], "model.models needs two or more different models"),
         (["model=stack", "model.models=[mlp,mlpp]"], "did you mean mlp"),
         (["model=stack", "model.models=[mlp,'mlp model.depth=3']"], "'mlp model.depth=3', which cannot be used"),

@@ -22,7 +22,12 @@ STACK = "churnlib.training.stacking.Stack"
 """``_target_`` of the stack's configuration."""
 
 SHARED = ("data", "preprocess", "split", "seed", "cv", "cv_repeats", "ensemble")
+SHARED_TRAINER = ("accelerator", "precision", "compile", "threads", "progress")
 """Options of the run that hold for each of its models."""
+
+OWN = ("loss", "augment", "optimizer", "scheduler")
+OWN_TRAINER = ("max_epochs", "batch_size", "gradient_clip_val")
+"""Options that each model of a stack has for itself, and the run has none of."""
 
 LEAST = 1e-3
 """Weight below which a model is left out of the bundle."""
@@ -85,9 +90,17 @@ def check_stack(config: TrainConfig) -> None:
     """Refuse a stack before anything is read.
 
     Raises:
-        ConfigError: If a model is not known, its options are wrong, or the run has options that none of them reads.
+        ConfigError: If a model is not known, its options are wrong, or the run has options that are each model's own.
         MissingPackageError: If a model's package is not installed.
     """
+    plain = compose(["model=stack"])
+    changed = [key for key in OWN if getattr(config, key) != getattr(plain, key)]
+    changed += [f"trainer.{key}" for key in OWN_TRAINER if getattr(config.trainer, key) != getattr(plain.trainer, key)]
+    if changed:
+        raise ConfigError(
+            f"{changed[0]} is no option of a stack, whose models have each their own; write it behind a model's name, "
+            "such as \"model.models=['mlp trainer.max_epochs=10',logistic]\""
+        )
     if config.cv is None:
         raise ConfigError("model=stack weighs models by rows that they did not learn from; give it folds, such as cv=5")
     for part in parts_of(config).values():
@@ -101,7 +114,9 @@ def parts_of(config: TrainConfig) -> dict[str, TrainConfig]:
         ConfigError: If a model is not known, or its options are wrong.
     """
     same = {key: getattr(config, key) for key in SHARED}
-    trainer = {key: getattr(config.trainer, key) for key in ("accelerator", "threads", "progress")}
+    trainer = {
+        key: getattr(config.trainer, key) for key in ("accelerator", "precision", "compile", "threads", "progress")
+    }
     parts = {}
     for words in config.model["models"]:
         part = _composed(words)
