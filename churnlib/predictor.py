@@ -157,7 +157,7 @@ class Predictor:
 
     def input_schema(self) -> list[dict[str, Any]]:
         """Return what a row may hold: name, kind, whether it is required, known or ordered values, most steps read."""
-        values = {v.name: list(v.values) for v in self.bundle.preparation.categorical}
+        values = {v.name: list(v.values) for v in self.bundle.preparation.vocabularies}
         steps = {history.name: history.n_steps for history in self.bundle.preparation.histories}
         required = set(self.schema.required())
         described = []

@@ -1,4 +1,7 @@
-"""``data.columns.NAME.kind=...`` for any column name, whatever Hydra's grammar makes of it."""
+"""Options whose names the user chooses: ``data.columns.NAME.kind=...``, ``preprocess.features.NAME=...``, and steps.
+
+The configuration cannot know them, and Hydra's grammar cannot read every name of a column and every expression.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,11 @@ CORRECTION = re.compile(
 )
 WHOLE = re.compile(r"\+{0,2}(?P<key>data\.columns(\.[^=]+)?)=(?P<value>[{].*)", re.DOTALL)
 """``data.columns.NAME={kind:numeric}`` and ``data.columns={NAME:{kind:numeric}}``."""
+
+FEATURE = re.compile(r"\+{0,2}preprocess\.features\.(?P<name>[^=]+)=(?P<value>.*)", re.DOTALL)
+"""An expression is taken as it stands: commas and brackets are its own."""
+
+STEP = re.compile(r"\+{0,2}(?P<word>preprocess\.(steps|features)(\.[^=]+)?=.*)", re.DOTALL)
 
 PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 """Names that Hydra reads as part of a key."""
@@ -31,8 +39,11 @@ def with_columns(words: Sequence[str]) -> list[str]:
 
     >>> with_columns(["seed=1", "data.columns.plan.kind=categorical"])
     ['seed=1', '++data.columns.plan.kind=categorical']
+    >>> with_columns(["preprocess.steps.tail={step: cap, share: 0.01}"])
+    ['++preprocess.steps.tail={step: cap, share: 0.01}']
     """
     odd: dict[str, dict[str, Any]] = {}
+    features: dict[str, str | None] = {}
     kept = []
     for word in words:
         if match := CORRECTION.fullmatch(word):
@@ -43,10 +54,16 @@ def with_columns(words: Sequence[str]) -> list[str]:
                 odd.setdefault(name, {})[field] = _parsed(word, value)
         elif match := WHOLE.fullmatch(word):
             kept.append(f"++{match['key']}={match['value']}")
+        elif match := FEATURE.fullmatch(word):
+            features[match["name"]] = None if match["value"] == "null" else match["value"]
+        elif match := STEP.fullmatch(word):
+            kept.append(f"++{match['word']}")
         else:
             _refuse_unknown_field(word)
             kept.append(word)
-    return [*kept, _stored(odd)] if odd else kept
+    if odd or features:
+        kept.append(_stored({"data": {"columns": odd}, "preprocess": {"features": features}}))
+    return kept
 
 
 def _parsed(word: str, value: str) -> Any:
@@ -70,10 +87,10 @@ def _refuse_unknown_field(word: str) -> None:
         raise ConfigError(f"unknown option data.columns.{match['name']}.{match['field']}{hint}")
 
 
-def _stored(columns: dict[str, dict[str, Any]]) -> str:
-    """Make the corrections known to Hydra, and return the word that adds them."""
+def _stored(node: dict[str, Any]) -> str:
+    """Make the options known to Hydra, and return the word that adds them."""
     from hydra.core.config_store import ConfigStore
 
-    node = {"data": {"columns": columns}}
-    ConfigStore.instance().store(group="command_line", name="columns", node=node, package="_global_")
-    return "+command_line=columns"
+    given = {group: {key: values} for group, options in node.items() for key, values in options.items() if values}
+    ConfigStore.instance().store(group="command_line", name="words", node=given, package="_global_")
+    return "+command_line=words"

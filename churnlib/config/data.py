@@ -182,6 +182,10 @@ class PreprocessConfig:
     """Most steps of a sequence that are read, counted from its end; the longest training row where it is shorter."""
     embedding_dim: int | None = None
     """Width of an embedding; ``min(16, ceil(1.6 * values ** 0.56))`` when left out."""
+    features: dict[str, Any] = field(default_factory=dict)
+    """New columns by name, each an expression in polars' SQL over the columns of a row (see ``conf/features``)."""
+    steps: dict[str, Any] = field(default_factory=dict)
+    """Steps before all this, by a name of your choice: ``{step: WORD, ...options}``, in the order given."""
 
     def __post_init__(self) -> None:
         check_choice("preprocess.impute", self.impute, ("median", "mean", "constant"))

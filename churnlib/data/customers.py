@@ -14,7 +14,8 @@ import polars as pl
 
 from churnlib.data.coercion import Coerced, coerce
 from churnlib.data.duplicates import deduplicate
-from churnlib.data.preparation import Encoded, Preparation, fit_preparation
+from churnlib.data.preparation import Encoded, Preparation
+from churnlib.data.sides import prepare_sides
 from churnlib.data.splits import SIDES, Split, check_classes, check_shares, split_column, split_random, split_time
 from churnlib.data.target import check_target, encode_target, target_given
 from churnlib.errors import ConfigError
@@ -31,6 +32,7 @@ class CleaningReport:
         exact_duplicates: Rows left out because an earlier row is the same.
         repeated_customers: Rows left out because a later row has the same customer.
         unreadable: Cells that could not be read and count as missing, by column.
+        steps: What the steps of the preparation found, a sentence each.
     """
 
     rows: int
@@ -38,6 +40,7 @@ class CleaningReport:
     exact_duplicates: int = 0
     repeated_customers: int = 0
     unreadable: Mapping[str, int] = field(default_factory=dict)
+    steps: tuple[str, ...] = ()
 
     def lines(self) -> list[str]:
         """Return one sentence for each thing that was done."""
@@ -48,7 +51,7 @@ class CleaningReport:
         )
         said = [f"{count:,} rows {what}" for count, what in counts if count]
         said += [f"{count:,} unreadable cells of {name!r} count as missing" for name, count in self.unreadable.items()]
-        return said
+        return [*said, *self.steps]
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +128,7 @@ def prepare_customers(
         drop: Columns that are not read.
         columns: Corrections to the schema, see :func:`churnlib.schema.infer_schema`.
         split: ``train``, ``validation``, ``test`` (shares), ``by`` (auto, random, time, column), ``column``, ``seed``.
-        preprocess: Keyword arguments of :func:`churnlib.data.preparation.fit_preparation`.
+        preprocess: See :func:`churnlib.data.sides.prepare_sides`.
         seed: Of the split, unless ``split`` has its own.
         truth: ``(n,)`` true churn probabilities of the rows, kept beside them.
 
@@ -164,7 +167,7 @@ def prepare_customers(
 
     report = CleaningReport(n_rows, without_target, unique.exact, unique.repeated, coerced.unreadable_counts())
     kept_truth = None if truth is None else truth[row.to_numpy()]
-    return _prepared(frame, coerced, label, schema, dealt, preprocess, report, kept_truth)
+    return _prepared(frame, coerced, label, schema, dealt, preprocess, report, kept_truth, seed=seed)
 
 
 def prepare_labelled(
@@ -189,7 +192,7 @@ def prepare_labelled(
         classes: Names of the classes by label.
         split: The rows of each side.
         columns: Corrections to the schema, see :func:`churnlib.schema.infer_schema`.
-        preprocess: Keyword arguments of :func:`churnlib.data.preparation.fit_preparation`.
+        preprocess: See :func:`churnlib.data.sides.prepare_sides`.
 
     Raises:
         DataError: If no column is left to learn from.
@@ -211,12 +214,15 @@ def _prepared(
     preprocess: Mapping[str, Any] | None,
     report: CleaningReport,
     truth: np.ndarray | None = None,
+    *,
+    seed: int = 0,
 ) -> Customers:
     """Learn the preparation from the training rows, and encode the rows of each side."""
-    preparation = fit_preparation(coerced.typed[split.train], schema, **(preprocess or {}))
-    encoded = {side: preparation.encode(coerced.typed[rows]) for side, rows in split.sides().items()}
+    groups = customer_groups(frame, schema)
+    done = prepare_sides(coerced.typed, label, schema, split, preprocess=preprocess, groups=groups, seed=seed)
     shown = blank_unreadable(frame, coerced)
-    return Customers(shown, coerced.typed, label, schema, split, preparation, encoded, report, truth)
+    report = replace(report, steps=done.said)
+    return Customers(shown, coerced.typed, label, schema, done.split, done.preparation, done.encoded, report, truth)
 
 
 def blank_unreadable(frame: pl.DataFrame, coerced: Coerced) -> pl.DataFrame:

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 
 from churnlib.data.customers import Customers, customer_groups
-from churnlib.data.preparation import FIRST_KNOWN, MISSING, UNSEEN, Preparation, fit_preparation
+from churnlib.data.preparation import FIRST_KNOWN, MISSING, UNSEEN, Preparation
+from churnlib.data.sides import prepare_sides
 from churnlib.data.splits import check_classes
 from churnlib.errors import ConfigError
 
@@ -48,7 +49,7 @@ def deal_folds(
         n_folds: Folds, at least 2; each class is spread evenly, and rows of one customer stay together.
         repeats: How often the rows are dealt anew.
         seed: Of the draws.
-        preprocess: Keyword arguments of :func:`~churnlib.data.preparation.fit_preparation`.
+        preprocess: See :func:`~churnlib.data.sides.prepare_sides`.
 
     Raises:
         ConfigError: If there are fewer rows of a class than folds.
@@ -62,8 +63,15 @@ def deal_folds(
     for repeat in range(repeats):
         rng = np.random.default_rng((seed, repeat))
         fold = _deal(customers.label[pool], n_folds, rng, groups)
-        parts += [_part(customers, pool[fold != number], pool[fold == number], preprocess) for number in range(n_folds)]
-    return Folds(_part(customers, pool, pool[:0], preprocess), tuple(parts))
+        dealt = [(pool[fold != number], pool[fold == number]) for number in range(n_folds)]
+        parts += [_part(customers, train, held_out, preprocess, seed) for train, held_out in dealt]
+    whole = _part(customers, pool, pool[:0], preprocess, seed)
+    if any(part.preparation.chain != whole.preparation.chain for part in parts):
+        raise ConfigError(
+            "cv takes no preprocess.steps that learn from rows yet: each fold would learn another; leave cv=null, or "
+            "those steps out"
+        )
+    return Folds(whole, tuple(parts))
 
 
 def check_folds(customers: Customers, n_folds: int) -> None:
@@ -78,15 +86,17 @@ def check_folds(customers: Customers, n_folds: int) -> None:
 
 
 def _part(
-    customers: Customers, train: np.ndarray, validation: np.ndarray, preprocess: Mapping[str, Any] | None
+    customers: Customers, train: np.ndarray, validation: np.ndarray, preprocess: Mapping[str, Any] | None, seed: int
 ) -> Customers:
     """Return the table with these sides, prepared from these training rows."""
     split = replace(customers.split, train=train, validation=validation, left_out=0)
     if len(validation):
         check_classes(customers.label, split, customers.schema.classes)
-    preparation = fit_preparation(customers.typed[train], customers.schema, **(preprocess or {}))
-    encoded = {side: preparation.encode(customers.typed[rows]) for side, rows in split.sides().items()}
-    return replace(customers, split=split, preparation=preparation, encoded=encoded)
+    groups = customer_groups(customers.frame, customers.schema)
+    done = prepare_sides(
+        customers.typed, customers.label, customers.schema, split, preprocess=preprocess, groups=groups, seed=seed
+    )
+    return replace(customers, split=done.split, preparation=done.preparation, encoded=done.encoded)
 
 
 def _deal(label: np.ndarray, n_folds: int, rng: np.random.Generator, groups: np.ndarray | None) -> np.ndarray:

@@ -1,8 +1,9 @@
 """From typed columns to the two arrays a network reads, and the statistics its input layer needs.
 
-polars turns strings and dates into numbers here; arithmetic on numbers (imputing, scaling, clipping) is described by
-the fitted statistics and done by ``churnlib.models.input_layer`` inside the network's graph. Everything is learned from
-training rows only, and kept as JSON-ready values.
+First come the steps that the user has named (:mod:`churnlib.data.steps`), if any. Then polars turns strings and dates
+into numbers; arithmetic on numbers (imputing, scaling, clipping) is described by the fitted statistics and done by
+``churnlib.models.input_layer`` inside the network's graph. Everything is learned from training rows only, and kept as
+JSON-ready values.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import polars as pl
 import polars.selectors as cs
 
 from churnlib.data.scaling import FLOAT32_MAX, IMPUTE, SCALE, NumericStatistics, Scaling, fit_statistics
+from churnlib.data.steps import Chain
 from churnlib.errors import BundleError, ConfigError, DataError
 from churnlib.schema import Kind, Schema
 from churnlib.schema.parsing import cell_of
@@ -89,6 +91,8 @@ class Preparation:
         time: Column that dates are measured from (days before it), else days since 1970-01-01.
         orders: Declared order of each ordinal column.
         histories: The sequence columns, in the order of their inputs.
+        chain: The steps that come before all this.
+        seen: The categorical columns as they stand before the first step; those of ``categorical`` where there is none.
     """
 
     numeric: tuple[NumericStatistics, ...]
@@ -99,6 +103,8 @@ class Preparation:
     time: str | None = None
     orders: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     histories: tuple[History, ...] = ()
+    chain: Chain = field(default_factory=Chain)
+    seen: tuple[Vocabulary, ...] = ()
 
     def encode(self, typed: pl.DataFrame) -> Encoded:
         """Encode rows.
@@ -106,6 +112,10 @@ class Preparation:
         Args:
             typed: Columns as :func:`churnlib.data.coercion.coerce` returns them.
         """
+        return self.encode_prepared(self.chain.apply(typed))
+
+    def encode_prepared(self, typed: pl.DataFrame) -> Encoded:
+        """Encode rows that have been through the steps already."""
         n, dtypes = len(typed), dict(typed.schema)
         n_plain = len(self.numeric) - sum(history.n_steps for history in self.histories)
         plain = [(s.name, self.orders.get(s.name, ())) for s in self.numeric[:n_plain]]
@@ -123,9 +133,15 @@ class Preparation:
 
     def unseen(self, typed: pl.DataFrame) -> dict[str, np.ndarray]:
         """Return by column the row numbers with values that the training rows did not have; only columns with some."""
-        wanted = [(v.name, v.values) for v in self.categorical] + [(n, o) for n, o in self.orders.items()]
+        wanted = [(v.name, v.values) for v in self.vocabularies]
+        wanted += [] if self.chain else list(self.orders.items())
         masks = typed.select(~cell_of(name).is_in(values).fill_null(True) for name, values in wanted)
         return {mask.name: mask.arg_true().to_numpy() for mask in masks if mask.any()}
+
+    @property
+    def vocabularies(self) -> tuple[Vocabulary, ...]:
+        """The values that the categorical columns of the table had in the training rows."""
+        return self.seen if self.chain else self.categorical
 
     def input_spec(self, *, one_hot_max: int | None = None) -> dict[str, Any]:
         """Return the arguments of ``churnlib.models.input_layer.InputLayer``: numbers and lists only.
@@ -158,7 +174,7 @@ class Preparation:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fitted state as JSON-ready values."""
-        return asdict(self)
+        return {**asdict(replace(self, chain=Chain())), "chain": self.chain.to_dict()}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Preparation:
@@ -172,12 +188,15 @@ class Preparation:
                 NumericStatistics(**{**s, "knots": tuple(s["knots"]), "heights": tuple(s["heights"])})
                 for s in values["numeric"]
             )
-            categorical = tuple(Vocabulary(v["name"], tuple(v["values"]), v["missing"]) for v in values["categorical"])
+            categorical, seen = (
+                tuple(Vocabulary(v["name"], tuple(v["values"]), v["missing"]) for v in values.get(key, ()))
+                for key in ("categorical", "seen")
+            )
             orders = {name: tuple(order) for name, order in values["orders"].items()}
             histories = tuple(History(**history) for history in values.get("histories", ()))
-            return cls(
-                **{**values, "numeric": numeric, "categorical": categorical, "orders": orders, "histories": histories}
-            )
+            chain = Chain.from_dict(values.get("chain", ()))
+            read = {"numeric": numeric, "categorical": categorical, "orders": orders, "histories": histories}
+            return cls(**{**values, **read, "chain": chain, "seen": seen})
         except (KeyError, TypeError, AttributeError) as error:
             raise BundleError(
                 f"the preparation cannot be read ({error!r}); write it again with this release"
@@ -229,7 +248,6 @@ def fit_preparation(
     dtypes = dict(typed.schema)
     numbers = [column for column in schema.features if column.kind in NUMBER_KINDS]
     sequences = [column.name for column in schema.features if column.kind is Kind.sequence]
-    categories = [column.name for column in schema.features if column.kind not in (*NUMBER_KINDS, Kind.sequence)]
     # One selection for all: each one on a wide table costs in proportion to its width.
     values = typed.select(_as_numbers([(c.name, c.order) for c in numbers], dtypes, time=schema.time))
     numeric = [fit_statistics(c.name, column, scaling) for c, column in zip(numbers, values, strict=True)]
@@ -238,7 +256,7 @@ def fit_preparation(
         numeric += _step_statistics(history, typed, scaling)
     return Preparation(
         numeric=tuple(numeric),
-        categorical=tuple(_vocabulary(name, typed.get_column(name).alias("value")) for name in categories),
+        categorical=fit_vocabularies(typed, schema),
         clip=scale == "robust_clip",
         one_hot_max=one_hot_max,
         embedding_dim=embedding_dim,
@@ -262,6 +280,12 @@ def _step_statistics(history: History, typed: pl.DataFrame, scaling: Scaling) ->
 def _counted(steps: Sequence[pl.Expr]) -> Iterator[tuple[int, pl.Expr]]:
     """Number the steps as they are called: the last one is 1 back."""
     return zip(range(len(steps), 0, -1), steps, strict=True)
+
+
+def fit_vocabularies(typed: pl.DataFrame, schema: Schema) -> tuple[Vocabulary, ...]:
+    """Return the values of each categorical feature in these rows."""
+    categories = [column.name for column in schema.features if column.kind not in (*NUMBER_KINDS, Kind.sequence)]
+    return tuple(_vocabulary(name, typed.get_column(name).alias("value")) for name in categories)
 
 
 def _vocabulary(name: str, values: pl.Series) -> Vocabulary:
@@ -344,4 +368,5 @@ __all__ = [
     "as_number",
     "as_steps",
     "fit_preparation",
+    "fit_vocabularies",
 ]

@@ -1,0 +1,115 @@
+"""Several steps in a row: fitted one after the other, applied as one, kept as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from churnlib.data.steps.registry import fitted_class, read_steps
+from churnlib.data.steps.step import Fitted, Training
+from churnlib.errors import BundleError
+from churnlib.schema import Column
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """One fitted step of a chain.
+
+    Attributes:
+        name: What the user calls it.
+        word: Which step it is.
+        fitted: What it has learned.
+    """
+
+    name: str
+    word: str
+    fitted: Fitted
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """Fitted steps in the order in which they are applied."""
+
+    links: tuple[Link, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.links)
+
+    def apply(self, typed: pl.DataFrame) -> pl.DataFrame:
+        """Return the rows after the last step; the columns that no step took away are all still there."""
+        return self.scan(typed.lazy()).collect() if self.links else typed
+
+    def scan(self, typed: pl.LazyFrame) -> pl.LazyFrame:
+        """Return the rows after the last step, not read yet."""
+        for link in self.links:
+            typed = link.fitted.apply(typed)
+        return typed
+
+    def to_dict(self) -> list[dict[str, Any]]:
+        """Return what was learned as JSON-ready values."""
+        return [{"name": link.name, "step": link.word, "learned": link.fitted.to_dict()} for link in self.links]
+
+    @classmethod
+    def from_dict(cls, values: Sequence[Mapping[str, Any]]) -> Chain:
+        """Build a chain from what :meth:`to_dict` returned.
+
+        Raises:
+            BundleError: If a step is unknown, or its values are not those of the step.
+        """
+        links = []
+        for one in values:
+            kept = fitted_class(one["step"])
+            try:
+                links.append(Link(one["name"], one["step"], kept.from_dict(one["learned"])))
+            except TypeError as error:
+                raise BundleError(f"the step {one['name']!r} cannot be read ({error}); train again") from error
+        return cls(tuple(links))
+
+
+@dataclass(frozen=True, slots=True)
+class FittedChain:
+    """What fitting a chain gives.
+
+    Attributes:
+        chain: The fitted steps.
+        columns: The features after the last step.
+        rows: The training rows after the last step, without those that a step left out.
+        kept: ``(n,)`` int64 numbers of the training rows that stayed.
+        said: Sentences on what the steps found.
+    """
+
+    chain: Chain
+    columns: tuple[Column, ...]
+    rows: pl.DataFrame
+    kept: np.ndarray
+    said: tuple[str, ...]
+
+
+def fit_chain(steps: Mapping[str, Any], training: Training) -> FittedChain:
+    """Fit steps to training rows, each to what the ones before have made of them.
+
+    Args:
+        steps: As :func:`~churnlib.data.steps.registry.read_steps` takes them.
+        training: The rows.
+
+    Raises:
+        ConfigError: If a step is unknown, or does not suit the columns.
+    """
+    links, said = [], []
+    kept = np.arange(len(training.rows))
+    for name, step in read_steps(steps).items():
+        learned = step.fit(training)
+        rows = learned.rows if learned.rows is not None else learned.fitted.apply(training.rows.lazy()).collect()
+        training = replace(training, rows=rows, columns=learned.columns)
+        if learned.kept is not None:
+            stays = np.flatnonzero(learned.kept)
+            kept = kept[stays]
+            groups = None if training.groups is None else training.groups[stays]
+            training = replace(training, rows=rows[stays], label=training.label[stays], groups=groups)
+        links.append(Link(name, step.word, learned.fitted))
+        said += [f"{name}: {line}" for line in learned.said]
+    return FittedChain(Chain(tuple(links)), training.columns, training.rows, kept, tuple(said))

@@ -1,0 +1,230 @@
+"""What every step of preparation holds to, whichever it is: each step has an example here."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import polars as pl
+import pytest
+from polars.testing import assert_frame_equal
+
+from churnlib.data.coercion import coerce
+from churnlib.data.customers import prepare_labelled
+from churnlib.data.preparation import Preparation
+from churnlib.data.splits import Split
+from churnlib.data.steps import STEPS, Chain, Training, fit_chain, read_steps
+from churnlib.errors import BundleError, ConfigError
+from churnlib.schema import Column, Kind, Role, infer_schema
+
+EXAMPLES = {
+    "expressions": {
+        "columns": {"ratio": "charges / NULLIF(services, 0)", "long": "tenure > 24", "both": "plan || region"}
+    },
+}
+"""Options of each step on the table below, by its word; a second example of a step has a number behind it."""
+
+CHAINS = [["expressions"]]
+"""Examples that are applied one after the other."""
+
+N_TRAIN = 300
+N = 400
+
+
+def customers(seed: int = 0, n: int = N) -> pl.DataFrame:
+    """Made-up customers with gaps, a skewed number, a rare category, dates and a text."""
+    rng = np.random.default_rng(seed)
+
+    def gaps(values, share=0.1):
+        return [None if gone else value for value, gone in zip(values, rng.random(n) < share, strict=True)]
+
+    tenure = rng.integers(0, 72, n).astype(float)
+    charges = rng.lognormal(3.5, 0.6, n).round(2)
+    return pl.DataFrame(
+        {
+            "tenure": tenure.tolist(),
+            "charges": gaps(charges.tolist()),
+            "total": gaps((tenure * charges).round(2).tolist(), 0.05),
+            "usage": gaps(rng.normal(10, 30, n).round(2).tolist(), 0.3),
+            "services": rng.integers(0, 5, n).astype(float).tolist(),
+            "plan": gaps(rng.choice(["basic", "plus", "max"], n, p=[0.6, 0.35, 0.05]).tolist()),
+            "region": [f"r{number:02d}" for number in rng.integers(0, 40, n)],
+            "band": gaps(rng.choice(["low", "middle", "high"], n).tolist(), 0.05),
+            "since": [
+                f"2025-{month:02d}-{day:02d}"
+                for month, day in zip(rng.integers(1, 13, n), rng.integers(1, 29, n), strict=True)
+            ],
+        }
+    )
+
+
+COLUMNS = {
+    "band": {"order": ["low", "middle", "high"]},
+    "services": {"kind": "numeric"},
+    "region": {"kind": "categorical"},
+}
+FRAME = customers()
+SCHEMA = infer_schema(FRAME, columns=COLUMNS)
+TYPED = coerce(FRAME, SCHEMA).typed
+LABEL = (np.random.default_rng(1).random(N) < 1 / (1 + np.exp(TYPED["tenure"].to_numpy() / 20 - 1))).astype(np.int64)
+
+
+def steps_of(*names):
+    return {name: {"step": name.rstrip("0123456789"), **EXAMPLES[name]} for name in names}
+
+
+def fitted(*names, rows=slice(0, N_TRAIN), typed=TYPED, label=LABEL):
+    return fit_chain(steps_of(*names), Training(typed[rows], SCHEMA.features, label[rows], seed=3))
+
+
+ALL = [*([name] for name in EXAMPLES), *CHAINS]
+every_chain = pytest.mark.parametrize("names", ALL, ids="-".join)
+
+
+def test_every_step_has_an_example():
+    assert {name.rstrip("0123456789") for name in EXAMPLES} == set(STEPS)
+
+
+@every_chain
+def test_one_row_equals_many(names):
+    chain = fitted(*names).chain
+    together = chain.apply(TYPED)
+    alone = pl.concat([chain.apply(TYPED[row : row + 1]) for row in range(0, N, 7)])
+    assert_frame_equal(alone, together[::7], check_exact=False, rel_tol=0, abs_tol=1e-9)
+    backwards = chain.apply(TYPED.reverse()).reverse()
+    assert_frame_equal(backwards, together, check_exact=False, rel_tol=0, abs_tol=1e-9)
+
+
+@every_chain
+def test_streamed_rows_equal_those_in_memory(names):
+    chain = fitted(*names).chain
+    streamed = chain.scan(TYPED.lazy()).collect(engine="streaming")
+    assert_frame_equal(streamed, chain.apply(TYPED), check_exact=False, rel_tol=0, abs_tol=1e-9)
+
+
+@every_chain
+def test_no_rows_stay_no_rows(names):
+    learned = fitted(*names)
+    assert learned.chain.apply(TYPED[:0]).shape[0] == 0
+    assert set(learned.chain.apply(TYPED[:0]).columns) >= {column.name for column in learned.columns}
+
+
+@every_chain
+def test_rows_of_nothing_but_gaps_are_taken(names):
+    empty = TYPED[:3].select(pl.lit(None, dtype=dtype).alias(name) for name, dtype in TYPED.schema.items())
+    assert len(fitted(*names).chain.apply(empty)) == 1
+
+
+@every_chain
+def test_columns_have_the_types_of_their_kinds(names):
+    learned = fitted(*names)
+    types = {Kind.numeric: pl.Float64(), Kind.datetime: pl.Datetime("us"), Kind.sequence: pl.List(pl.Float64)}
+    for rows in (learned.rows, learned.chain.apply(TYPED)):
+        for column in learned.columns:
+            assert rows.schema[column.name] == types.get(column.kind, pl.String()), column
+            assert column.role is Role.feature
+            if column.kind is Kind.numeric:
+                assert not rows[column.name].is_nan().any(), column
+                assert not rows[column.name].is_infinite().any(), column
+
+
+@every_chain
+def test_what_was_learned_is_json_and_means_the_same(names):
+    chain = fitted(*names).chain
+    again = Chain.from_dict(json.loads(json.dumps(chain.to_dict(), allow_nan=False)))
+    assert again == chain
+    assert_frame_equal(again.apply(TYPED), chain.apply(TYPED))
+
+
+@every_chain
+def test_fitting_twice_learns_the_same(names):
+    assert fitted(*names).chain.to_dict() == fitted(*names).chain.to_dict()
+
+
+@every_chain
+@pytest.mark.parametrize("change", ["permuted", "changed", "dropped"])
+def test_rows_that_are_not_for_training_change_nothing_that_was_learned(names, change):
+    """Other columns' kinds come from all rows; they are fixed here, as the split is."""
+    rng = np.random.default_rng(5)
+    order = np.arange(N_TRAIN, N)
+    frame, label = FRAME, LABEL
+    if change == "permuted":
+        order = rng.permutation(order)
+    elif change == "changed":
+        frame = pl.concat([FRAME[:N_TRAIN], customers(seed=9)[N_TRAIN:]])
+        label = np.concatenate([LABEL[:N_TRAIN], 1 - LABEL[N_TRAIN:]])
+    else:
+        order = order[:20]
+    outcome = []
+    for table, target, rows in ((FRAME, LABEL, np.arange(N_TRAIN, N)), (frame, label, order)):
+        half = len(rows) // 2
+        split = Split(np.arange(N_TRAIN), np.sort(rows[:half]), np.sort(rows[half:]), by="random")
+        done = prepare_labelled(
+            table[: rows.max() + 1], target[: rows.max() + 1], target=Column("left", Kind.categorical, Role.target),
+            classes=("no", "yes"), split=split, columns=COLUMNS, preprocess={"steps": steps_of(*names)},
+        )  # fmt: skip
+        outcome.append(json.dumps(done.preparation.to_dict()))
+    assert outcome[0] == outcome[1]
+
+
+@every_chain
+def test_a_preparation_with_steps_survives_json(names):
+    split = Split(np.arange(N_TRAIN), np.arange(N_TRAIN, 350), np.arange(350, N), by="random")
+    done = prepare_labelled(
+        FRAME, LABEL, target=Column("left", Kind.categorical, Role.target), classes=("no", "yes"), split=split,
+        columns=COLUMNS, preprocess={"steps": steps_of(*names)},
+    )  # fmt: skip
+    again = Preparation.from_dict(json.loads(json.dumps(done.preparation.to_dict())))
+    assert again == done.preparation
+    test = done.typed[done.rows("test")]
+    np.testing.assert_array_equal(again.encode(test).numeric, done.encoded["test"].numeric)
+    np.testing.assert_array_equal(again.encode(test).codes, done.encoded["test"].codes)
+
+
+@pytest.mark.slow
+def test_another_process_with_another_hash_seed_gives_the_same(tmp_path):
+    chains = {"-".join(names): fitted(*names).chain for names in ALL}
+    TYPED.write_parquet(tmp_path / "rows.parquet")
+    (tmp_path / "chains.json").write_text(json.dumps({name: chain.to_dict() for name, chain in chains.items()}))
+    program = f"""
+import json, polars as pl
+from churnlib.data.steps import Chain
+rows = pl.read_parquet({str(tmp_path / "rows.parquet")!r})
+for name, values in json.loads(open({str(tmp_path / "chains.json")!r}).read()).items():
+    Chain.from_dict(values).apply(rows).write_parquet({str(tmp_path)!r} + "/" + name + ".out")
+"""
+    environment = os.environ | {"PYTHONHASHSEED": "77", "PYTHONPATH": os.pathsep.join(sys.path)}
+    subprocess.run([sys.executable, "-c", program], check=True, env=environment)
+    for name, chain in chains.items():
+        assert_frame_equal(pl.read_parquet(tmp_path / f"{name}.out"), chain.apply(TYPED))
+
+
+def test_an_unknown_step_is_refused_with_a_near_one():
+    with pytest.raises(ConfigError, match="there is no preparation step 'expresions'; did you mean expressions"):
+        read_steps({"mine": {"step": "expresions"}})
+
+
+def test_an_unknown_option_is_refused_with_a_near_one():
+    with pytest.raises(ConfigError, match=r"unknown option preprocess\.steps\.mine\.column; did you mean columns"):
+        read_steps({"mine": {"step": "expressions", "column": {}}})
+
+
+def test_a_step_that_is_no_mapping_is_refused():
+    with pytest.raises(ConfigError, match=r"preprocess\.steps\.mine must be a mapping"):
+        read_steps({"mine": "expressions"})
+
+
+def test_a_step_without_values_is_left_out():
+    assert read_steps({"mine": None}) == {}
+
+
+def test_the_name_of_a_step_is_its_word_unless_it_says_otherwise():
+    assert read_steps({"expressions": {}})["expressions"].word == "expressions"
+
+
+def test_a_step_from_a_newer_release_is_refused():
+    with pytest.raises(BundleError, match="a step 'oracle', which this release does not know"):
+        Chain.from_dict([{"name": "x", "step": "oracle", "learned": {}}])
