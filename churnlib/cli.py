@@ -11,6 +11,7 @@ from churnlib.config import nearest
 
 COMMANDS = {
     "train": ("churnlib.commands.train", "train a model on a customer table (the same as python train.py)"),
+    "prepare": ("churnlib.commands.prepare", "prepare a table of any size into a Parquet file"),
     "score": ("churnlib.commands.score", "score a CSV or Parquet file with a trained model"),
     "scorecard": ("churnlib.commands.scorecard", "write an additive model as points that a person can add up"),
     "serve": ("churnlib.serving.server", "serve a trained model over HTTP"),

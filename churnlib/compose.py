@@ -18,6 +18,7 @@ SCHEMAS: dict[str, dict[str, type]] = {
     "": {
         "train": training.TrainConfig,
         "score": commands.ScoreConfig,
+        "prepare": commands.PrepareConfig,
         "scorecard": commands.ScorecardConfig,
         "simulate": commands.SimulateConfig,
     },
@@ -107,7 +108,7 @@ def compose(words: Sequence[str] = (), *, name: str = "train", config_dir: str |
 
     Args:
         words: ``group=option`` and ``key=value``, as on the command line.
-        name: Which command's configuration: train, score, scorecard or simulate.
+        name: Which command's configuration: train, prepare, score, scorecard or simulate.
         config_dir: A folder of your own YAML files beside churnlib's.
 
     Returns:

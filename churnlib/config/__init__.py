@@ -8,7 +8,7 @@ option that may be absent. What depends on the data (``in_features``, ``groups``
 """
 
 from churnlib.config.checks import check_choice, check_range, nearest
-from churnlib.config.commands import ScorecardConfig, ScoreConfig, SimulateConfig
+from churnlib.config.commands import PrepareConfig, ScorecardConfig, ScoreConfig, SimulateConfig
 from churnlib.config.data import (
     COLUMN_FIELDS,
     ColumnConfig,
@@ -31,6 +31,7 @@ __all__ = [
     "DataConfig",
     "HistoryConfig",
     "LossConfig",
+    "PrepareConfig",
     "PreprocessConfig",
     "PretrainConfig",
     "ReferenceConfig",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from churnlib.config.checks import check_choice, check_range
-from churnlib.config.data import HistoryConfig
+from churnlib.config.data import DataConfig, HistoryConfig, PreprocessConfig, SplitConfig
 from churnlib.errors import ConfigError
 
 
@@ -59,6 +59,33 @@ class ScorecardConfig:
         check_range("decimals", self.decimals, low=0, high=12)
         if self.output is not None and not self.output.lower().endswith((".json", ".csv")):
             raise ConfigError(f"output={self.output} must end in .json or .csv")
+
+
+@dataclass(kw_only=True)
+class PrepareConfig:
+    """``churnlib prepare``: a table of any size, prepared into a Parquet file."""
+
+    data: DataConfig
+    preprocess: PreprocessConfig
+    split: SplitConfig
+    output: str | None = None
+    """Folder to write; it must not be there yet."""
+    sample_rows: int = 1_000_000
+    """Rows, spread over the table, from which kinds and steps are learned: the training rows among them."""
+    seed: int = 42
+    """Fixes the sides, the sample and what the steps draw."""
+
+    def __post_init__(self) -> None:
+        if not self.output:
+            raise ConfigError("output is missing: prepare needs output=FOLDER")
+        if not self.data.target:
+            raise ConfigError("data.target is missing; name the column that says who left, such as data.target=churn")
+        if self.split.by not in ("auto", "random"):
+            raise ConfigError(
+                f"split.by={self.split.by}: prepare deals customers at random by their name; leave the option out"
+            )
+        check_range("sample_rows", self.sample_rows, low=100)
+        check_range("seed", self.seed, low=0)
 
 
 @dataclass(kw_only=True)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import numpy as np
 import polars as pl
 
@@ -42,6 +45,31 @@ def load_table(data: DataConfig, *, seed: int, max_steps: int = 36) -> tuple[pl.
         frame = read_table(data.path, separator=data.separator)
         return join_history(frame, data, max_steps=max_steps), None
     raise ConfigError(f"data={data.name} is not a table; choose simulator, table, telco, mlc or isp")
+
+
+def scan_configured(data: DataConfig, *, seed: int, max_steps: int = 36) -> pl.LazyFrame:
+    """Return the configured table without reading a file's rows; histories are joined in memory.
+
+    Raises:
+        ChurnlibError: If the table cannot be had.
+    """
+    if isinstance(data, TableConfig) and data.path and data.history.path is None:
+        from churnlib.data.sources import scan_table
+
+        return scan_table(data.path, separator=data.separator)
+    return load_table(data, seed=seed, max_steps=max_steps)[0].lazy()
+
+
+@contextmanager
+def reading_table(data: DataConfig) -> Iterator[None]:
+    """Turn what goes wrong with a file into one sentence, around the reading of :func:`scan_configured`."""
+    if not (isinstance(data, TableConfig) and data.path):
+        yield
+        return
+    from churnlib.data.sources import reading
+
+    with reading(data.path, separator=data.separator):
+        yield
 
 
 def join_history(frame: pl.DataFrame, data: TableConfig, *, max_steps: int) -> pl.DataFrame:

@@ -1,0 +1,91 @@
+"""``prepare``: a table of any size, cleaned and prepared into a Parquet file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from churnlib.commands.application import exit_status, refuse_sweep, run_hydra
+from churnlib.compose import from_hydra
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+    from rich.console import Console
+
+    from churnlib.config import PrepareConfig
+    from churnlib.data.prepared_table import PreparedTable
+
+
+def main(words: Sequence[str]) -> int:
+    """Run the command with the words of the command line and return its exit status."""
+    return exit_status(lambda: run_hydra("prepare", _run, refuse_sweep("prepare", words)))
+
+
+def _run(composed: DictConfig) -> None:
+    from rich.console import Console
+
+    config = from_hydra(composed)
+    console = Console()
+    show(console, _prepare(config, console), config)
+
+
+def _prepare(config: PrepareConfig, console: Console) -> PreparedTable:
+    from rich.progress import (
+        BarColumn,
+        Progress,
+        TaskProgressColumn,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    from churnlib.data.prepared_table import prepare_table
+    from churnlib.training.tables import reading_table, scan_configured
+
+    data = config.data
+    columns = (TextColumn("rows"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("", total=None)
+        with reading_table(data):
+            return prepare_table(
+                scan_configured(data, seed=config.seed, max_steps=config.preprocess.max_steps),
+                config.output or "",
+                target=data.target or "",
+                positive=data.positive,
+                id=data.id,
+                time_column=data.time,
+                drop=data.drop,
+                columns={name: asdict(column) for name, column in data.columns.items()},
+                shares=(config.split.train, config.split.validation, config.split.test),
+                preprocess=asdict(config.preprocess),
+                seed=config.seed,
+                sample_rows=config.sample_rows,
+                progress=lambda done, rows: bar.update(task, total=rows, completed=done),
+            )
+
+
+def show(console: Console, prepared: PreparedTable, config: PrepareConfig) -> None:
+    """Print what was written."""
+    from churnlib.data.prepared_table import SIDE, TABLE
+    from churnlib.data.simulator_command import peak_memory
+
+    lines = [*prepared.said]
+    if prepared.left_out:
+        lines.append(f"{prepared.left_out:,} rows without a target value left out")
+    lines += [f"{count:,} unreadable cells of {name!r} count as missing" for name, count in prepared.unreadable.items()]
+    sides = ", ".join(f"{prepared.sides.get(side, 0):,} {side}" for side in ("train", "validation", "test"))
+    peak = peak_memory()
+    memory = "" if peak is None else f", peak memory {peak / 2**20:,.0f} MiB"
+    lines += [
+        (
+            f"{prepared.folder / TABLE}: {prepared.rows:,} rows ({sides}), {len(prepared.columns)} features in "
+            f"{prepared.seconds:.1f} s{memory}; learned from {prepared.sampled:,} training rows"
+        ),
+        (
+            f"Train on it  churnlib train data=table data.path={prepared.folder / TABLE} data.target={config.data.target} "
+            f"split.by=column split.column={SIDE}"
+        ),
+    ]
+    for line in lines:
+        console.print(line, highlight=False, markup=False, soft_wrap=True)

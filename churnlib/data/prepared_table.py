@@ -1,0 +1,284 @@
+"""A table of any size, prepared into a Parquet file piece by piece.
+
+What the steps learn comes from a sample of the training rows, drawn evenly over the whole table; every row then goes
+through them in a stream, so that memory does not grow with the table. Customers are dealt to the sides by their name
+(rows of one customer stay together) and the side is written beside them: ``data=table data.path=FILE split.by=column
+split.column=side`` trains on the result.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import numpy as np
+import polars as pl
+
+from churnlib.data.coercion import coerce
+from churnlib.data.preparation import Preparation
+from churnlib.data.sides import prepare_sides
+from churnlib.data.splits import SIDES, Split, check_shares
+from churnlib.data.target import check_target, encode_target, target_given
+from churnlib.errors import ConfigError, DataError
+from churnlib.schema import Column, Kind, Schema, infer_schema
+
+SIDE = "side"
+"""Column of the result that says train, validation or test."""
+
+TABLE, LEARNED, ACCOUNT = "prepared.parquet", "preparation.json", "prepared.json"
+
+_TYPES = {Kind.numeric: pl.Float64(), Kind.datetime: pl.Datetime("us"), Kind.sequence: pl.List(pl.Float64)}
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedTable:
+    """What was written.
+
+    Attributes:
+        folder: Where.
+        rows: Rows written.
+        left_out: Rows without a target.
+        sampled: Training rows that the steps learned from.
+        sides: Rows by side.
+        unreadable: Cells that could not be read and count as missing, by column.
+        columns: Names of the prepared columns.
+        said: Sentences on what the steps found.
+        seconds: Of the whole.
+    """
+
+    folder: Path
+    rows: int
+    left_out: int
+    sampled: int
+    sides: Mapping[str, int]
+    unreadable: Mapping[str, int]
+    columns: tuple[str, ...]
+    said: tuple[str, ...]
+    seconds: float
+
+
+def prepare_table(
+    source: pl.LazyFrame,
+    output: str | Path,
+    *,
+    target: str,
+    positive: str | None = None,
+    id: str | None = None,  # noqa: A002 - the field's and the configuration's name
+    time_column: str | None = None,
+    drop: Sequence[str] = (),
+    columns: Mapping[str, Mapping[str, Any]] | None = None,
+    shares: Sequence[float] = (0.7, 0.15, 0.15),
+    preprocess: Mapping[str, Any] | None = None,
+    seed: int = 42,
+    sample_rows: int = 1_000_000,
+    progress: Callable[[int, int], None] | None = None,
+) -> PreparedTable:
+    """Prepare a table into a new folder, whole or not at all.
+
+    Args:
+        source: The table; not collected.
+        output: Folder to write: ``prepared.parquet`` (the id, the date, the target as it came, the side, and the
+            features after the last step, in the rows' order), ``preparation.json`` (what was learned) and
+            ``prepared.json`` (an account of it).
+        target: Column that says who left; rows without it are left out.
+        positive: Its value that means "left".
+        id: Column that names the customer; without it every row is a customer of its own.
+        time_column: Column with the date of each row.
+        drop: Columns that are not read.
+        columns: Corrections to the schema, see :func:`churnlib.schema.infer_schema`.
+        shares: Of train, validation and test.
+        preprocess: ``features`` and ``steps``; other options belong to the network and are not applied here.
+        seed: Of the sides, the sample and the steps.
+        sample_rows: Rows that kinds and steps are learned from, at most: those of them that are for training.
+        progress: Called with the rows done and all rows.
+
+    Raises:
+        ConfigError: If an option is wrong, or the folder is there already.
+        DataError: If the table cannot be learned from.
+    """
+    started = time.perf_counter()
+    folder = Path(output)
+    if folder.exists():
+        raise ConfigError(f"{folder} exists already; choose another output, or remove it")
+    check_shares(shares)
+    n_rows = int(source.select(pl.len()).collect(engine="streaming").item())
+    if not n_rows:
+        raise DataError("the table has columns but no rows; export it again with its customers")
+    sided = _with_sides(source, id, shares, seed)
+    sample = _sample(sided, n_rows, sample_rows, seed)
+    schema, preparation, said, sampled = _learn(
+        sample, target, positive, id, time_column, drop, columns, preprocess, seed
+    )
+    writer = _Writer(schema, preparation, n_rows, progress)
+    temporary = folder.with_name(f".{folder.name}.{uuid4().hex[:8]}")
+    try:
+        temporary.mkdir(parents=True)
+        rows = sided.map_batches(writer.prepare, schema=writer.types, streamable=True)
+        rows.sink_parquet(temporary / TABLE)
+        prepared = PreparedTable(
+            folder, writer.rows, writer.left_out, sampled, dict(writer.sides), dict(writer.unreadable),
+            tuple(column.name for column in writer.features), said, time.perf_counter() - started,
+        )  # fmt: skip
+        _write_json(temporary / LEARNED, {"schema": schema.to_dict(), "preparation": preparation.to_dict()})
+        _write_json(temporary / ACCOUNT, _account(prepared))
+        temporary.replace(folder)
+    except OSError as error:
+        raise DataError(f"the prepared table cannot be written to {folder} ({error.strerror or error})") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return prepared
+
+
+def read_preparation(folder: str | Path) -> tuple[Schema, Preparation]:
+    """Return what :func:`prepare_table` has learned.
+
+    Raises:
+        BundleError: If the file is none.
+    """
+    values = json.loads((Path(folder) / LEARNED).read_text(encoding="utf-8"))
+    return Schema.from_dict(values["schema"]), Preparation.from_dict(values["preparation"])
+
+
+# --- before the stream ----------------------------------------------------------------------------------------------
+
+
+def _with_sides(source: pl.LazyFrame, id_column: str | None, shares: Sequence[float], seed: int) -> pl.LazyFrame:
+    """Add the side of each row, drawn from the customer's name, or from the row's number."""
+    names = source.collect_schema().names()
+    if SIDE in names:
+        raise ConfigError(f"the table has a column {SIDE!r} already, which the result needs; rename it")
+    if id_column is not None and id_column not in names:
+        raise ConfigError(f"data.id names the column {id_column!r}, which the table does not have")
+    row = pl.int_range(pl.len(), dtype=pl.UInt64)
+    key = (
+        row.cast(pl.String)
+        if id_column is None
+        else pl.coalesce(pl.col(id_column).cast(pl.String), row.cast(pl.String))
+    )
+    draw = key.hash(seed) / 2.0**64
+    train, validation, _ = shares
+    side = pl.when(draw < train).then(pl.lit(SIDES[0])).when(draw < train + validation).then(pl.lit(SIDES[1]))
+    return source.with_columns(side.otherwise(pl.lit(SIDES[2])).alias(SIDE))
+
+
+def _sample(sided: pl.LazyFrame, n_rows: int, most: int, seed: int) -> pl.DataFrame:
+    """Return about as many rows as wanted, spread over the whole table, in its order."""
+    if n_rows <= most:
+        return sided.collect(engine="streaming")
+    drawn = pl.int_range(pl.len(), dtype=pl.UInt64).hash(seed + 1) / 2.0**64 < most / n_rows
+    return sided.filter(drawn).collect(engine="streaming")
+
+
+def _learn(
+    sample: pl.DataFrame,
+    target: str,
+    positive: str | None,
+    id_column: str | None,
+    time_column: str | None,
+    drop: Sequence[str],
+    columns: Mapping[str, Mapping[str, Any]] | None,
+    preprocess: Mapping[str, Any] | None,
+    seed: int,
+) -> tuple[Schema, Preparation, tuple[str, ...], int]:
+    """Learn kinds from the sample, and the steps from its training rows."""
+    check_target(sample, target, positive=positive)
+    sample = sample.filter(target_given(sample[target]))
+    label, classes = encode_target(sample[target], positive)
+    schema = infer_schema(
+        sample, target=target, id=id_column, time=time_column, drop=[*drop, SIDE], columns=columns, classes=classes
+    )
+    side = sample[SIDE].to_numpy()
+    train = np.flatnonzero(side == SIDES[0])
+    typed = coerce(sample, schema).typed
+    split = Split(train, train[:0], train[:0], by="random")
+    options = {key: (preprocess or {}).get(key) for key in ("features", "steps")}
+    groups = None if id_column is None else sample[id_column].cast(pl.String).fill_null("").to_numpy()
+    done = prepare_sides(typed, label, schema, split, preprocess=options, groups=groups, seed=seed)
+    return schema, done.preparation, done.said, len(done.split.train)
+
+
+class _Writer:
+    """Prepares one piece of the stream after the other, and counts.
+
+    Args:
+        schema: Of the table.
+        preparation: What was learned.
+        n_rows: Of the whole table.
+        progress: Called after each piece.
+    """
+
+    def __init__(
+        self, schema: Schema, preparation: Preparation, n_rows: int, progress: Callable[[int, int], None] | None
+    ) -> None:
+        self.schema, self.preparation = schema, preparation
+        self.features = prepared_columns(schema, preparation)
+        self._named = [name for name in (schema.id, schema.target) if name is not None]
+        self._n_rows, self._progress, self._done = n_rows, progress, 0
+        self.rows = self.left_out = 0
+        self.sides: Counter[str] = Counter()
+        self.unreadable: Counter[str] = Counter()
+        time_type = {schema.time: pl.Datetime("us")} if schema.time else {}
+        self.types: dict[str, Any] = {
+            **dict.fromkeys(self._named, pl.String()), **time_type, SIDE: pl.String(),
+            **{column.name: _TYPES.get(column.kind, pl.String()) for column in self.features},
+        }  # fmt: skip
+
+    def prepare(self, piece: pl.DataFrame) -> pl.DataFrame:
+        """Return the prepared rows of a piece."""
+        assert self.schema.target is not None
+        rows = piece.filter(target_given(piece[self.schema.target]))
+        read = coerce(rows, self.schema)
+        typed = self.preparation.chain.apply(read.typed)
+        named = rows.select(pl.col(name).cast(pl.String) for name in self._named)
+        dates = typed.select(self.schema.time) if self.schema.time else pl.DataFrame()
+        features = typed.select(column.name for column in self.features)
+        prepared = pl.concat([named, dates, rows.select(SIDE), features], how="horizontal")
+        self._count(piece, rows, read.unreadable_counts())
+        return prepared
+
+    def _count(self, piece: pl.DataFrame, rows: pl.DataFrame, unreadable: Mapping[str, int]) -> None:
+        self._done += len(piece)
+        self.rows += len(rows)
+        self.left_out += len(piece) - len(rows)
+        self.sides.update(dict(rows[SIDE].value_counts().iter_rows()))
+        self.unreadable.update(unreadable)
+        if self._progress is not None:
+            self._progress(self._done, self._n_rows)
+
+
+def prepared_columns(schema: Schema, preparation: Preparation) -> tuple[Column, ...]:
+    """Return the features after the last step, in the order in which a model gets them."""
+    if not preparation.chain:
+        return schema.features
+    given = {column.name: column for column in schema.features}
+    histories = {history.name: Kind.sequence for history in preparation.histories}
+    n_plain = len(preparation.numeric) - sum(history.n_steps for history in preparation.histories)
+    numbers = [_named(given, s.name, Kind.numeric, preparation) for s in preparation.numeric[:n_plain]]
+    sequences = [given.get(name, Column(name, kind)) for name, kind in histories.items()]
+    categories = [_named(given, v.name, Kind.categorical, preparation) for v in preparation.categorical]
+    return (*numbers, *sequences, *categories)
+
+
+def _named(given: Mapping[str, Column], name: str, kind: Kind, preparation: Preparation) -> Column:
+    if name in given:
+        return given[name]
+    return Column(name, Kind.ordinal if name in preparation.orders else kind)
+
+
+def _account(prepared: PreparedTable) -> dict[str, Any]:
+    values = {name: getattr(prepared, name) for name in PreparedTable.__slots__ if name != "folder"}
+    return {**values, "said": list(prepared.said), "columns": list(prepared.columns)}
+
+
+def _write_json(path: Path, content: Any) -> None:
+    path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+__all__ = ["SIDE", "PreparedTable", "prepare_table", "prepared_columns", "read_preparation"]

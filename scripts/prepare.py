@@ -1,0 +1,11 @@
+"""Prepare a table of any size: ``python scripts/prepare.py data=table data.path=FILE data.target=COL output=DIR``."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the checkout, installed or not
+
+from churnlib.commands.prepare import main
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
