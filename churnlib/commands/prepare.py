@@ -77,15 +77,10 @@ def show(console: Console, prepared: PreparedTable, config: PrepareConfig) -> No
     sides = ", ".join(f"{prepared.sides.get(side, 0):,} {side}" for side in ("train", "validation", "test"))
     peak = peak_memory()
     memory = "" if peak is None else f", peak memory {peak / 2**20:,.0f} MiB"
-    lines += [
-        (
-            f"{prepared.folder / TABLE}: {prepared.rows:,} rows ({sides}), {len(prepared.columns)} features in "
-            f"{prepared.seconds:.1f} s{memory}; learned from {prepared.sampled:,} training rows"
-        ),
-        (
-            f"Train on it  churnlib train data=table data.path={prepared.folder / TABLE} data.target={config.data.target} "
-            f"split.by=column split.column={SIDE}"
-        ),
-    ]
+    written = f"{prepared.rows:,} rows ({sides}), {len(prepared.columns)} features"
+    took = f"{prepared.seconds:.1f} s{memory}; learned from {prepared.sampled:,} training rows"
+    path = prepared.folder / TABLE
+    onward = f"data=table data.path={path} data.target={config.data.target} split.by=column split.column={SIDE}"
+    lines += [f"{path}: {written} in {took}", f"Train on it  churnlib train {onward}"]
     for line in lines:
         console.print(line, highlight=False, markup=False, soft_wrap=True)

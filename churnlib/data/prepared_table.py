@@ -157,11 +157,8 @@ def _with_sides(source: pl.LazyFrame, id_column: str | None, shares: Sequence[fl
     if id_column is not None and id_column not in names:
         raise ConfigError(f"data.id names the column {id_column!r}, which the table does not have")
     row = pl.int_range(pl.len(), dtype=pl.UInt64)
-    key = (
-        row.cast(pl.String)
-        if id_column is None
-        else pl.coalesce(pl.col(id_column).cast(pl.String), row.cast(pl.String))
-    )
+    number = row.cast(pl.String)
+    key = number if id_column is None else pl.coalesce(pl.col(id_column).cast(pl.String), number)
     draw = key.hash(seed) / 2.0**64
     train, validation, _ = shares
     side = pl.when(draw < train).then(pl.lit(SIDES[0])).when(draw < train + validation).then(pl.lit(SIDES[1]))
