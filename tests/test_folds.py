@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
@@ -11,6 +12,8 @@ from made import made_prepared
 
 from churnlib.data.customers import prepare_customers
 from churnlib.data.folds import deal_folds, recode
+from churnlib.data.steps import Fitted, Learned, Step, Training
+from churnlib.data.steps.step import category, number
 from churnlib.errors import ConfigError
 
 
@@ -99,5 +102,43 @@ def test_recoded_rows_are_those_that_the_own_preparation_would_give():
     for part in folds.parts:
         own, how = part.preparation.encode(customers.typed), recode(folds.whole.preparation, part.preparation)
         np.testing.assert_array_equal(common.numeric[:, list(how.numeric)], own.numeric)
-        codes = [np.array(table)[column] for table, column in zip(how.codes, common.codes.T, strict=True)]
+        given = common.codes[:, list(how.categorical)]
+        codes = [np.array(table)[column] for table, column in zip(how.codes, given.T, strict=True)]
         np.testing.assert_array_equal(np.stack(codes, axis=1), own.codes)
+
+
+@dataclass(frozen=True)
+class Shifted(Step):
+    """The mean of the training rows, taken from each row; and a text for those that are above it."""
+
+    word = "shifted"
+
+    def fit(self, training: Training) -> Learned:
+        fitted = FittedShift(float(training.rows["use"].mean()))  # type: ignore[arg-type]
+        return Learned(fitted, (*training.columns, number("shifted"), category("side")))
+
+
+@dataclass(frozen=True)
+class FittedShift(Fitted):
+    mean: float
+
+    def apply(self, rows: pl.LazyFrame) -> pl.LazyFrame:
+        above = pl.when(pl.col("use") > self.mean).then(pl.lit("above")).otherwise(pl.lit("below"))
+        return rows.with_columns((pl.col("use") - self.mean).alias("shifted"), above.alias("side"))
+
+
+def test_folds_may_learn_steps_of_their_own_and_their_models_still_read_the_same_rows():
+    rng = np.random.default_rng(0)
+    frame = pl.DataFrame({"use": rng.normal(size=120), "plan": rng.choice(list("abc"), 120), "churn": [0, 1, 0] * 40})
+    customers = prepare_customers(frame, target="churn", seed=3)
+    folds = deal_folds(customers, 3, seed=3, preprocess={"steps": {"mine": Shifted()}})
+    assert len({part.preparation.chain.links[0].fitted for part in folds.parts}) == 3, "the folds have learned the same"
+    common = folds.whole.preparation.encode(customers.typed)
+    for part in folds.parts:
+        own, how = part.preparation.encode(customers.typed), recode(folds.whole.preparation, part.preparation)
+        np.testing.assert_array_equal(common.numeric[:, list(how.numeric)], own.numeric)
+        given = common.codes[:, list(how.categorical)]
+        codes = [np.array(table)[column] for table, column in zip(how.codes, given.T, strict=True)]
+        np.testing.assert_array_equal(np.stack(codes, axis=1), own.codes)
+        mean = customers.frame["use"].to_numpy()[part.rows("train")].mean()
+        assert part.preparation.chain.links[0].fitted.mean == pytest.approx(mean)

@@ -2,7 +2,7 @@
 
 Each fold is a table of customers of its own: prepared from its own training rows, validated on the rows it holds out.
 What the folds share is only how cells are written down as codes, so that their models can answer for the same rows
-(:func:`recode`).
+(:func:`recode`); where each has learned preparation steps of its own, what these make of a row stands side by side.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from churnlib.data.customers import Customers, customer_groups
-from churnlib.data.preparation import FIRST_KNOWN, MISSING, UNSEEN, Preparation
+from churnlib.data.preparation import FIRST_KNOWN, MISSING, UNSEEN, Preparation, side_by_side
 from churnlib.data.sides import prepare_sides
 from churnlib.data.splits import check_classes
 from churnlib.errors import ConfigError
@@ -67,11 +67,15 @@ def deal_folds(
         parts += [_part(customers, train, held_out, preprocess, seed) for train, held_out in dealt]
     whole = _part(customers, pool, pool[:0], preprocess, seed)
     if any(part.preparation.chain != whole.preparation.chain for part in parts):
-        raise ConfigError(
-            "cv takes no preprocess.steps that learn from rows yet: each fold would learn another; leave cv=null, or "
-            "those steps out"
-        )
+        whole = _beside_each_other(whole, parts)
     return Folds(whole, tuple(parts))
+
+
+def _beside_each_other(whole: Customers, parts: Sequence[Customers]) -> Customers:
+    """Return the table as the models of the folds read it together, where each fold has learned steps of its own."""
+    preparation = side_by_side([part.preparation for part in parts], seen=whole.preparation.seen)
+    encoded = {side: preparation.encode(whole.typed[rows]) for side, rows in whole.split.sides().items()}
+    return replace(whole, preparation=preparation, encoded=encoded)
 
 
 def check_folds(customers: Customers, n_folds: int) -> None:
@@ -123,10 +127,12 @@ class Recoding:
 
     Attributes:
         numeric: For each numeric input of the model its place among those given.
-        codes: For each categorical input of the model a table from the code given to the model's own.
+        categorical: For each categorical input of the model its place among those given.
+        codes: For each of these a table from the code given to the model's own.
     """
 
     numeric: tuple[int, ...]
+    categorical: tuple[int, ...]
     codes: tuple[tuple[int, ...], ...]
 
 
@@ -135,10 +141,26 @@ def recode(given: Preparation, own: Preparation) -> Recoding:
 
     A value that the model's own training rows did not have is an unseen one to it, whatever the others know.
     """
+    if given.branches:
+        return _of_branch(given, given.branches.index(own))
     places = {statistics.name: place for place, statistics in enumerate(given.numeric)}
-    known = {vocabulary.name: vocabulary.values for vocabulary in given.categorical}
-    tables = [_table(known[vocabulary.name], vocabulary.values) for vocabulary in own.categorical]
-    return Recoding(tuple(places[statistics.name] for statistics in own.numeric), tuple(tables))
+    known = {vocabulary.name: (place, vocabulary.values) for place, vocabulary in enumerate(given.categorical)}
+    found = [known[vocabulary.name] for vocabulary in own.categorical]
+    tables = [_table(values, vocabulary.values) for (_, values), vocabulary in zip(found, own.categorical, strict=True)]
+    return Recoding(
+        tuple(places[statistics.name] for statistics in own.numeric), tuple(place for place, _ in found), tuple(tables)
+    )
+
+
+def _of_branch(given: Preparation, number: int) -> Recoding:
+    """Return the part of the inputs that one branch has made; its codes are the model's own already."""
+    before, own = given.branches[:number], given.branches[number]
+    numeric, categorical = sum(len(b.numeric) for b in before), sum(len(b.categorical) for b in before)
+    return Recoding(
+        tuple(range(numeric, numeric + len(own.numeric))),
+        tuple(range(categorical, categorical + len(own.categorical))),
+        tuple(_table(vocabulary.values, vocabulary.values) for vocabulary in own.categorical),
+    )
 
 
 def _table(given: Sequence[str], own: Sequence[str]) -> tuple[int, ...]:

@@ -83,11 +83,11 @@ class OneRowReader:
         self._readers = [(column.name, _READERS.get(column.kind, _category), column) for column in self._columns]
         self._required = frozenset(schema.required())
         known = {v.name: v.values for v in preparation.vocabularies} | (
-            {} if preparation.chain else dict(preparation.orders)
+            {} if preparation.has_steps else dict(preparation.orders)
         )
         self._known = [(name, frozenset(values)) for name, values in known.items()]
         self._dtypes = {column.name: _DTYPES.get(column.kind, pl.String()) for column in self._columns}
-        if not preparation.chain:
+        if not preparation.has_steps:
             self._compile(schema)
 
     def read(self, row: Mapping[str, Any]) -> OneRow:
@@ -128,7 +128,7 @@ class OneRowReader:
         ]
 
     def _encode(self, typed: Mapping[str, Any]) -> Encoded:
-        if self._preparation.chain:
+        if self._preparation.has_steps:
             return self._preparation.encode(self._table(typed))
         time = None if self._preparation.time is None else typed[self._preparation.time]
         numbers = [self._number(typed[name], kind, ranks, time) for name, kind, ranks in self._numbers]

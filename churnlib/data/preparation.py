@@ -93,6 +93,8 @@ class Preparation:
         histories: The sequence columns, in the order of their inputs.
         chain: The steps that come before all this.
         seen: The categorical columns as they stand before the first step; those of ``categorical`` where there is none.
+        branches: Preparations of several models that answer together, where each has learned steps of its own; what
+            they make of a row then stands side by side, and ``numeric`` and ``categorical`` list it all.
     """
 
     numeric: tuple[NumericStatistics, ...]
@@ -105,6 +107,12 @@ class Preparation:
     histories: tuple[History, ...] = ()
     chain: Chain = field(default_factory=Chain)
     seen: tuple[Vocabulary, ...] = ()
+    branches: tuple[Preparation, ...] = ()
+
+    @property
+    def has_steps(self) -> bool:
+        """Whether steps of the user stand between the columns of the table and the inputs."""
+        return bool(self.chain or self.branches)
 
     def encode(self, typed: pl.DataFrame) -> Encoded:
         """Encode rows.
@@ -112,7 +120,13 @@ class Preparation:
         Args:
             typed: Columns as :func:`churnlib.data.coercion.coerce` returns them.
         """
-        return self.encode_prepared(self.chain.apply(typed))
+        if not self.branches:
+            return self.encode_prepared(self.chain.apply(typed))
+        each = [branch.encode(typed) for branch in self.branches]
+        return Encoded(
+            np.concatenate([encoded.numeric for encoded in each], axis=1),
+            np.concatenate([encoded.codes for encoded in each], axis=1),
+        )
 
     def encode_prepared(self, typed: pl.DataFrame) -> Encoded:
         """Encode rows that have been through the steps already."""
@@ -134,14 +148,14 @@ class Preparation:
     def unseen(self, typed: pl.DataFrame) -> dict[str, np.ndarray]:
         """Return by column the row numbers with values that the training rows did not have; only columns with some."""
         wanted = [(v.name, v.values) for v in self.vocabularies]
-        wanted += [] if self.chain else list(self.orders.items())
+        wanted += [] if self.has_steps else list(self.orders.items())
         masks = typed.select(~cell_of(name).is_in(values).fill_null(True) for name, values in wanted)
         return {mask.name: mask.arg_true().to_numpy() for mask in masks if mask.any()}
 
     @property
     def vocabularies(self) -> tuple[Vocabulary, ...]:
         """The values that the categorical columns of the table had in the training rows."""
-        return self.seen if self.chain else self.categorical
+        return self.seen if self.has_steps else self.categorical
 
     def input_spec(self, *, one_hot_max: int | None = None) -> dict[str, Any]:
         """Return the arguments of ``churnlib.models.input_layer.InputLayer``: numbers and lists only.
@@ -174,7 +188,8 @@ class Preparation:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fitted state as JSON-ready values."""
-        return {**asdict(replace(self, chain=Chain())), "chain": self.chain.to_dict()}
+        own = asdict(replace(self, chain=Chain(), branches=()))
+        return {**own, "chain": self.chain.to_dict(), "branches": [branch.to_dict() for branch in self.branches]}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Preparation:
@@ -195,8 +210,9 @@ class Preparation:
             orders = {name: tuple(order) for name, order in values["orders"].items()}
             histories = tuple(History(**history) for history in values.get("histories", ()))
             chain = Chain.from_dict(values.get("chain", ()))
+            branches = tuple(cls.from_dict(branch) for branch in values.get("branches", ()))
             read = {"numeric": numeric, "categorical": categorical, "orders": orders, "histories": histories}
-            return cls(**{**values, **read, "chain": chain, "seen": seen})
+            return cls(**{**values, **read, "chain": chain, "seen": seen, "branches": branches})
         except (KeyError, TypeError, AttributeError) as error:
             raise BundleError(
                 f"the preparation cannot be read ({error!r}); write it again with this release"
@@ -264,6 +280,27 @@ def fit_preparation(
         orders={column.name: column.order for column in schema.features if column.kind is Kind.ordinal},
         histories=histories,
     )
+
+
+def side_by_side(branches: Sequence[Preparation], *, seen: tuple[Vocabulary, ...]) -> Preparation:
+    """Return a preparation that makes of a row what each of several makes of it.
+
+    Args:
+        branches: The preparations; two with equal steps are two all the same.
+        seen: Values of the categorical columns in all the rows that one of them has learned from.
+    """
+    longest = {history.name: history for branch in branches for history in sorted(branch.histories, key=_length)}
+    return Preparation(
+        numeric=tuple(statistics for branch in branches for statistics in branch.numeric),
+        categorical=tuple(vocabulary for branch in branches for vocabulary in branch.categorical),
+        histories=tuple(longest.values()),
+        seen=seen,
+        branches=tuple(branches),
+    )
+
+
+def _length(history: History) -> int:
+    return history.n_steps
 
 
 def _fit_history(name: str, lists: pl.Series, max_steps: int) -> History:
@@ -369,4 +406,5 @@ __all__ = [
     "as_steps",
     "fit_preparation",
     "fit_vocabularies",
+    "side_by_side",
 ]

@@ -25,16 +25,20 @@ class Member:
         model: The model.
         numeric: For each of its numeric inputs the place among those given; None for the same.
         codes: For each of its categorical inputs a table from the code given to its own; None for the same.
+        categorical: For each of its categorical inputs the place among those given; None for the same.
     """
 
     model: FittedModel
     numeric: tuple[int, ...] | None = None
     codes: tuple[tuple[int, ...], ...] | None = None
+    categorical: tuple[int, ...] | None = None
 
     def logits(self, numeric: np.ndarray, codes: np.ndarray) -> np.ndarray:
         """Return the model's logits for rows as the ensemble gets them."""
         if self.numeric is not None:
             numeric = np.ascontiguousarray(numeric[:, list(self.numeric)])
+        if self.categorical is not None:
+            codes = np.ascontiguousarray(codes[:, list(self.categorical)])
         if self.codes is not None and len(self.codes):
             columns = [np.asarray(table)[column] for table, column in zip(self.codes, codes.T, strict=True)]
             codes = np.ascontiguousarray(np.stack(columns, axis=1).astype(np.int64))
@@ -79,7 +83,7 @@ class Ensemble:
         groups = [number for number, group in enumerate(self.groups) for _ in group]
         for number, (group, member) in enumerate(zip(groups, self.members, strict=True)):
             kept = member.model.keep()
-            reads = {"numeric": member.numeric, "codes": member.codes}
+            reads = {"numeric": member.numeric, "categorical": member.categorical, "codes": member.codes}
             members.append({"group": group, **reads, "kept_as": kept.name, "values": dict(kept.values)})
             states |= {member_file(number, file): content for file, content in kept.states.items()}
         values = {"weights": list(self.weights), "shift": list(self.shift), "members": members}
@@ -132,9 +136,10 @@ def restore(
         files = state_names(kept["kept_as"], kept["values"])
         own = {file: states[member_file(number, file)] for file in files}
         model = restore_model(kept["kept_as"], kept["values"], own, n_classes=n_classes, trust=trust)
-        numeric = None if kept["numeric"] is None else tuple(kept["numeric"])
+        # Bundles of before there were preparations side by side have no places of categorical inputs.
+        numeric, categorical = (None if kept.get(k) is None else tuple(kept[k]) for k in ("numeric", "categorical"))
         codes = None if kept["codes"] is None else tuple(map(tuple, kept["codes"]))
-        groups[kept["group"]].append(Member(model, numeric, codes))
+        groups[kept["group"]].append(Member(model, numeric, codes, categorical))
     shift = tuple(float(value) for value in values["shift"])
     if len(shift) != (1 if n_classes == 2 else n_classes):
         raise ValueError(f"the ensemble's shift has {len(shift)} numbers; is the bundle one for {n_classes} classes?")

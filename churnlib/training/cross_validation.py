@@ -101,4 +101,4 @@ def _member(customers: Customers, table: Customers, model: FittedModel) -> Membe
     if table.preparation == customers.preparation:
         return Member(model)
     recoding = recode(customers.preparation, table.preparation)
-    return Member(model, recoding.numeric, recoding.codes)
+    return Member(model, recoding.numeric, recoding.codes, recoding.categorical)
