@@ -26,8 +26,9 @@ from churnlib.training.curves import CURVES, overfitting, write_curves
 from churnlib.training.fitted import Fit, Trained, held_out
 from churnlib.training.inference import measure_inference
 from churnlib.training.packing import model_name, pack
+from churnlib.training.provenance import PROVENANCE, provenance
 from churnlib.training.results import baseline_metrics, limit_metrics, parts_metrics, write_held_out, write_predictions
-from churnlib.training.run_folder import RunFolder
+from churnlib.training.run_folder import RunFolder, write_json
 from churnlib.training.stacking import check_stack, fit_stack, is_stack
 from churnlib.training.tables import load_table
 from churnlib.training.unlabelled import pretraining_rows
@@ -72,6 +73,7 @@ def train(config: TrainConfig, *, folder: RunFolder, console: Console | None = N
     unlabelled = pretraining_rows(config, customers)
     display.show_customers(console, customers, name=config.data.name, n_folds=config.cv)
     path = folder.create(config)
+    write_json(path / PROVENANCE, provenance(customers))
 
     trained = fit_model(config, customers, path, unlabelled=unlabelled)
     # Only a run that goes on finds a bundle here: its own, of fewer epochs.

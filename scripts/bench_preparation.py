@@ -1,0 +1,291 @@
+"""What preparing customers costs: beside scikit-learn, by the size of the table, and one customer at a time.
+
+    python scripts/bench_preparation.py                                 all three, at the sizes below
+    python scripts/bench_preparation.py parts=peer rows=2000000 repeats=3
+    python scripts/bench_preparation.py parts=size sizes=1000000,10000000,50000000 folder=/tmp/bench
+    python scripts/bench_preparation.py parts=row
+
+``peer``: 30 columns of simulated customers; gaps filled with medians, cut off at the 1 % and 99 % quantiles, scaled to
+mean 0 and variance 1, few categories one-hot encoded, the region by the churn rate of its customers (out of folds while
+fitting). churnlib's steps do it in polars, scikit-learn's ColumnTransformer with a pandas table. Fit means fitting and
+transforming the same rows, as a training does. Each in a process of its own, in turns; peak memory is that of the
+process, with the table that it has read.
+
+``size``: ``churnlib prepare`` from Parquet to Parquet, each size in a process of its own. ``row``: from cells as a
+source system sends them to a model's arrays, with the default preparation.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+DEFAULTS = {
+    "parts": "peer,size,row", "rows": "2000000", "repeats": "3", "sizes": "1000000,10000000,50000000", "folder": "",
+}  # fmt: skip
+N_COLUMNS = 30
+REGION = "region"
+SIDES = ("churnlib", "scikit-learn")
+
+
+def main(words: list[str]) -> int:
+    """Measure what the words ask for, or, called by itself, one side of it."""
+    if words[:1] == ["--alone"]:
+        print(json.dumps(ALONE[words[1]](*words[2:])))
+        return 0
+    options = DEFAULTS | {key: value for key, _, value in (word.partition("=") for word in words)}
+    if unknown := options.keys() - DEFAULTS.keys():
+        print(f"unknown option {sorted(unknown)[0]!r}; choose from {', '.join(DEFAULTS)}", file=sys.stderr)
+        return 1
+    console = Console(width=130)
+    with ExitStack() as stack:
+        folder = Path(options["folder"] or stack.enter_context(tempfile.TemporaryDirectory()))
+        folder.mkdir(parents=True, exist_ok=True)
+        for part in options["parts"].split(","):
+            {"peer": peer, "size": size, "row": row}[part](options, folder, console)
+    return 0
+
+
+# --- beside scikit-learn --------------------------------------------------------------------------------------------
+
+
+def peer(options: dict[str, str], folder: Path, console: Console) -> None:
+    """Run both sides in turns and print seconds, rows per second and peak memory."""
+    rows = int(options["rows"])
+    file = folder / f"columns_{rows}.parquet"
+    if not file.exists():
+        _alone("write", rows, file)
+    runs = [{side: _alone(side, file) for side in SIDES} for _ in range(int(options["repeats"]))]
+    table = Table(title=f"{rows:,} rows, {N_COLUMNS} columns: medians of {len(runs)} rounds")
+    for header in ("", "fit, s", "fit, rows/s", "transform, s", "transform, rows/s", "peak memory, MiB"):
+        table.add_column(header, justify="right" if header else "left")
+    median = {side: {key: statistics.median(run[side][key] for run in runs) for key in runs[0][side]} for side in SIDES}
+    for side, found in median.items():
+        rates = [cell for key in ("fit", "transform") for cell in (f"{found[key]:.2f}", f"{rows / found[key]:,.0f}")]
+        table.add_row(side, *rates, f"{found['mebibytes']:,.0f}")
+    ours, theirs = (median[side] for side in SIDES)
+    ratios = [f"{theirs[key] / ours[key]:.1f} x" for key in ("fit", "transform")]
+    table.add_row("ratio", "", ratios[0], "", ratios[1], f"{ours['mebibytes'] / theirs['mebibytes']:.2f}")
+    console.print(table)
+    parted = max(abs(ours[key] - theirs[key]) for key in ("mean_of_numbers", "mean_of_region"))
+    console.print(f"largest difference between the two results: {parted:.1e}")
+
+
+def write_columns(rows: str, file: str) -> None:
+    """Write simulated customers with 30 feature columns."""
+    import polars as pl
+
+    from churnlib.data.simulator import simulate_to_parquet
+
+    with tempfile.TemporaryDirectory() as folder:
+        plain = Path(folder) / "plain.parquet"
+        simulate_to_parquet(plain, int(rows), duplicate_share=0.0)
+        given = pl.scan_parquet(plain).drop("customer_id", "snapshot_date", "last_interaction_date", "churn_date")
+        numbers = [name for name, dtype in given.collect_schema().items() if dtype.is_numeric()]
+        missing = N_COLUMNS + 1 - len(given.collect_schema())
+        more = [
+            (pl.col(numbers[place % len(numbers)]) * pl.col(numbers[-1 - place % 3]).sqrt()).alias(f"made_{place}")
+            for place in range(missing)
+        ]
+        given.with_columns(more).sink_parquet(file)
+
+
+def churnlib_side(file: str) -> dict[str, float]:
+    """Prepare the file with churnlib's steps."""
+    import numpy as np
+    import polars as pl
+
+    from churnlib.data.coercion import coerce
+    from churnlib.data.steps import Training, fit_chain
+    from churnlib.schema import infer_schema
+
+    frame = pl.read_parquet(file)
+    label = (frame["churn"] == "yes").cast(pl.Int64).to_numpy()
+    frame = frame.drop("churn")
+    start = time.perf_counter()
+    schema = infer_schema(frame, columns={REGION: {"kind": "categorical"}})
+    typed = coerce(frame, schema).typed
+    fitted = fit_chain(STEPS, Training(typed, schema.features, label))
+    fit = time.perf_counter() - start
+    del typed
+    start = time.perf_counter()
+    done = fitted.chain.apply(coerce(frame, schema).typed)
+    result = done.select(column.name for column in fitted.columns).cast(pl.Float32).to_numpy()
+    seconds = time.perf_counter() - start
+    names = [column.name for column in fitted.columns]
+    return _found(fit, seconds, result, names.index("age"), next(i for i, n in enumerate(names) if REGION in n), np)
+
+
+STEPS: dict[str, Any] = {}
+"""churnlib's steps for the same work."""
+
+
+def sklearn_side(file: str) -> dict[str, float]:
+    """Prepare the file with scikit-learn and pandas."""
+    import numpy as np
+    import pandas as pd
+    from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
+    from sklearn.compose import ColumnTransformer
+    from sklearn.impute import SimpleImputer
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import OneHotEncoder, StandardScaler, TargetEncoder
+
+    class Cap(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
+        def fit(self, x: np.ndarray, y: object = None) -> Cap:
+            self.low_, self.high_ = np.quantile(x, [0.01, 0.99], axis=0)
+            return self
+
+        def transform(self, x: np.ndarray) -> np.ndarray:
+            return np.clip(x, self.low_, self.high_)
+
+    frame = pd.read_parquet(file)
+    label = (frame.pop("churn") == "yes").to_numpy()
+    numbers = list(frame.select_dtypes("number"))
+    texts = [name for name in frame if name not in numbers and name != REGION]
+    work = ColumnTransformer(
+        [
+            ("numbers", make_pipeline(SimpleImputer(strategy="median"), Cap(), StandardScaler()), numbers),
+            ("texts", OneHotEncoder(handle_unknown="ignore", sparse_output=False, dtype=np.float32), texts),
+            ("region", TargetEncoder(random_state=0), [REGION]),
+        ]
+    )
+    start = time.perf_counter()
+    work.fit_transform(frame, label)
+    fit = time.perf_counter() - start
+    start = time.perf_counter()
+    result = work.transform(frame).astype(np.float32)
+    seconds = time.perf_counter() - start
+    return _found(fit, seconds, result, numbers.index("age"), result.shape[1] - 1, np)
+
+
+def _found(fit: float, transform: float, result: Any, number: int, region: int, np: Any) -> dict[str, float]:
+    from churnlib.data.simulator_command import peak_memory
+
+    # Means of squares: two results that agree in them have the same scale and the same codes.
+    means = (float(np.square(result[:, place], dtype=np.float64).mean()) for place in (number, region))
+    keys = ("fit", "transform", "mebibytes", "mean_of_numbers", "mean_of_region")
+    return dict(zip(keys, (fit, transform, (peak_memory() or 0) / 2**20, *means), strict=True))
+
+
+# --- any size -------------------------------------------------------------------------------------------------------
+
+
+def size(options: dict[str, str], folder: Path, console: Console) -> None:
+    """Prepare simulated customers of each size from Parquet to Parquet."""
+    table = Table(title="churnlib prepare features=simulator, from Parquet to Parquet")
+    for header in ("rows", "seconds", "rows/s", "peak memory, MiB", "read, MiB", "written, MiB"):
+        table.add_column(header, justify="right")
+    for rows in map(int, options["sizes"].split(",")):
+        file = folder / f"customers_{rows}.parquet"
+        if not file.exists():
+            _alone("simulate", rows, file)
+        found = _alone("prepare", file, folder / f"prepared_{rows}")
+        cells = [f"{found[key]:,.0f}" for key in ("seconds", "rate", "mebibytes", "read", "written")]
+        table.add_row(f"{rows:,}", *cells)
+    console.print(table)
+
+
+def simulate(rows: str, file: str) -> None:
+    """Write simulated customers."""
+    from churnlib.data.simulator import simulate_to_parquet
+
+    simulate_to_parquet(file, int(rows))
+
+
+def prepare(file: str, output: str) -> dict[str, float]:
+    """Prepare a file as the command does, and remove the result."""
+    import shutil
+
+    import polars as pl
+
+    from churnlib.compose import compose
+    from churnlib.data.prepared_table import TABLE, prepare_table
+    from churnlib.data.simulator_command import peak_memory
+
+    features = compose(["features=none"]).preprocess.features
+    shutil.rmtree(output, ignore_errors=True)
+    start = time.perf_counter()
+    done = prepare_table(
+        pl.scan_parquet(file), output, target="churn", positive="yes", id="customer_id", time_column="snapshot_date",
+        drop=["churn_date"], preprocess={"features": features},
+    )  # fmt: skip
+    seconds = time.perf_counter() - start
+    written = (Path(output) / TABLE).stat().st_size / 2**20
+    shutil.rmtree(output)
+    peak, read = (peak_memory() or 0) / 2**20, Path(file).stat().st_size / 2**20
+    return {"seconds": seconds, "rate": done.rows / seconds, "mebibytes": peak, "read": read, "written": written}
+
+
+# --- one customer ---------------------------------------------------------------------------------------------------
+
+
+def row(options: dict[str, str], folder: Path, console: Console) -> None:
+    """Time the default preparation of 1, 64 and 1,000 customers."""
+    from churnlib.data.coercion import coerce
+    from churnlib.data.customers import prepare_customers
+    from churnlib.data.one_row import OneRowReader
+    from churnlib.data.simulator import simulate as draw
+    from churnlib.data.tables import table_from
+
+    drawn = draw(20_000, seed=1).table
+    columns = {"target": "churn", "id": "customer_id", "time": "snapshot_date", "drop": ["churn_date"]}
+    customers = prepare_customers(drawn, **columns)
+    schema, preparation = customers.schema, customers.preparation
+    reader = OneRowReader(schema, preparation)
+    rows = [
+        {name: None if cell is None else str(cell) for name, cell in one.items()}
+        for one in drawn.drop("churn", "churn_date").head(1_000).iter_rows(named=True)
+    ]
+
+    def together(n: int) -> Callable[[], object]:
+        return lambda: preparation.encode(coerce(table_from(rows[:n]), schema).typed)
+
+    table = Table(title=f"The default preparation of {len(schema.features)} columns, dicts of text: medians")
+    for header in ("customers", "one by one, ms", "as a table, ms"):
+        table.add_column(header, justify="right")
+    for n in (1, 64, 1_000):
+        alone = _median(lambda n=n: [reader.read(one) for one in rows[:n]])
+        table.add_row(f"{n:,}", f"{alone * 1e3:.3f}", f"{_median(together(n)) * 1e3:.3f}")
+    console.print(table)
+
+
+def _median(call: Callable[[], object], times: int = 100) -> float:
+    taken = []
+    for _ in range(times):
+        start = time.perf_counter()
+        call()
+        taken.append(time.perf_counter() - start)
+    return statistics.median(taken)
+
+
+# --- processes ------------------------------------------------------------------------------------------------------
+
+
+def _alone(what: str, *arguments: object) -> Any:
+    """Do one thing in a process of its own and return what it found."""
+    words = [sys.executable, __file__, "--alone", what, *map(str, arguments)]
+    done = subprocess.run(words, check=True, stdout=subprocess.PIPE, text=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+ALONE: dict[str, Callable[..., Any]] = {
+    "write": write_columns, "churnlib": churnlib_side, "scikit-learn": sklearn_side, "simulate": simulate,
+    "prepare": prepare,
+}  # fmt: skip
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
