@@ -186,14 +186,15 @@ def _found(fit: float, transform: float, result: Any, number: int, region: int, 
 def size(options: dict[str, str], folder: Path, console: Console) -> None:
     """Prepare simulated customers of each size from Parquet to Parquet."""
     table = Table(title="churnlib prepare features=simulator, from Parquet to Parquet")
-    for header in ("rows", "seconds", "rows/s", "peak memory, MiB", "read, MiB", "written, MiB"):
+    headers = ("rows", "seconds", "learning, s", "rows/s after it", "peak memory, MiB", "read, MiB", "written, MiB")
+    for header in headers:
         table.add_column(header, justify="right")
     for rows in map(int, options["sizes"].split(",")):
         file = folder / f"customers_{rows}.parquet"
         if not file.exists():
             _alone("simulate", rows, file)
         found = _alone("prepare", file, folder / f"prepared_{rows}")
-        cells = [f"{found[key]:,.0f}" for key in ("seconds", "rate", "mebibytes", "read", "written")]
+        cells = [f"{found[key]:,.0f}" for key in ("seconds", "learning", "rate", "mebibytes", "read", "written")]
         table.add_row(f"{rows:,}", *cells)
     console.print(table)
 
@@ -226,7 +227,11 @@ def prepare(file: str, output: str) -> dict[str, float]:
     written = (Path(output) / TABLE).stat().st_size / 2**20
     shutil.rmtree(output)
     peak, read = (peak_memory() or 0) / 2**20, Path(file).stat().st_size / 2**20
-    return {"seconds": seconds, "rate": done.rows / seconds, "mebibytes": peak, "read": read, "written": written}
+    learning = done.learning_seconds
+    rate = done.rows / (seconds - learning)
+    return {
+        "seconds": seconds, "learning": learning, "rate": rate, "mebibytes": peak, "read": read, "written": written,
+    }  # fmt: skip
 
 
 # --- one customer ---------------------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 from typing import Any
 from uuid import uuid4
 
@@ -51,6 +52,7 @@ class PreparedTable:
         columns: Names of the prepared columns.
         said: Sentences on what the steps found.
         seconds: Of the whole.
+        learning_seconds: Of it, until kinds and steps were learned and the first row was written.
     """
 
     folder: Path
@@ -62,6 +64,7 @@ class PreparedTable:
     columns: tuple[str, ...]
     said: tuple[str, ...]
     seconds: float
+    learning_seconds: float
 
 
 def prepare_table(
@@ -116,6 +119,7 @@ def prepare_table(
     schema, preparation, said, sampled = _learn(
         sample, target, positive, id, time_column, drop, columns, preprocess, seed
     )
+    learned = time.perf_counter()
     writer = _Writer(schema, preparation, n_rows, progress)
     temporary = folder.with_name(f".{folder.name}.{uuid4().hex[:8]}")
     try:
@@ -124,7 +128,8 @@ def prepare_table(
         rows.sink_parquet(temporary / TABLE)
         prepared = PreparedTable(
             folder, writer.rows, writer.left_out, sampled, dict(writer.sides), dict(writer.unreadable),
-            tuple(column.name for column in writer.features), said, time.perf_counter() - started,
+            tuple(column.name for column in writer.features), said,
+            time.perf_counter() - started, learned - started,
         )  # fmt: skip
         _write_json(temporary / LEARNED, {"schema": schema.to_dict(), "preparation": preparation.to_dict()})
         _write_json(temporary / ACCOUNT, _account(prepared))
@@ -218,6 +223,7 @@ class _Writer:
         self.features = prepared_columns(schema, preparation)
         self._named = [name for name in (schema.id, schema.target) if name is not None]
         self._n_rows, self._progress, self._done = n_rows, progress, 0
+        self._counting = Lock()  # polars hands pieces to several threads at a time
         self.rows = self.left_out = 0
         self.sides: Counter[str] = Counter()
         self.unreadable: Counter[str] = Counter()
@@ -237,7 +243,8 @@ class _Writer:
         dates = typed.select(self.schema.time) if self.schema.time else pl.DataFrame()
         features = typed.select(column.name for column in self.features)
         prepared = pl.concat([named, dates, rows.select(SIDE), features], how="horizontal")
-        self._count(piece, rows, read.unreadable_counts())
+        with self._counting:
+            self._count(piece, rows, read.unreadable_counts())
         return prepared
 
     def _count(self, piece: pl.DataFrame, rows: pl.DataFrame, unreadable: Mapping[str, int]) -> None:
