@@ -24,10 +24,27 @@ EXAMPLES = {
     "expressions": {
         "columns": {"ratio": "charges / NULLIF(services, 0)", "long": "tenure > 24", "both": "plan || region"}
     },
+    "one_hot": {"max_categories": 5},
+    "ordinal": {"orders": {"plan": ["basic", "plus", "max"]}},
+    "target_encoding": {},
+    "target_encoding2": {"columns": ["region"], "smooth": 10.0, "keep": True},
+    "hashing": {"n_features": 8},
+    "hashing2": {"n_features": 8, "output": "category", "columns": ["region"]},
+    "frequency": {},
+    "scale": {"columns": ["tenure", "usage"], "method": "standard"},
+    "scale2": {"method": "yeo_johnson"},
+    "scale3": {"method": "quantile_normal"},
+    "scale4": {"method": "log1p", "clip": False},
+    "bins": {"columns": ["tenure", "usage"]},
+    "bins2": {"method": "tree", "output": "woe", "keep": True},
+    "bins3": {"method": "equal_width", "output": "ordinal"},
+    "text": {"columns": ["note"], "n_features": 64, "n_components": 3},
+    "vector": {"columns": ["embedding"]},
+    "pca": {"n_components": 2},
 }
 """Options of each step on the table below, by its word; a second example of a step has a number behind it."""
 
-CHAINS = [["expressions"]]
+CHAINS = [["expressions"], ["ordinal", "one_hot", "scale3", "pca"], ["hashing2", "target_encoding", "bins2", "text"]]
 """Examples that are applied one after the other."""
 
 N_TRAIN = 300
@@ -57,11 +74,16 @@ def customers(seed: int = 0, n: int = N) -> pl.DataFrame:
                 f"2025-{month:02d}-{day:02d}"
                 for month, day in zip(rng.integers(1, 13, n), rng.integers(1, 29, n), strict=True)
             ],
+            "note": gaps([" ".join(words) for words in rng.choice(WORDS, (n, 6))]),
+            "embedding": gaps(rng.normal(size=(n, 3)).round(3).tolist()),
         }
     )
 
 
+WORDS = ["slow", "line", "bill", "Bill", "too", "high", "thanks", "cancel", "été", "a", "router"]
+
 COLUMNS = {
+    "note": {"kind": "categorical"},
     "band": {"order": ["low", "middle", "high"]},
     "services": {"kind": "numeric"},
     "region": {"kind": "categorical"},

@@ -11,7 +11,17 @@ from churnlib.data.steps.step import Fitted, Step
 from churnlib.errors import BundleError, ConfigError
 
 STEPS: dict[str, tuple[str, str, str]] = {
+    "bins": ("bins", "Bins", "FittedBins"),
     "expressions": ("expressions", "Expressions", "FittedExpressions"),
+    "frequency": ("frequency", "Frequency", "FittedFrequency"),
+    "hashing": ("hashing", "Hashing", "FittedHashing"),
+    "one_hot": ("one_hot", "OneHot", "FittedOneHot"),
+    "ordinal": ("ordinal", "Ordinal", "FittedOrdinal"),
+    "pca": ("pca", "PrincipalComponents", "FittedComponents"),
+    "scale": ("scale", "Scale", "FittedScale"),
+    "target_encoding": ("target_encoding", "TargetEncoding", "FittedTargetEncoding"),
+    "text": ("text", "Text", "FittedText"),
+    "vector": ("vector", "Vector", "FittedVector"),
 }
 """Word -> module of this package, class of the options, class of what was learned; loaded when asked for."""
 
