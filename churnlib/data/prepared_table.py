@@ -267,7 +267,9 @@ def _named(given: Mapping[str, Column], name: str, kind: Kind, preparation: Prep
     if name in preparation.orders:
         return given.get(name, Column(name, Kind.ordinal))
     # A step may have made a number of a category, or of an ordered one, under its own name.
-    same = given[name].kind in (kind, Kind.datetime if kind is Kind.numeric else Kind.boolean) if name in given else False
+    same = (
+        given[name].kind in (kind, Kind.datetime if kind is Kind.numeric else Kind.boolean) if name in given else False
+    )
     return given[name] if same else Column(name, kind)
 
 

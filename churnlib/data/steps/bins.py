@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
+from itertools import pairwise
 from typing import Any, Self
 
 import numpy as np
@@ -68,7 +69,9 @@ class Bins(Step):
         names = training.choose(self.columns, NUMBERS, option=self.option("columns"))
         label, seed = training.label, training.seed
         columns = {name: training.rows.get_column(name) for name in names}
-        fitted = FittedBins(tuple(self._cut(values, label, seed) for values in columns.values()), self.output, self.keep)
+        fitted = FittedBins(
+            tuple(self._cut(values, label, seed) for values in columns.values()), self.output, self.keep
+        )
         training.check_new(fitted.made, step=self.word)
         stay = training.columns if self.keep else training.kept(*names)
         made = tuple(self._entry(cut, name) for cut, name in zip(fitted.columns, fitted.made, strict=True))
@@ -82,10 +85,12 @@ class Bins(Step):
         if self.output != "woe":
             return None
         if len(training.rows) < self.folds:
-            raise ConfigError(f"{self.option('folds')}={self.folds} is more than the {len(training.rows)} training rows")
+            raise ConfigError(
+                f"{self.option('folds')}={self.folds} is more than the {len(training.rows)} training rows"
+            )
         fold = training.folds(self.folds)
         own = []
-        for (name, values), made in zip(columns.items(), fitted.made, strict=True):
+        for values, made in zip(columns.values(), fitted.made, strict=True):
             weights = np.empty(len(values))
             for part in range(self.folds):
                 cut = self._cut(values.filter(fold != part), training.label[fold != part], training.seed)
@@ -108,9 +113,7 @@ class Bins(Step):
         bare = Cut(values.name, tuple(edges), (), 0.0)
         # For several classes the counts tell the first from all others, and only the edges are used.
         counts = count_classes(bare.places(values), np.minimum(label, 1), len(edges) + 2)
-        return Cut(
-            values.name, tuple(edges), tuple(weights_of_evidence(counts).tolist()), information_value(counts)
-        )
+        return Cut(values.name, tuple(edges), tuple(weights_of_evidence(counts).tolist()), information_value(counts))
 
     def _edges(self, numbers: np.ndarray, label: np.ndarray, seed: int) -> list[float]:
         """Return the inner edges, ascending."""
@@ -172,7 +175,7 @@ class Cut:
             texts = [f"{edge:.{digits}g}" for edge in self.edges]
             if len(set(texts)) == len(texts):
                 break
-        inner = [f"[{low}, {high})" for low, high in zip(texts, texts[1:], strict=False)] if self.edges else []
+        inner = [f"[{low}, {high})" for low, high in pairwise(texts)]
         return (f"below {texts[0]}", *inner, f"from {texts[-1]}") if self.edges else ("any",)
 
     def places(self, values: pl.Series) -> np.ndarray:
@@ -205,14 +208,17 @@ class FittedBins(Fitted):
         """Names of the new columns."""
         return tuple(f"{cut.name} {'evidence' if self.output == 'woe' else 'bin'}" for cut in self.columns)
 
-    def apply(self, rows: pl.LazyFrame) -> pl.LazyFrame:  # noqa: D102
-        made = [
+    @cached_property
+    def _expressions(self) -> list[pl.Expr]:
+        return [
             cell_of(cut.name)
             .map_batches(partial(_take, cut, answers), return_dtype=answers.dtype, is_elementwise=True)
             .alias(name)
             for cut, name, answers in zip(self.columns, self.made, map(self._answers, self.columns), strict=True)
         ]
-        rows = rows.with_columns(made)
+
+    def apply(self, rows: pl.LazyFrame) -> pl.LazyFrame:  # noqa: D102
+        rows = rows.with_columns(self._expressions)
         return rows if self.keep else rows.drop(cut.name for cut in self.columns)
 
     def _answers(self, cut: Cut) -> pl.Series:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import polars as pl
 
@@ -51,12 +52,15 @@ class FittedFrequency(Fitted):
     columns: tuple[tuple[str, tuple[str, ...], tuple[float, ...], float], ...]
     keep: bool
 
-    def apply(self, rows: pl.LazyFrame) -> pl.LazyFrame:  # noqa: D102
-        made = [
+    @cached_property
+    def _expressions(self) -> list[pl.Expr]:
+        return [
             cell_of(name)
             .replace_strict([None, *values], [missing, *shares], default=0.0, return_dtype=pl.Float64())
             .alias(f"{name} share")
             for name, values, shares, missing in self.columns
         ]
-        rows = rows.with_columns(made)
+
+    def apply(self, rows: pl.LazyFrame) -> pl.LazyFrame:  # noqa: D102
+        rows = rows.with_columns(self._expressions)
         return rows if self.keep else rows.drop(name for name, *_ in self.columns)

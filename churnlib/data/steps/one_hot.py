@@ -50,7 +50,9 @@ class OneHot(Step):
         return Learned(fitted, columns, said=tuple(said))
 
     def _values(self, name: str, values: pl.Series) -> OneHotColumn:
-        counts = values.drop_nulls().alias("value").value_counts(name="n").sort(["n", "value"], descending=[True, False])
+        counts = (
+            values.drop_nulls().alias("value").value_counts(name="n").sort(["n", "value"], descending=[True, False])
+        )
         frequent = counts.filter(pl.col("n") >= self.min_share * len(values)).head(self.max_categories or len(counts))
         rare = counts["value"].tail(len(counts) - len(frequent)).sort()
         missing = bool(values.has_nulls())
@@ -103,10 +105,13 @@ class FittedOneHot(Fitted):
         """Names of the new columns."""
         return tuple(name for column in self.columns for name in column.masks())
 
-    def apply(self, rows: pl.LazyFrame) -> pl.LazyFrame:  # noqa: D102
+    @cached_property
+    def _expressions(self) -> list[pl.Expr]:
         masks = {name: mask for column in self.columns for name, mask in column.masks().items()}
-        made = rows.with_columns(mask.cast(pl.Float64).alias(name) for name, mask in masks.items())
-        return made.drop(column.name for column in self.columns)
+        return [mask.cast(pl.Float64).alias(name) for name, mask in masks.items()]
+
+    def apply(self, rows: pl.LazyFrame) -> pl.LazyFrame:  # noqa: D102
+        return rows.with_columns(self._expressions).drop(column.name for column in self.columns)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:  # noqa: D102

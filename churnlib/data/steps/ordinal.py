@@ -42,7 +42,9 @@ class Ordinal(Step):
                     f"data.columns.{name}.order=[low,high]"
                 )
         if not orders:
-            raise ConfigError(f"the step {self.word!r} finds no ordered column; declare data.columns.NAME.order=[low,high]")
+            raise ConfigError(
+                f"the step {self.word!r} finds no ordered column; declare data.columns.NAME.order=[low,high]"
+            )
         fitted = FittedOrdinal({name: orders[name] for name in names})
         ranked = fitted.apply(training.rows.lazy().select(names)).collect()
         said = []

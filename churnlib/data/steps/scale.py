@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, Self
 
 import numpy as np
@@ -115,9 +115,7 @@ class ColumnScale:
             )
         if self.method == "yeo_johnson":
             assert self.power is not None
-            number = number.map_batches(
-                partial(_powered, self.power), return_dtype=pl.Float64(), is_elementwise=True
-            )
+            number = number.map_batches(partial(_powered, self.power), return_dtype=pl.Float64(), is_elementwise=True)
         elif self.method == "log1p":
             number = number.sign() * number.abs().log1p()
         return (number - self.center) * self.factor
@@ -133,8 +131,12 @@ class FittedScale(Fitted):
 
     columns: tuple[ColumnScale, ...]
 
+    @cached_property
+    def _expressions(self) -> list[pl.Expr]:
+        return [column.expression() for column in self.columns]
+
     def apply(self, rows: pl.LazyFrame) -> pl.LazyFrame:  # noqa: D102
-        return rows.with_columns(column.expression() for column in self.columns)
+        return rows.with_columns(self._expressions)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:  # noqa: D102

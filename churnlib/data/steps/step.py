@@ -94,7 +94,9 @@ class Training:
         """
         for name in names:
             if name in self.rows.columns:
-                raise ConfigError(f"the step {step!r} would make a column {name!r}, which the table has already; rename it")
+                raise ConfigError(
+                    f"the step {step!r} would make a column {name!r}, which the table has already; rename it"
+                )
 
     def folds(self, n: int) -> np.ndarray:
         """Return the fold of each row, ``(rows,)`` int64: classes spread evenly, rows of a customer together."""

@@ -2,14 +2,15 @@
 
 A row's own label must not stand in its number, or a column of random names would "predict" it. Training rows therefore
 get theirs from the other folds (rows of one customer are in the same fold); all other rows get the numbers of all
-training rows. Rates of few rows are drawn towards the rate of all (Micci-Barreca, SIGKDD Explorations 3(1), 2001), as in
-scikit-learn's ``TargetEncoder``.
+training rows. Rates of few rows are drawn towards the rate of all (Micci-Barreca, SIGKDD Explorations 3(1), 2001), as
+in scikit-learn's ``TargetEncoder``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
@@ -48,7 +49,9 @@ class TargetEncoding(Step):
         """Learn the rates, and the training rows' own from the folds that they are not in."""
         names = training.choose(self.columns, CATEGORIES, option=self.option("columns"))
         if len(training.rows) < self.folds:
-            raise ConfigError(f"{self.option('folds')}={self.folds} is more than the {len(training.rows)} training rows")
+            raise ConfigError(
+                f"{self.option('folds')}={self.folds} is more than the {len(training.rows)} training rows"
+            )
         classes = (1,) if training.n_classes == 2 else tuple(range(training.n_classes))
         hit = (training.label[:, None] == np.array(classes)).astype(np.float64)
         fold = training.folds(self.folds)
@@ -95,7 +98,9 @@ class TargetEncoding(Step):
         if self.smooth == "auto":
             # Of 0 and 1, the variance is m (1 - m): between all rows, and within the value's.
             between, within = prior * (1 - prior), rate * (1 - rate)
-            weight = np.divide(between * n, between * n + within, out=np.zeros_like(rate), where=between * n + within > 0)
+            weight = np.divide(
+                between * n, between * n + within, out=np.zeros_like(rate), where=between * n + within > 0
+            )
         else:
             weight = np.divide(n, n + self.smooth, out=np.zeros_like(n), where=n > 0)
         return weight * rate + (1 - weight) * prior
@@ -158,8 +163,12 @@ class FittedTargetEncoding(Fitted):
         """Names of the new columns."""
         return tuple(name for column in self.columns for name in column.made)
 
+    @cached_property
+    def _expressions(self) -> list[pl.Expr]:
+        return [made for column in self.columns for made in column.expressions()]
+
     def apply(self, rows: pl.LazyFrame) -> pl.LazyFrame:  # noqa: D102
-        rows = rows.with_columns(made for column in self.columns for made in column.expressions())
+        rows = rows.with_columns(self._expressions)
         return rows if self.keep else rows.drop(column.name for column in self.columns)
 
     @classmethod

@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -17,6 +17,7 @@ import polars as pl
 
 from churnlib.data.murmur import bucket_and_sign
 from churnlib.data.steps.block import with_block
+from churnlib.data.steps.coding import coded
 from churnlib.data.steps.step import Fitted, Learned, Step, Training, number, tuples
 from churnlib.errors import ConfigError
 from churnlib.schema import Kind
@@ -82,10 +83,11 @@ class Text(Step):
         idf = (np.log((1 + len(texts)) / (1 + rows_with)) + 1).astype(np.float32)
         weighted = _normalised(counts[:, used] @ diags_array(idf.astype(np.float64)))
         wanted = min(self.n_components, len(used), len(texts))
-        svd = TruncatedSVD(wanted, algorithm="randomized", random_state=seed)
-        svd.fit(weighted if weighted.shape[1] > 1 else _widened(weighted))
-        share = float(svd.explained_variance_ratio_.sum())
-        components = svd.components_[:, : len(used)]
+        if len(used) == 1:  # too few for scikit-learn
+            components, share = np.ones((1, 1)), 1.0
+        else:
+            svd = TruncatedSVD(wanted, random_state=seed).fit(weighted)
+            components, share = svd.components_, float(svd.explained_variance_ratio_.sum())
         return (
             Directions(texts.name, self.n_features, wanted, tuple(used.tolist()), packed(idf), packed(components)),
             share,
@@ -179,9 +181,8 @@ def word_counts(texts: pl.Series, n_features: int) -> tuple[np.ndarray, np.ndarr
         .select(row=pl.int_range(pl.len()), word=pl.col("text").str.to_lowercase().str.extract_all(WORD))
         .explode("word", empty_as_null=False, keep_nulls=False)
     )
-    known = words["word"].unique().drop_nulls()
+    code, known = coded(words["word"])
     place, sign = bucket_and_sign(known, n_features)
-    code = words["word"].replace_strict(known, pl.int_range(len(known), eager=True)).to_numpy()
     hashed = words.select("row").with_columns(place=pl.Series(place[code]), sign=pl.Series(sign[code]))
     counts = hashed.group_by("row", "place").agg(pl.col("sign").sum()).sort("row", "place")
     return counts["row"].to_numpy(), counts["place"].to_numpy(), counts["sign"].to_numpy()

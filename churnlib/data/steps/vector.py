@@ -72,7 +72,9 @@ class FittedVector(Fitted):
 
     def apply(self, rows: pl.LazyFrame) -> pl.LazyFrame:  # noqa: D102
         made = [
-            pl.when(cell_of(name).list.len() == length).then(cell_of(name).list.get(place, null_on_oob=True)).alias(column)
+            pl.when(cell_of(name).list.len() == length)
+            .then(cell_of(name).list.get(place, null_on_oob=True))
+            .alias(column)
             for name, length in self.columns
             for place, column in enumerate(_made(name, length))
         ]

@@ -9,8 +9,9 @@ PRIOR = 0.5
 
 
 def weights_of_evidence(counts: np.ndarray) -> np.ndarray:
-    """Return the weight of evidence of each bin, ``(bins,)``: the logarithm of its share of those who leave over its
-    share of those who stay. An empty bin weighs 0.
+    """Return the weight of evidence of each bin, ``(bins,)``.
+
+    It is the logarithm of the bin's share of those who leave over its share of those who stay. An empty bin weighs 0.
 
     >>> weights_of_evidence(np.array([[80, 20], [20, 80]])).round(2).tolist()
     [-1.37, 1.37]
