@@ -25,8 +25,8 @@ from churnlib.schema import Kind
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
-WORD = r"\b\w\w+\b"
-"""A word has two letters, digits or underscores at least, as in scikit-learn."""
+WORD = r"[\p{L}\p{N}_]{2,}"
+"""A word has two letters, digits or underscores at least; spelled out, since ``\\w`` is wider in polars than in Python."""
 
 READ = (Kind.text, Kind.categorical)
 
@@ -81,6 +81,7 @@ class Text(Step):
             raise ConfigError(f"the step {self.word!r} finds no word in {texts.name!r}; leave the column out")
         rows_with = np.bincount(counts.indices, minlength=self.n_features)[used]
         idf = (np.log((1 + len(texts)) / (1 + rows_with)) + 1).astype(np.float32)
+        # All words of a training text are in used places: the weight of the others bears on later texts alone.
         weighted = _normalised(counts[:, used] @ diags_array(idf.astype(np.float64)))
         wanted = min(self.n_components, len(used), len(texts))
         if len(used) == 1:  # too few for scikit-learn
@@ -88,10 +89,10 @@ class Text(Step):
         else:
             svd = TruncatedSVD(wanted, random_state=seed).fit(weighted)
             components, share = svd.components_, float(svd.explained_variance_ratio_.sum())
-        return (
-            Directions(texts.name, self.n_features, wanted, tuple(used.tolist()), packed(idf), packed(components)),
-            share,
+        found = Directions(
+            texts.name, self.n_features, len(texts), tuple(used.tolist()), packed(idf), packed(components), wanted
         )
+        return found, share
 
 
 @dataclass(frozen=True)
@@ -104,18 +105,20 @@ class Directions:
     Attributes:
         name: Column.
         n_features: Places that words are hashed to.
-        n_components: Directions.
-        used: The places that words of the training rows have; others count nothing.
+        n_texts: Training rows.
+        used: The places that words of the training rows have; other words only take weight from those of their text.
         idf: Weight of each of them.
         components: ``(n_components, used)`` weight of each of them in each direction.
+        n_components: Directions.
     """
 
     name: str
     n_features: int
-    n_components: int
+    n_texts: int
     used: tuple[int, ...]
     idf: str
     components: str
+    n_components: int
 
     @property
     def made(self) -> tuple[str, ...]:
@@ -131,7 +134,7 @@ class Directions:
 
     @cached_property
     def _idf(self) -> np.ndarray:
-        idf = np.zeros(self.n_features)
+        idf = np.full(self.n_features, np.log(1 + self.n_texts) + 1)
         idf[list(self.used)] = unpacked(self.idf)
         return idf
 
