@@ -16,7 +16,7 @@ import numpy as np
 from churnlib.data.customers import Customers, customer_groups
 from churnlib.data.preparation import FIRST_KNOWN, MISSING, UNSEEN, Preparation, side_by_side
 from churnlib.data.sides import prepare_sides
-from churnlib.data.splits import check_classes
+from churnlib.data.splits import check_classes, fold_of_rows
 from churnlib.errors import ConfigError
 
 
@@ -62,7 +62,7 @@ def deal_folds(
     parts = []
     for repeat in range(repeats):
         rng = np.random.default_rng((seed, repeat))
-        fold = _deal(customers.label[pool], n_folds, rng, groups)
+        fold = fold_of_rows(customers.label[pool], n_folds, rng, groups=groups)
         dealt = [(pool[fold != number], pool[fold == number]) for number in range(n_folds)]
         parts += [_part(customers, train, held_out, preprocess, seed) for train, held_out in dealt]
     whole = _part(customers, pool, pool[:0], preprocess, seed)
@@ -101,24 +101,6 @@ def _part(
         customers.typed, customers.label, customers.schema, split, preprocess=preprocess, groups=groups, seed=seed
     )
     return replace(customers, split=done.split, preparation=done.preparation, encoded=done.encoded)
-
-
-def _deal(label: np.ndarray, n_folds: int, rng: np.random.Generator, groups: np.ndarray | None) -> np.ndarray:
-    """Return the fold of each row, ``(n,)`` int64.
-
-    Rows are ordered by class, at random within it, and dealt like cards: the folds differ by one row in all, and by
-    one row in each class. Of customers with several rows it is the customers that are dealt, a churner being one
-    whose rows say so at least once.
-    """
-    if groups is not None:
-        _, customer = np.unique(groups, return_inverse=True)
-        of_customer = np.zeros(int(customer.max()) + 1, dtype=label.dtype)
-        np.maximum.at(of_customer, customer, label)
-        return _deal(of_customer, n_folds, rng, None)[customer]
-    order = np.lexsort((rng.random(len(label)), label))
-    fold = np.empty(len(label), dtype=np.int64)
-    fold[order] = np.arange(len(label)) % n_folds
-    return fold
 
 
 @dataclass(frozen=True, slots=True)

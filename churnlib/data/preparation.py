@@ -21,14 +21,14 @@ import polars.selectors as cs
 from churnlib.data.scaling import FLOAT32_MAX, IMPUTE, SCALE, NumericStatistics, Scaling, fit_statistics
 from churnlib.data.steps import Chain
 from churnlib.errors import BundleError, ConfigError, DataError
-from churnlib.schema import Kind, Schema
+from churnlib.schema import FEATURE_KINDS, Kind, Schema
 from churnlib.schema.parsing import cell_of
 
 MISSING, UNSEEN, FIRST_KNOWN = 0, 1, 2
 """Codes of a category: no value, a value that the training rows did not have, and the first known value."""
 
 NUMBER_KINDS = (Kind.numeric, Kind.datetime, Kind.ordinal)
-"""Kinds that become a number; a sequence becomes several, and the other features a code."""
+"""Kinds that become a number; a sequence becomes several, text only what a step makes of it, the others a code."""
 
 MICROSECONDS_PER_DAY = 86_400e6
 
@@ -261,6 +261,12 @@ def fit_preparation(
         raise ConfigError(f"preprocess.max_steps must be 1 or above, got {max_steps!r}")
     if not len(typed):
         raise DataError("there are no training rows to learn the preparation from")
+    for column in schema.features:
+        if column.kind not in FEATURE_KINDS:
+            raise ConfigError(
+                f"no preparation step reads the {column.kind} of {column.name!r}, and no model does; name one, such as "
+                f"preprocess.steps.text, or set data.columns.{column.name}.role=ignored"
+            )
     dtypes = dict(typed.schema)
     numbers = [column for column in schema.features if column.kind in NUMBER_KINDS]
     sequences = [column.name for column in schema.features if column.kind is Kind.sequence]
@@ -321,7 +327,8 @@ def _counted(steps: Sequence[pl.Expr]) -> Iterator[tuple[int, pl.Expr]]:
 
 def fit_vocabularies(typed: pl.DataFrame, schema: Schema) -> tuple[Vocabulary, ...]:
     """Return the values of each categorical feature in these rows."""
-    categories = [column.name for column in schema.features if column.kind not in (*NUMBER_KINDS, Kind.sequence)]
+    others = (*NUMBER_KINDS, Kind.sequence, Kind.text)
+    categories = [column.name for column in schema.features if column.kind not in others]
     return tuple(_vocabulary(name, typed.get_column(name).alias("value")) for name in categories)
 
 

@@ -271,9 +271,13 @@ def prepared_columns(schema: Schema, preparation: Preparation) -> tuple[Column, 
 
 
 def _named(given: Mapping[str, Column], name: str, kind: Kind, preparation: Preparation) -> Column:
-    if name in given:
-        return given[name]
-    return Column(name, Kind.ordinal if name in preparation.orders else kind)
+    if name in preparation.orders:
+        return given.get(name, Column(name, Kind.ordinal))
+    # A step may have made a number of a category, or of an ordered one, under its own name.
+    same = (
+        given[name].kind in (kind, Kind.datetime if kind is Kind.numeric else Kind.boolean) if name in given else False
+    )
+    return given[name] if same else Column(name, kind)
 
 
 def _account(prepared: PreparedTable) -> dict[str, Any]:

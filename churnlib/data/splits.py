@@ -147,6 +147,26 @@ def split_column(assigned: Sequence[str | None], *, column: str) -> Split:
     return _split(side, by="column")
 
 
+def fold_of_rows(
+    label: np.ndarray, n_folds: int, rng: np.random.Generator, *, groups: np.ndarray | None = None
+) -> np.ndarray:
+    """Return the fold of each row, ``(n,)`` int64.
+
+    Rows are ordered by class, at random within it, and dealt like cards: the folds differ by one row in all, and by
+    one row in each class. Of customers with several rows it is the customers that are dealt, a churner being one
+    whose rows say so at least once.
+    """
+    if groups is not None:
+        _, customer = np.unique(groups, return_inverse=True)
+        of_customer = np.zeros(int(customer.max()) + 1, dtype=label.dtype)
+        np.maximum.at(of_customer, customer, label)
+        return fold_of_rows(of_customer, n_folds, rng)[customer]
+    order = np.lexsort((rng.random(len(label)), label))
+    fold = np.empty(len(label), dtype=np.int64)
+    fold[order] = np.arange(len(label)) % n_folds
+    return fold
+
+
 def check_classes(label: np.ndarray, split: Split, classes: Sequence[str]) -> None:
     """Refuse a split in which a side lacks a class.
 

@@ -39,7 +39,7 @@ class Role(StrEnum):
 
 
 FEATURE_KINDS = (Kind.numeric, Kind.categorical, Kind.ordinal, Kind.boolean, Kind.datetime, Kind.sequence)
-"""Kinds a model can read; free text and identifiers are carried along, never learned from."""
+"""Kinds a model can read; identifiers are carried along, and so is free text that no preparation step reads."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -97,10 +97,13 @@ def _describe(values: pl.Series, correction: Correction, role: Role | None) -> t
         formats=found.formats,
         note=note,
     )
-    if column.role is Role.feature and column.kind not in FEATURE_KINDS:
+    # Free text is a feature where the user says so: a step of the preparation makes numbers of it.
+    text = column.kind is Kind.text and correction.role is Role.feature
+    if column.role is Role.feature and column.kind not in FEATURE_KINDS and not text:
         raise ConfigError(
             f"data.columns.{name} has the kind {column.kind}, which no model reads; set data.columns.{name}.kind to "
-            f"one of {', '.join(FEATURE_KINDS)}, or data.columns.{name}.role=ignored"
+            f"one of {', '.join(FEATURE_KINDS)}, or data.columns.{name}.role=ignored (text may have the role feature "
+            "where a preparation step reads it)"
         )
     return column, found.unique and column.kind is Kind.identifier
 

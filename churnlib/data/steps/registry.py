@@ -11,7 +11,22 @@ from churnlib.data.steps.step import Fitted, Step
 from churnlib.errors import BundleError, ConfigError
 
 STEPS: dict[str, tuple[str, str, str]] = {
+    "bins": ("bins", "Bins", "FittedBins"),
     "expressions": ("expressions", "Expressions", "FittedExpressions"),
+    "frequency": ("frequency", "Frequency", "FittedFrequency"),
+    "hashing": ("hashing", "Hashing", "FittedHashing"),
+    "one_hot": ("one_hot", "OneHot", "FittedOneHot"),
+    "ordinal": ("ordinal", "Ordinal", "FittedOrdinal"),
+    "pca": ("pca", "PrincipalComponents", "FittedComponents"),
+    "scale": ("scale", "Scale", "FittedScale"),
+    "select_correlated": ("select_correlated", "SelectCorrelated", "FittedSelection"),
+    "select_information_value": ("select_information_value", "SelectInformationValue", "FittedSelection"),
+    "select_null_importance": ("select_null_importance", "SelectNullImportance", "FittedSelection"),
+    "select_permutation": ("select_permutation", "SelectPermutation", "FittedSelection"),
+    "select_rfe": ("select_rfe", "SelectRFE", "FittedSelection"),
+    "target_encoding": ("target_encoding", "TargetEncoding", "FittedTargetEncoding"),
+    "text": ("text", "Text", "FittedText"),
+    "vector": ("vector", "Vector", "FittedVector"),
 }
 """Word -> module of this package, class of the options, class of what was learned; loaded when asked for."""
 

@@ -19,6 +19,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import polars as pl
 
+from churnlib.data.splits import fold_of_rows
 from churnlib.errors import ConfigError
 from churnlib.schema import Column, Kind, near_misses
 
@@ -80,6 +81,26 @@ class Training:
     def kept(self, *without: str) -> tuple[Column, ...]:
         """Return the features but for some."""
         return tuple(column for column in self.columns if column.name not in without)
+
+    def check_new(self, names: Iterable[str], *, step: str) -> None:
+        """Refuse names of new columns that the table has already.
+
+        Args:
+            names: What the columns would be called.
+            step: The step's word, for the error.
+
+        Raises:
+            ConfigError: With the first such name.
+        """
+        for name in names:
+            if name in self.rows.columns:
+                raise ConfigError(
+                    f"the step {step!r} would make a column {name!r}, which the table has already; rename it"
+                )
+
+    def folds(self, n: int) -> np.ndarray:
+        """Return the fold of each row, ``(rows,)`` int64: classes spread evenly, rows of a customer together."""
+        return fold_of_rows(self.label, n, np.random.default_rng(self.seed), groups=self.groups)
 
 
 class Fitted(ABC):

@@ -1,0 +1,118 @@
+"""A column of 0 and 1 for each value of a category."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Self
+
+import polars as pl
+
+from churnlib.data.steps.step import CATEGORIES, Fitted, Learned, Step, Training, number, tuples
+from churnlib.errors import ConfigError
+from churnlib.schema.parsing import cell_of
+
+
+@dataclass(frozen=True)
+class OneHot(Step):
+    """A 0/1 column for each value that the training rows have; a value they do not have is 0 in all of them.
+
+    Attributes:
+        columns: Categories to encode; all if none is named.
+        max_categories: Most values of a column that get one of their own, the frequent ones; None for all.
+        min_share: Share of the training rows that a value needs for one of its own, in [0, 1).
+        other: Whether the values that were too rare share a column; without it they are 0 everywhere.
+    """
+
+    word = "one_hot"
+    columns: tuple[str, ...] = ()
+    max_categories: int | None = 30
+    min_share: float = 0.0
+    other: bool = True
+
+    def __post_init__(self) -> None:
+        self.check_range("max_categories", 1)
+        self.check_range("min_share", 0, 1, open_ends="high")
+
+    def fit(self, training: Training) -> Learned:
+        """Count the values."""
+        names = training.choose(self.columns, CATEGORIES, option=self.option("columns"))
+        coded = tuple(self._values(name, training.rows.get_column(name)) for name in names)
+        fitted = FittedOneHot(coded)
+        training.check_new(fitted.made, step=self.word)
+        columns = (*training.kept(*names), *(number(name) for name in fitted.made))
+        said = [
+            f"{len(one.rare):,} rare values of {one.name!r} {'share a column' if self.other else 'are 0 everywhere'}"
+            for one in coded
+            if one.rare
+        ]
+        return Learned(fitted, columns, said=tuple(said))
+
+    def _values(self, name: str, values: pl.Series) -> OneHotColumn:
+        counts = (
+            values.drop_nulls().alias("value").value_counts(name="n").sort(["n", "value"], descending=[True, False])
+        )
+        frequent = counts.filter(pl.col("n") >= self.min_share * len(values)).head(self.max_categories or len(counts))
+        rare = counts["value"].tail(len(counts) - len(frequent)).sort()
+        missing = bool(values.has_nulls())
+        if not len(counts):
+            raise ConfigError(f"the step {self.word!r} finds no value in {name!r}; leave the column out")
+        return OneHotColumn(name, tuple(frequent["value"].sort()), tuple(rare), missing, self.other and len(rare) > 0)
+
+
+@dataclass(frozen=True)
+class OneHotColumn:
+    """What is known of one column.
+
+    Attributes:
+        name: Column.
+        values: Values with a column of their own, ``name=value``.
+        rare: Values of the training rows without one.
+        missing: Whether a missing value has a column, ``name is missing``: the training rows had some.
+        other: Whether the rare ones have one, ``name is rare``.
+    """
+
+    name: str
+    values: tuple[str, ...]
+    rare: tuple[str, ...]
+    missing: bool
+    other: bool
+
+    def masks(self) -> dict[str, pl.Expr]:
+        """Return what each new column asks of a cell."""
+        cell = cell_of(self.name)
+        masks = {f"{self.name}={value}": cell.eq_missing(pl.lit(value)) for value in self.values}
+        if self.missing:
+            masks[f"{self.name} is missing"] = cell.is_null()
+        if self.other:
+            masks[f"{self.name} is rare"] = cell.is_in(self.rare).fill_null(False)
+        return masks
+
+
+@dataclass(frozen=True)
+class FittedOneHot(Fitted):
+    """The columns and their values.
+
+    Attributes:
+        columns: What is known of each column.
+    """
+
+    columns: tuple[OneHotColumn, ...]
+
+    @cached_property
+    def made(self) -> tuple[str, ...]:
+        """Names of the new columns."""
+        return tuple(name for column in self.columns for name in column.masks())
+
+    @cached_property
+    def _expressions(self) -> list[pl.Expr]:
+        masks = {name: mask for column in self.columns for name, mask in column.masks().items()}
+        return [mask.cast(pl.Float64).alias(name) for name, mask in masks.items()]
+
+    def apply(self, rows: pl.LazyFrame) -> pl.LazyFrame:  # noqa: D102
+        return rows.with_columns(self._expressions).drop(column.name for column in self.columns)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:  # noqa: D102
+        return cls(tuple(OneHotColumn(**one) for one in tuples(values)["columns"]))
