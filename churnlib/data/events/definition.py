@@ -40,7 +40,7 @@ class Aggregation:
 
 AGGREGATIONS: Mapping[str, Aggregation] = {
     "count": Aggregation("none", empty=0.0),
-    "active_days": Aggregation("none", "whole days", empty=0.0),
+    "active_days": Aggregation("none", empty=0.0),
     "recency": Aggregation("none"),
     "sum": Aggregation("number", empty=0.0),
     "mean": Aggregation("number"),
