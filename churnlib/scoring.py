@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from uuid import uuid4
 
@@ -14,8 +14,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from churnlib.config import ScoreConfig
+from churnlib.data.events import EventDefinition, events_of, gather_events
 from churnlib.data.history import EventTable, read_events, with_history
-from churnlib.data.sources import scan_table
+from churnlib.data.sources import reading, scan_table
 from churnlib.errors import CellError, ConfigError, DataError
 from churnlib.predictor import Predictor, load
 
@@ -56,9 +57,10 @@ def score_file(config: ScoreConfig, console: Console | None = None) -> Scored:
     table = scan_table(source, separator=config.separator)
     events = _events(config, predictor)
     gathered = events.columns if events is not None else ()
-    predictor.check_columns([*table.collect_schema().names(), *gathered])
+    made, said = _event_columns(config, predictor, table)
+    predictor.check_columns([*table.collect_schema().names(), *gathered, *made.columns])
 
-    stream = _Stream(predictor, table, events, config, console)
+    stream = _Stream(predictor, table, events, made, config, console)
     temporary = target.with_name(f".{uuid4().hex[:8]}.{target.name}")
     started = time.perf_counter()
     try:
@@ -76,6 +78,8 @@ def score_file(config: ScoreConfig, console: Console | None = None) -> Scored:
         temporary.unlink(missing_ok=True)
     scored = Scored(stream.rows, stream.bad, time.perf_counter() - started)
     _summarise(console, scored, stream, target)
+    for line in said:
+        console.print(f"[yellow]•[/] {line}", highlight=False)
     return scored
 
 
@@ -109,6 +113,61 @@ def _events(config: ScoreConfig, predictor: Predictor) -> EventTable | None:
     )
 
 
+def _event_columns(
+    config: ScoreConfig, predictor: Predictor, table: pl.LazyFrame
+) -> tuple[pl.DataFrame, tuple[str, ...]]:
+    """Return the columns that the model's definitions make of the event tables, for all rows, and what was left out.
+
+    They are made at once: an event table is read once, not once for each batch of customers.
+    """
+    wanted = _wanted_events(config, predictor, table.collect_schema().names())
+    if not wanted:
+        return pl.DataFrame(), ()
+    schema, source = predictor.schema, config.input or ""
+    named = [name for name in (schema.id, schema.time) if name in table.collect_schema().names()]
+    with reading(source, separator=config.separator):
+        rows = table.select(named).collect()
+    gathered = gather_events(
+        rows,
+        wanted,
+        {one.name: config.events[one.name].path for one in wanted},
+        id=schema.id,
+        time=schema.time,
+        formats=None if schema.time is None else schema[schema.time].formats,
+        separators={one.name: config.events[one.name].separator for one in wanted},
+    )
+    return gathered.frame.drop(named), gathered.said
+
+
+def _wanted_events(config: ScoreConfig, predictor: Predictor, names: Sequence[str]) -> list[EventDefinition]:
+    """Return the model's definitions of the event tables that are given, with what differs in these files.
+
+    Raises:
+        ConfigError: If a table is none of the model's, or one of them is missing and its columns are not there either.
+    """
+    known = {one.name: one for one in events_of(predictor.schema)}
+    for name, table in config.events.items():
+        if name not in known:
+            has = f"it has {', '.join(known)}" if known else "it was trained without any"
+            raise ConfigError(f"the model has no event table {name!r}; {has}")
+        if not table.path:
+            raise ConfigError(f"events.{name}.path is missing; give the file with the events")
+        fixed = next((key for key in ("windows", "aggregations", "columns", "features") if getattr(table, key)), None)
+        if fixed is not None:
+            raise ConfigError(f"events.{name}.{fixed} belongs to the model and cannot be changed; leave it out")
+    for name, definition in known.items():
+        absent = next((column for column in definition.names if column not in names), None)
+        if name not in config.events and absent is not None:
+            raise ConfigError(
+                f"the model reads {absent!r}, which is made from its event table {name!r}: give events.{name}.path=FILE"
+            )
+    given = {name: (known[name], table) for name, table in config.events.items()}
+    return [
+        replace(one, id=table.id or one.id, time=table.time or one.time, format=table.format or one.format)
+        for one, table in given.values()
+    ]
+
+
 class _Stream:
     """Scores batches as polars asks for them, and remembers what it met."""
 
@@ -117,12 +176,14 @@ class _Stream:
         predictor: Predictor,
         table: pl.LazyFrame,
         events: EventTable | None,
+        made: pl.DataFrame,
         config: ScoreConfig,
         console: Console,
     ) -> None:
         self.predictor = predictor
         self.table = table
         self.events = events
+        self.made = made
         self.config = config
         self.console = console
         self.rows = self.bad = 0
@@ -130,7 +191,7 @@ class _Stream:
         self.failure: BaseException | None = None
         self.unseen: dict[str, int] = {}
         self.unknown: tuple[str, ...] = ()
-        self.schema = predictor.predict(self.with_history(table.head(0).collect())).schema
+        self.schema = predictor.predict(self.complete(table.head(0).collect())).schema
 
     def batches(
         self, with_columns: list[str] | None, predicate: pl.Expr | None, n_rows: int | None, batch_size: int | None
@@ -151,6 +212,11 @@ class _Stream:
             self.failure = error
             raise
 
+    def complete(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """Return the customers that come next with the columns that are made of other tables."""
+        made = self.made.slice(self.rows, len(frame))
+        return self.with_history(pl.concat([frame, made], how="horizontal") if made.width else frame)
+
     def with_history(self, frame: pl.DataFrame) -> pl.DataFrame:
         """Return customers with the list columns of the long table, if there is one."""
         if self.events is None:
@@ -161,19 +227,19 @@ class _Stream:
         return with_history(frame, self.events, id=schema.id, time=schema.time, formats=formats, most=most)
 
     def score(self, frame: pl.DataFrame) -> pl.DataFrame:
-        frame = self.with_history(frame)
-        reading = self.predictor.read(frame)
-        answers = self.predictor.answers(reading)
+        frame = self.complete(frame)
+        read = self.predictor.read(frame)
+        answers = self.predictor.answers(read)
         if self.predictor.schema.id is None or self.predictor.schema.id not in frame.columns:
             answers = answers.with_columns(pl.col("customer_id") + self.rows)
-        n_bad = int(reading.bad.sum())
+        n_bad = int(read.bad.sum())
         if n_bad and self.first_error is None:
-            first = next(reading.iter_errors())
+            first = next(read.iter_errors())
             self.first_error = CellError(first.row + self.rows, first.column, first.problem, first.value)
-        for warning in reading.warnings:
+        for warning in read.warnings:
             if warning.row is not None:
                 self.unseen[warning.column] = self.unseen.get(warning.column, 0) + 1
-        self.unknown = tuple(w.column for w in reading.warnings if w.row is None and w.column in frame.columns)
+        self.unknown = tuple(w.column for w in read.warnings if w.row is None and w.column in frame.columns)
         self.bad += n_bad
         self.rows += len(frame)
         return answers

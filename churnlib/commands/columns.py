@@ -1,4 +1,4 @@
-"""Options whose names the user chooses: ``data.columns.NAME.kind=...``, ``preprocess.features.NAME=...``, and steps.
+"""Options whose names the user chooses: those of columns, declared features, steps, and event tables.
 
 The configuration cannot know them, and Hydra's grammar cannot read every name of a column and every expression.
 """
@@ -22,6 +22,9 @@ FEATURE = re.compile(r"\+{0,2}preprocess\.features\.(?P<name>[^=]+)=(?P<value>.*
 """An expression is taken as it stands: commas and brackets are its own."""
 
 STEP = re.compile(r"\+{0,2}(?P<word>preprocess\.(steps|features)(\.[^=]+)?=.*)", re.DOTALL)
+
+EVENTS = re.compile(r"\+{0,2}(?P<word>(data\.events(\.[^=]+)?|events\.[^=]+)=.*)", re.DOTALL)
+"""``data.events.NAME.path=...`` in training, ``events.NAME.path=...`` in scoring; ``events=NAME`` is a group."""
 
 PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 """Names that Hydra reads as part of a key."""
@@ -56,7 +59,7 @@ def with_columns(words: Sequence[str]) -> list[str]:
             kept.append(f"++{match['key']}={match['value']}")
         elif match := FEATURE.fullmatch(word):
             features[match["name"]] = None if match["value"] == "null" else match["value"]
-        elif match := STEP.fullmatch(word):
+        elif match := STEP.fullmatch(word) or EVENTS.fullmatch(word):
             kept.append(f"++{match['word']}")
         else:
             _refuse_unknown_field(word)

@@ -41,7 +41,7 @@ def _prepare(config: PrepareConfig, console: Console) -> PreparedTable:
     )
 
     from churnlib.data.prepared_table import prepare_table
-    from churnlib.training.tables import reading_table, scan_configured
+    from churnlib.training.tables import event_definitions, reading_table, scan_configured
 
     data = config.data
     columns = (TextColumn("rows"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn(), TimeRemainingColumn())
@@ -49,7 +49,7 @@ def _prepare(config: PrepareConfig, console: Console) -> PreparedTable:
         task = bar.add_task("", total=None)
         with reading_table(data):
             return prepare_table(
-                scan_configured(data, seed=config.seed, max_steps=config.preprocess.max_steps),
+                scan_configured(data, seed=config.seed, max_steps=config.preprocess.max_steps, say=console.print),
                 config.output or "",
                 target=data.target or "",
                 positive=data.positive,
@@ -57,6 +57,7 @@ def _prepare(config: PrepareConfig, console: Console) -> PreparedTable:
                 time_column=data.time,
                 drop=data.drop,
                 columns={name: asdict(column) for name, column in data.columns.items()},
+                events=event_definitions(data),
                 shares=(config.split.train, config.split.validation, config.split.test),
                 preprocess=asdict(config.preprocess),
                 seed=config.seed,

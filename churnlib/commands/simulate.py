@@ -21,14 +21,20 @@ def _run(composed: DictConfig) -> None:
     from rich.console import Console
 
     config = from_hydra(composed)
-    from churnlib.data.simulator_command import write_customers
+    from churnlib.data.simulator_command import write_customers, write_events
 
+    console = Console()
+    drawn = {"seed": config.seed, "n_snapshots": config.n_snapshots}
+    files = {"usage": config.usage_events, "tickets": config.ticket_events}
     write_customers(
         config.output,
         config.n_customers,
-        console=Console(),
-        seed=config.seed,
-        n_snapshots=config.n_snapshots,
+        console=console,
         history_months=config.history_months,
+        event_days=config.event_days if any(files.values()) else 0,
         truth=config.truth,
+        **drawn,
     )
+    for table, output in files.items():
+        if output:
+            write_events(output, config.n_customers, table, console=console, event_days=config.event_days, **drawn)

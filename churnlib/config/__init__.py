@@ -13,12 +13,14 @@ from churnlib.config.data import (
     COLUMN_FIELDS,
     ColumnConfig,
     DataConfig,
+    EventsConfig,
     HistoryConfig,
     PreprocessConfig,
     ReferenceConfig,
     SimulatorConfig,
     SplitConfig,
     TableConfig,
+    event_tables,
 )
 from churnlib.config.folder import config_dir
 from churnlib.config.losses import CostSensitiveConfig, LossConfig, loss_options
@@ -29,6 +31,7 @@ __all__ = [
     "ColumnConfig",
     "CostSensitiveConfig",
     "DataConfig",
+    "EventsConfig",
     "HistoryConfig",
     "LossConfig",
     "PrepareConfig",
@@ -47,6 +50,7 @@ __all__ = [
     "check_choice",
     "check_range",
     "config_dir",
+    "event_tables",
     "loss_options",
     "nearest",
     "to_yaml",

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from churnlib.config.checks import check_choice, check_range
-from churnlib.config.data import DataConfig, HistoryConfig, PreprocessConfig, SplitConfig
+from churnlib.config.data import DataConfig, HistoryConfig, PreprocessConfig, SplitConfig, event_tables
 from churnlib.errors import ConfigError
 
 
@@ -25,6 +26,8 @@ class ScoreConfig:
     """Delimiter of a CSV file; detected from the header when left out."""
     history: HistoryConfig = field(default_factory=HistoryConfig)
     """The long table of these customers' histories, for a model that was trained with one (``data.history``)."""
+    events: dict[str, Any] = field(default_factory=dict)
+    """The event tables of these customers, for a model that was trained with some: ``events.NAME.path=FILE``."""
     batch_rows: int = 65_536
     """Rows scored at a time."""
     trust: list[str] = field(default_factory=list)
@@ -36,6 +39,7 @@ class ScoreConfig:
                 raise ConfigError(f"{option} is missing: score needs input=FILE and output=FILE")
         self.on_error = "null" if self.on_error is None else self.on_error  # YAML's null, on the command line a word
         check_choice("on_error", self.on_error, ("raise", "null"))
+        self.events = event_tables(self.events, option="events")
         check_range("batch_rows", self.batch_rows, low=1)
 
 
@@ -100,6 +104,12 @@ class SimulateConfig:
     """Month-end snapshot dates over which the customers are spread."""
     history_months: int = 0
     """Most months of two usage histories (list columns); 0 for a table without them."""
+    usage_events: str | None = None
+    """Parquet file for one record of usage per customer and day; its trend then bears on churn."""
+    ticket_events: str | None = None
+    """Parquet file for the customers' support tickets."""
+    event_days: int = 90
+    """Most days before the snapshot of usage records."""
     seed: int = 42
     truth: bool = False
     """Add the column of the true churn probabilities; a model must never see it."""
@@ -110,4 +120,5 @@ class SimulateConfig:
         check_range("n_customers", self.n_customers, low=1)
         check_range("n_snapshots", self.n_snapshots, low=1)
         check_range("history_months", self.history_months, low=0, high=120)
+        check_range("event_days", self.event_days, low=1, high=1096)
         check_range("seed", self.seed, low=0)

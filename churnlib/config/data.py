@@ -18,7 +18,7 @@ class ColumnConfig:
     kind: str | None = None
     """numeric, categorical, ordinal, boolean, datetime, sequence, text or identifier."""
     role: str | None = None
-    """feature, target, id, time or ignored."""
+    """feature, target, id, time, event_time (says something only of those who left; never a feature) or ignored."""
     order: list[str] | None = None
     """Values of an ordinal column from lowest to highest; implies ``kind=ordinal``."""
     format: str | None = None
@@ -52,6 +52,72 @@ def _column(name: str, given: Any) -> ColumnConfig:
 
 
 @dataclass(kw_only=True)
+class EventsConfig:
+    """An event table (``data.events.NAME``), from which columns are made as of each row's date."""
+
+    path: str | None = None
+    """CSV or Parquet, as data.path."""
+    separator: str | None = None
+    """Delimiter of a CSV file; detected from the header when left out."""
+    id: str | None = None
+    """Its column that names the customer; called as in the customer table when left out."""
+    time: str | None = None
+    """Its column with the date of each event."""
+    format: str | None = None
+    """strftime pattern of dates that come as text or whole numbers."""
+    windows: list[Any] = field(default_factory=list)
+    """Days before the snapshot, or all: [7, 30, all]."""
+    aggregations: list[str] = field(default_factory=list)
+    """What is made of the events of each window, such as [count, mean, slope]."""
+    columns: list[str] = field(default_factory=list)
+    """Columns of the event table that are aggregated."""
+    features: dict[str, Any] = field(default_factory=dict)
+    """Columns with names of their own: ``{aggregation: count, column: null, window: 90, value: null}``."""
+
+    def definition(self) -> dict[str, Any]:
+        """Return what belongs to a model: all but where the table lies."""
+        values = dataclasses.asdict(self)
+        return {key: value for key, value in values.items() if key not in ("path", "separator")}
+
+
+EVENT_FIELDS = tuple(one.name for one in dataclasses.fields(EventsConfig))
+
+
+def event_tables(given: Mapping[str, Any], *, option: str) -> dict[str, EventsConfig]:
+    """Return the event tables of a configuration with their types checked; None leaves one out.
+
+    Args:
+        given: By name.
+        option: What the user would have to change, for errors.
+
+    Raises:
+        ConfigError: If an option is unknown or of another type.
+    """
+    named = {str(name): values for name, values in given.items() if values is not None}
+    return {name: _event_table(values, option=f"{option}.{name}") for name, values in named.items()}
+
+
+def _event_table(given: Any, *, option: str) -> EventsConfig:
+    if isinstance(given, EventsConfig):
+        return given
+    if not isinstance(given, Mapping):
+        raise ConfigError(f"{option} must be a mapping of {', '.join(EVENT_FIELDS)}, got {given!r}")
+    for key, value in given.items():
+        if key not in EVENT_FIELDS:
+            hint = nearest(str(key), EVENT_FIELDS) or f"; known are {', '.join(EVENT_FIELDS)}"
+            raise ConfigError(f"unknown option {option}.{key}{hint}")
+        wanted, name = {
+            "windows": (list | tuple, "a list such as [7,30,90]"),
+            "aggregations": (list | tuple, "a list such as [count,mean]"),
+            "columns": (list | tuple, "a list of columns"),
+            "features": (Mapping, "a mapping of names to {aggregation: ..., window: ...}"),
+        }.get(key, (str, "text"))
+        if value is not None and not isinstance(value, wanted):
+            raise ConfigError(f"{option}.{key} must be {name}, got {value!r}")
+    return EventsConfig(**{str(key): value for key, value in given.items() if value is not None})
+
+
+@dataclass(kw_only=True)
 class DataConfig:
     """What all tables have in common."""
 
@@ -70,9 +136,12 @@ class DataConfig:
     # A typed value would keep Hydra from adding columns that are not there yet; __post_init__ gives the type.
     columns: dict[str, Any] = field(default_factory=dict)
     """Corrections by column name, each a :class:`ColumnConfig`."""
+    events: dict[str, Any] = field(default_factory=dict)
+    """Event tables by a name of your choice, each an :class:`EventsConfig` (see ``conf/events``)."""
 
     def __post_init__(self) -> None:
         self.columns = {str(name): _column(name, given) for name, given in self.columns.items()}
+        self.events = event_tables(self.events, option="data.events")
 
 
 @dataclass(kw_only=True)

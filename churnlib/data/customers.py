@@ -14,6 +14,7 @@ import polars as pl
 
 from churnlib.data.coercion import Coerced, coerce
 from churnlib.data.duplicates import deduplicate
+from churnlib.data.events import EventDefinition, infer_with_events
 from churnlib.data.preparation import Encoded, Preparation
 from churnlib.data.sides import prepare_sides
 from churnlib.data.splits import SIDES, Split, check_classes, check_shares, split_column, split_random, split_time
@@ -112,6 +113,7 @@ def prepare_customers(
     time: str | None = None,
     drop: Sequence[str] = (),
     columns: Mapping[str, Mapping[str, Any]] | None = None,
+    events: Sequence[EventDefinition] = (),
     split: Mapping[str, Any] | None = None,
     preprocess: Mapping[str, Any] | None = None,
     seed: int = 42,
@@ -127,6 +129,7 @@ def prepare_customers(
         time: Column with the date at which each row was taken.
         drop: Columns that are not read.
         columns: Corrections to the schema, see :func:`churnlib.schema.infer_schema`.
+        events: How columns of the table were made from event tables, see :func:`churnlib.data.events.gather_events`.
         split: ``train``, ``validation``, ``test`` (shares), ``by`` (auto, random, time, column), ``column``, ``seed``.
         preprocess: See :func:`churnlib.data.sides.prepare_sides`.
         seed: Of the split, unless ``split`` has its own.
@@ -160,7 +163,9 @@ def prepare_customers(
 
     label, classes = encode_target(frame[target], positive)
     hidden = [*drop, *([options["column"]] if options["column"] else [])]
-    schema = infer_schema(frame, target=target, id=id, time=time, drop=hidden, columns=columns, classes=classes)
+    schema = infer_with_events(
+        frame, events, target=target, id=id, time=time, drop=hidden, columns=columns, classes=classes
+    )
     coerced = coerce(frame, schema)
     dealt = _split(frame, coerced.typed, label, schema, options, shares, seed)
     check_classes(label, dealt, classes)

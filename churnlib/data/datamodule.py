@@ -12,6 +12,7 @@ import torch
 
 from churnlib.data.batches import IndexBatches, evaluation_rows
 from churnlib.data.customers import Customers, prepare_customers
+from churnlib.data.events import gather_events, read_definition
 from churnlib.data.history import read_events, with_history
 from churnlib.data.sources import read_table, table_from
 
@@ -39,6 +40,8 @@ class ChurnDataModule(L.LightningDataModule):
         history: A long table of months or events to gather into list columns: the arguments of
             :func:`~churnlib.data.history.read_events` (``table``, ``id``, ``time``, ``columns``, ...), the id being
             called as in the customer table when left out.
+        events: Event tables to make columns from, by name: ``table`` (a path or a frame) and the options of
+            :func:`~churnlib.data.events.read_definition`.
         separator: Delimiter of a CSV file; detected when left out.
         batch_size: Largest number of rows in a training batch.
         row_weights: ``(n,)`` float32, how much each training row counts in the loss; training batches then end with
@@ -58,6 +61,7 @@ class ChurnDataModule(L.LightningDataModule):
         split: Mapping[str, Any] | None = None,
         preprocess: Mapping[str, Any] | None = None,
         history: Mapping[str, Any] | None = None,
+        events: Mapping[str, Mapping[str, Any]] | None = None,
         separator: str | None = None,
         batch_size: int = 256,
         seed: int = 42,
@@ -73,6 +77,7 @@ class ChurnDataModule(L.LightningDataModule):
         self._table = table
         self._separator = separator
         self._history = history
+        self._events = events or {}
         self._options = {
             "target": target, "positive": positive, "id": id, "time": time, "drop": drop, "columns": columns,
             "split": split, "preprocess": preprocess, "seed": seed,
@@ -85,18 +90,27 @@ class ChurnDataModule(L.LightningDataModule):
         if self._customers is None:
             is_path = isinstance(self._table, str) or hasattr(self._table, "__fspath__")
             frame = read_table(str(self._table), separator=self._separator) if is_path else table_from(self._table)
-            self._customers = prepare_customers(self._with_history(frame), **self._options)
+            given = {name: dict(options) for name, options in self._events.items()}
+            tables = {name: options.pop("table", None) for name, options in given.items()}
+            wanted = [read_definition(name, options) for name, options in given.items()]
+            if wanted:
+                names = {"id": self._options["id"], "time": self._options["time"], "formats": self._time_format()}
+                frame = gather_events(frame, wanted, tables, **names).frame
+            self._customers = prepare_customers(self._with_history(frame), events=wanted, **self._options)
         return self._customers
+
+    def _time_format(self) -> tuple[str] | None:
+        corrections = (self._options["columns"] or {}).get(self._options["time"], {})
+        return (corrections["format"],) if corrections.get("format") else None
 
     def _with_history(self, frame: pl.DataFrame) -> pl.DataFrame:
         if self._history is None:
             return frame
         options = self._options
         most = {"most": options["preprocess"]["max_steps"]} if "max_steps" in (options["preprocess"] or {}) else {}
-        corrections = (options["columns"] or {}).get(options["time"], {})
-        formats = (corrections["format"],) if corrections.get("format") else None
         events = read_events(**{"id": options["id"], **self._history})
-        return with_history(frame, events, id=options["id"], time=options["time"], formats=formats, **most)
+        names = {"id": options["id"], "time": options["time"], "formats": self._time_format()}
+        return with_history(frame, events, **names, **most)
 
     def setup(self, stage: str | None = None) -> None:
         """Read and prepare the table (once)."""

@@ -23,12 +23,13 @@ import numpy as np
 import polars as pl
 
 from churnlib.data.coercion import coerce
+from churnlib.data.events import EventDefinition, infer_with_events
 from churnlib.data.preparation import Preparation
 from churnlib.data.sides import prepare_sides
 from churnlib.data.splits import SIDES, Split, check_shares
 from churnlib.data.target import check_target, encode_target, target_given
 from churnlib.errors import ConfigError, DataError
-from churnlib.schema import Column, Kind, Schema, infer_schema
+from churnlib.schema import Column, Kind, Schema
 
 SIDE = "side"
 """Column of the result that says train, validation or test."""
@@ -77,6 +78,7 @@ def prepare_table(
     time_column: str | None = None,
     drop: Sequence[str] = (),
     columns: Mapping[str, Mapping[str, Any]] | None = None,
+    events: Sequence[EventDefinition] = (),
     shares: Sequence[float] = (0.7, 0.15, 0.15),
     preprocess: Mapping[str, Any] | None = None,
     seed: int = 42,
@@ -96,6 +98,7 @@ def prepare_table(
         time_column: Column with the date of each row.
         drop: Columns that are not read.
         columns: Corrections to the schema, see :func:`churnlib.schema.infer_schema`.
+        events: How columns of the table were made from event tables.
         shares: Of train, validation and test.
         preprocess: ``features`` and ``steps``; other options belong to the network and are not applied here.
         seed: Of the sides, the sample and the steps.
@@ -117,7 +120,7 @@ def prepare_table(
     sided = _with_sides(source, id, shares, seed)
     sample = _sample(sided, n_rows, sample_rows, seed)
     schema, preparation, said, sampled = _learn(
-        sample, target, positive, id, time_column, drop, columns, preprocess, seed
+        sample, target, positive, id, time_column, drop, columns, events, preprocess, seed
     )
     learned = time.perf_counter()
     writer = _Writer(schema, preparation, n_rows, progress)
@@ -186,6 +189,7 @@ def _learn(
     time_column: str | None,
     drop: Sequence[str],
     columns: Mapping[str, Mapping[str, Any]] | None,
+    events: Sequence[EventDefinition],
     preprocess: Mapping[str, Any] | None,
     seed: int,
 ) -> tuple[Schema, Preparation, tuple[str, ...], int]:
@@ -193,9 +197,10 @@ def _learn(
     check_target(sample, target, positive=positive)
     sample = sample.filter(target_given(sample[target]))
     label, classes = encode_target(sample[target], positive)
-    schema = infer_schema(
-        sample, target=target, id=id_column, time=time_column, drop=[*drop, SIDE], columns=columns, classes=classes
-    )
+    schema = infer_with_events(
+        sample, events, target=target, id=id_column, time=time_column, drop=[*drop, SIDE], columns=columns,
+        classes=classes,
+    )  # fmt: skip
     side = sample[SIDE].to_numpy()
     train = np.flatnonzero(side == SIDES[0])
     typed = coerce(sample, schema).typed

@@ -1,8 +1,8 @@
 """Simulated telecom customers, the embedded default data: any number, from a model whose best result is known.
 
 ``simulator_model`` says who the customers are and how likely each is to leave; ``simulator_history`` gives them monthly
-histories, if wanted; ``simulator_errors`` adds what real source systems get wrong; this module deals all of it out as
-tables, in memory or straight into a Parquet file.
+histories and ``simulator_events`` tables of events, if wanted; ``simulator_errors`` adds what real source systems get
+wrong; this module deals all of it out as tables, in memory or straight into a Parquet file.
 
 Customers are drawn in blocks of ``BLOCK_SIZE``, each with generators of its own from (seed, number of the block).
 Hence a customer is the same in a table of any size: the distinct customers of ``simulate(1_000, seed=s)`` are the
@@ -22,6 +22,7 @@ import numpy as np
 import polars as pl
 from polars.io.plugins import register_io_source
 
+from churnlib.data import simulator_events as events
 from churnlib.data import simulator_model as model
 from churnlib.data.simulator_errors import with_duplicates, with_missing, with_outliers
 from churnlib.data.simulator_history import MAX_MONTHS, draw_histories, history_columns
@@ -55,7 +56,7 @@ class SimulatedCustomers:
 
 
 @dataclass(frozen=True)
-class _Options:
+class Options:
     """What a draw depends on besides its size, checked once."""
 
     seed: int
@@ -65,11 +66,13 @@ class _Options:
     outlier_share: float
     duplicate_share: float
     history_months: int
+    event_days: int = 0
 
     def __post_init__(self) -> None:
-        _check_whole("seed", self.seed, low=0, high=2**63 - 1)
-        _check_whole("n_snapshots", self.n_snapshots, low=1, high=120)
-        _check_whole("history_months", self.history_months, low=0, high=MAX_MONTHS)
+        check_whole("seed", self.seed, low=0, high=2**63 - 1)
+        check_whole("n_snapshots", self.n_snapshots, low=1, high=120)
+        check_whole("history_months", self.history_months, low=0, high=MAX_MONTHS)
+        check_whole("event_days", self.event_days, low=0, high=events.MAX_DAYS)
         _check_share("missing_share", self.missing_share, high=0.2)
         _check_share("outlier_share", self.outlier_share, high=0.2)
         _check_share("duplicate_share", self.duplicate_share, high=0.2)
@@ -77,7 +80,12 @@ class _Options:
             raise ConfigError(f"snapshot_date must be a date from 1990 to 2200, got {self.snapshot_date!r}")
 
 
-def _check_whole(name: str, value: object, *, low: int, high: int) -> None:
+def check_whole(name: str, value: object, *, low: int, high: int) -> None:
+    """Refuse what is no whole number in this range.
+
+    Raises:
+        ConfigError: With the range.
+    """
     if not isinstance(value, int | np.integer) or isinstance(value, bool) or not low <= value <= high:
         raise ConfigError(f"{name} must be a whole number from {low:,} to {high:,}, got {value!r}")
 
@@ -108,12 +116,16 @@ def _yes_no(flags: np.ndarray) -> pl.Series:
     return _text(flags, ("no", "yes"))
 
 
+def customer_names(first_number: int, n: int) -> pl.Series:
+    """Return the identifiers of ``n`` customers in a row."""
+    return "C" + pl.Series(np.arange(first_number, first_number + n)).cast(pl.String).str.zfill(9)
+
+
 def _clean_table(customers: model.Customers, first_number: int, snapshot: np.ndarray) -> pl.DataFrame:
     """Lay the customers out as a company stores them; ``snapshot`` is ``(n,)`` datetime64[D]."""
-    numbers = pl.Series(np.arange(first_number, first_number + len(snapshot)))
     return pl.DataFrame(
         {
-            "customer_id": "C" + numbers.cast(pl.String).str.zfill(9),
+            "customer_id": customer_names(first_number, len(snapshot)),
             "snapshot_date": pl.Series(snapshot),
             "age": customers.age,
             "gender": _text(customers.gender, model.GENDERS),
@@ -149,20 +161,16 @@ def _outcome(probability: np.ndarray, snapshot: np.ndarray, rng: np.random.Gener
     }
 
 
-def _block(number: int, options: _Options, keep: int) -> pl.DataFrame:
+def _block(number: int, options: Options, keep: int) -> pl.DataFrame:
     """Draw block ``number`` and return its first ``keep`` customers, repeated rows on top, with the truth.
 
-    The whole block is drawn whatever ``keep`` is: that is what makes small tables the beginnings of large ones. Four
-    generators keep who the customers are, what happens to them, the errors and the histories independent of each
-    other's options.
+    The whole block is drawn whatever ``keep`` is: that is what makes small tables the beginnings of large ones. Five
+    generators keep who the customers are, what happens to them, the errors, the histories and the trends independent
+    of each other's options; each event table has one more.
     """
-    people, fate, errors, past = (
-        np.random.default_rng(np.random.SeedSequence(int(options.seed), spawn_key=(number, stream)))
-        for stream in range(4)
-    )
+    people, fate, errors, past, trends = (generator_of(number, stream, options) for stream in range(5))
     customers = model.draw_customers(people, BLOCK_SIZE)
-    dates = np.array(snapshot_dates(options.snapshot_date, options.n_snapshots), dtype="datetime64[D]")
-    snapshot = dates[(fate.random(BLOCK_SIZE) * len(dates)).astype(np.int64)]
+    snapshot = draw_snapshots(fate, options)
     table = _clean_table(customers, number * BLOCK_SIZE + 1, snapshot)
     terms = []
     if options.history_months:
@@ -170,13 +178,26 @@ def _block(number: int, options: _Options, keep: int) -> pl.DataFrame:
         shares = {"missing_share": options.missing_share, "outlier_share": options.outlier_share}
         table = table.with_columns(**history_columns(histories, past, **shares))
         terms.append(histories.churn_term())
+    if options.event_days:
+        terms.append(events.churn_term(events.draw_trends(trends, BLOCK_SIZE)))
     table = table.with_columns(**_outcome(model.churn_probability(customers, *terms), snapshot, fate))
     table = with_outliers(table, errors, options.outlier_share)
     table = with_missing(table, customers, errors, options.missing_share)
     return with_duplicates(table, errors, options.duplicate_share, keep=keep)
 
 
-def _blocks(n_customers: int, options: _Options) -> Iterator[pl.DataFrame]:
+def generator_of(number: int, stream: int, options: Options) -> np.random.Generator:
+    """Return the generator of one kind of draws of block ``number``: 0 to 4 here, the event tables have those above."""
+    return np.random.default_rng(np.random.SeedSequence(int(options.seed), spawn_key=(number, stream)))
+
+
+def draw_snapshots(fate: np.random.Generator, options: Options) -> np.ndarray:
+    """Draw the snapshot of each customer of a block; the first that fate is asked for."""
+    dates = np.array(snapshot_dates(options.snapshot_date, options.n_snapshots), dtype="datetime64[D]")
+    return dates[(fate.random(BLOCK_SIZE) * len(dates)).astype(np.int64)]
+
+
+def _blocks(n_customers: int, options: Options) -> Iterator[pl.DataFrame]:
     """Yield the blocks of ``n_customers`` one after another, the last one cut off."""
     for number in range(-(-n_customers // BLOCK_SIZE)):
         yield _block(number, options, min(BLOCK_SIZE, n_customers - number * BLOCK_SIZE))
@@ -192,6 +213,7 @@ def simulate(
     outlier_share: float = OUTLIER_SHARE,
     duplicate_share: float = DUPLICATE_SHARE,
     history_months: int = 0,
+    event_days: int = 0,
 ) -> SimulatedCustomers:
     """Simulate a telecom company's customers, with the labels and the true probabilities behind them.
 
@@ -207,30 +229,58 @@ def simulate(
         duplicate_share: Fraction in [0, 0.2] of the rows that are repeated exactly, under the same ``customer_id``.
         history_months: Most months of the two usage histories, list columns that bear on churn by their order, up to
             120; 0 for a table without them. See ``simulator_history``.
+        event_days: Days of the events that :func:`simulate_events` gives these customers, and whose trend then bears on
+            churn; 0 for customers without events. See ``simulator_events``.
 
     Raises:
         ConfigError: An argument is outside its range.
     """
-    _check_whole("n_customers", n_customers, low=1, high=MAX_CUSTOMERS)
-    options = _Options(seed, n_snapshots, snapshot_date, missing_share, outlier_share, duplicate_share, history_months)
+    check_whole("n_customers", n_customers, low=1, high=MAX_CUSTOMERS)
+    options = Options(
+        seed, n_snapshots, snapshot_date, missing_share, outlier_share, duplicate_share, history_months, event_days
+    )
     table = pl.concat(_blocks(n_customers, options), rechunk=True)
     return SimulatedCustomers(table.drop(TRUTH), table[TRUTH].to_numpy())
 
 
-def _lazy_blocks(n_customers: int, options: _Options, progress: Callable[[int], None] | None) -> pl.LazyFrame:
+def as_lazy(
+    draw: Callable[[], Iterator[pl.DataFrame]], example: pl.DataFrame, progress: Callable[[int], None] | None
+) -> pl.LazyFrame:
     """Return all blocks as a lazy frame that draws one at a time, as fast as they are written."""
 
     def source(
         columns: list[str] | None, predicate: pl.Expr | None, n_rows: int | None, batch_size: int | None
     ) -> Iterator[pl.DataFrame]:
         rows = 0
-        for block in _blocks(n_customers, options):
+        for block in draw():
             yield block if columns is None else block.select(columns)
             rows += block.height
             if progress is not None:
                 progress(rows)
 
-    return register_io_source(source, schema=_block(0, options, keep=1).schema)
+    return register_io_source(source, schema=example.schema)
+
+
+def write_table(table: pl.LazyFrame, target: Path) -> int:
+    """Write a table under a temporary name, rename it, and return its number of rows.
+
+    Raises:
+        DataError: The file cannot be written.
+    """
+    if not target.parent.is_dir():
+        raise DataError(f"{target} cannot be written: there is no folder {target.parent}; create it first")
+    unfinished = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    try:
+        table.sink_parquet(unfinished, row_group_size=ROW_GROUP_ROWS)
+        unfinished.replace(target)
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise DataError(f"{target} cannot be written ({error}); choose another place for output") from error
+    finally:
+        try:
+            unfinished.unlink(missing_ok=True)
+        except KeyboardInterrupt:  # polars reports one Ctrl-C twice, and the second one arrives here
+            unfinished.unlink(missing_ok=True)
+    return pl.scan_parquet(target).select(pl.len()).collect().item()
 
 
 def simulate_to_parquet(
@@ -246,6 +296,7 @@ def simulate_to_parquet(
     outlier_share: float = OUTLIER_SHARE,
     duplicate_share: float = DUPLICATE_SHARE,
     history_months: int = 0,
+    event_days: int = 0,
 ) -> int:
     """Write the table of ``simulate`` to a Parquet file, in memory that does not grow with its size.
 
@@ -264,6 +315,7 @@ def simulate_to_parquet(
         outlier_share: Fraction in [0, 0.2].
         duplicate_share: Fraction in [0, 0.2].
         history_months: Up to 120, 0 for none.
+        event_days: Days of the events that the customers have, 0 for none.
 
     Returns:
         Number of rows written.
@@ -272,21 +324,9 @@ def simulate_to_parquet(
         ConfigError: An argument is outside its range.
         DataError: The file cannot be written.
     """
-    _check_whole("n_customers", n_customers, low=1, high=MAX_CUSTOMERS)
-    options = _Options(seed, n_snapshots, snapshot_date, missing_share, outlier_share, duplicate_share, history_months)
-    target = Path(path)
-    if not target.parent.is_dir():
-        raise DataError(f"{target} cannot be written: there is no folder {target.parent}; create it first")
-    table = _lazy_blocks(n_customers, options, progress)
-    unfinished = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    try:
-        (table if truth else table.drop(TRUTH)).sink_parquet(unfinished, row_group_size=ROW_GROUP_ROWS)
-        unfinished.replace(target)
-    except (OSError, pl.exceptions.PolarsError) as error:
-        raise DataError(f"{target} cannot be written ({error}); choose another place for output") from error
-    finally:
-        try:
-            unfinished.unlink(missing_ok=True)
-        except KeyboardInterrupt:  # polars reports one Ctrl-C twice, and the second one arrives here
-            unfinished.unlink(missing_ok=True)
-    return pl.scan_parquet(target).select(pl.len()).collect().item()
+    check_whole("n_customers", n_customers, low=1, high=MAX_CUSTOMERS)
+    options = Options(
+        seed, n_snapshots, snapshot_date, missing_share, outlier_share, duplicate_share, history_months, event_days
+    )
+    table = as_lazy(lambda: _blocks(n_customers, options), _block(0, options, keep=1), progress)
+    return write_table(table if truth else table.drop(TRUTH), Path(path))

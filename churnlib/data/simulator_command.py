@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from churnlib.data.simulator import DUPLICATE_SHARE, simulate_to_parquet
+from churnlib.data.simulator_event_tables import simulate_events_to_parquet
 
 
 def peak_memory() -> int | None:
@@ -44,19 +47,54 @@ def write_customers(
     """
     console = Console() if console is None else console
     start = time.perf_counter()
-    columns = (TextColumn("customers"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        repeated = options.get("duplicate_share", DUPLICATE_SHARE)
-        task = bar.add_task("", total=None)
-
-        def advance(rows: int) -> None:
-            bar.update(task, total=n_customers * (1 + repeated), completed=rows)
-
+    repeated = options.get("duplicate_share", DUPLICATE_SHARE)
+    with _progress("customers", n_customers * (1 + repeated), console) as advance:
         rows = simulate_to_parquet(output, n_customers, progress=advance, **options)
     seconds = time.perf_counter() - start
     churners = pl.scan_parquet(output).select((pl.col("churn") == "yes").mean()).collect().item()
+    _say(console, f"{output}: {rows:,} rows in {seconds:.1f} s, churn rate {churners:.1%}")
+    return rows
+
+
+def write_events(
+    output: str | Path, n_customers: int, table: str, *, console: Console | None = None, **options: Any
+) -> int:
+    """Simulate an event table of the same customers into a Parquet file, and print what was written.
+
+    Args:
+        output: File to write.
+        n_customers: Distinct customers.
+        table: ``usage`` or ``tickets``.
+        console: Where to print; standard output when left out.
+        options: Keyword arguments of :func:`churnlib.data.simulator_event_tables.simulate_events_to_parquet` except
+            ``progress``.
+
+    Returns:
+        Number of events written.
+
+    Raises:
+        ConfigError: An option is outside its range.
+        DataError: The file cannot be written.
+    """
+    console = Console() if console is None else console
+    start = time.perf_counter()
+    with _progress(table, None, console) as advance:
+        rows = simulate_events_to_parquet(output, n_customers, table, progress=advance, **options)
+    _say(console, f"{output}: {rows:,} events in {time.perf_counter() - start:.1f} s")
+    return rows
+
+
+@contextmanager
+def _progress(what: str, total: float | None, console: Console) -> Iterator[Callable[[int], None]]:
+    """Show a bar, and give what moves it: called with the rows drawn so far."""
+    columns = (TextColumn(what), BarColumn(), TaskProgressColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("", total=None)
+        yield lambda rows: bar.update(task, total=total, completed=rows)
+
+
+def _say(console: Console, line: str) -> None:
+    """Print a line with the memory that was needed so far."""
     peak = peak_memory()
     memory = "" if peak is None else f", peak memory {peak / 2**20:,.0f} MiB"
-    line = f"{output}: {rows:,} rows in {seconds:.1f} s, churn rate {churners:.1%}{memory}"
-    console.print(line, highlight=False, markup=False, soft_wrap=True)
-    return rows
+    console.print(f"{line}{memory}", highlight=False, markup=False, soft_wrap=True)

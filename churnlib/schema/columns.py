@@ -35,6 +35,8 @@ class Role(StrEnum):
     target = "target"
     id = "id"
     time = "time"
+    event_time = "event_time"
+    """Says something only of those who left (the day they did, its month, ...): for labels, never a feature."""
     ignored = "ignored"
 
 
@@ -80,10 +82,13 @@ class Schema:
     Attributes:
         columns: One entry per column of the training table.
         classes: Class names by label: ``(stayed, churned)`` for two classes, sorted names for more.
+        events: How columns were made from event tables before the table was looked at, JSON-ready, one entry per event
+            table; see :class:`churnlib.data.events.EventDefinition`.
     """
 
     columns: tuple[Column, ...]
     classes: tuple[str, ...] = ()
+    events: tuple[Mapping[str, Any], ...] = ()
     _by_name: dict[str, Column] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -126,7 +131,8 @@ class Schema:
     def to_dict(self) -> dict[str, Any]:
         """Return the schema as JSON-ready values."""
         columns = [asdict(column) for column in self.columns]
-        return {"classes": list(self.classes), "columns": columns}
+        events = {"events": [dict(one) for one in self.events]} if self.events else {}
+        return {"classes": list(self.classes), "columns": columns, **events}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Schema:
@@ -137,7 +143,7 @@ class Schema:
         """
         try:
             columns = tuple(Column.from_dict(column) for column in values["columns"])
-            return cls(columns, classes=tuple(values["classes"]))
+            return cls(columns, classes=tuple(values["classes"]), events=tuple(values.get("events", ())))
         except (KeyError, TypeError, ValueError) as error:
             raise BundleError(f"the schema cannot be read ({error!r}); write it again with this release") from error
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import numpy as np
 import polars as pl
 
 from churnlib.config import DataConfig, ReferenceConfig, SimulatorConfig, TableConfig
-from churnlib.errors import ConfigError
+from churnlib.data.events import EventDefinition, GatheredEvents, gather_events, read_definition
+from churnlib.errors import ConfigError, DataError
 
 
 def load_table(data: DataConfig, *, seed: int, max_steps: int = 36) -> tuple[pl.DataFrame, np.ndarray | None]:
@@ -47,17 +48,29 @@ def load_table(data: DataConfig, *, seed: int, max_steps: int = 36) -> tuple[pl.
     raise ConfigError(f"data={data.name} is not a table; choose simulator, table, telco, mlc or isp")
 
 
-def scan_configured(data: DataConfig, *, seed: int, max_steps: int = 36) -> pl.LazyFrame:
-    """Return the configured table without reading a file's rows; histories are joined in memory.
+def scan_configured(
+    data: DataConfig, *, seed: int, max_steps: int = 36, say: Callable[[str], None] | None = None
+) -> pl.LazyFrame:
+    """Return the configured table without reading a file's rows; histories and events are joined in memory.
+
+    Args:
+        data: One of the data configurations.
+        seed: Of the run.
+        max_steps: Newest steps of a history that are gathered from a long table.
+        say: Called with sentences on events that are not used.
 
     Raises:
         ChurnlibError: If the table cannot be had.
     """
-    if isinstance(data, TableConfig) and data.path and data.history.path is None:
+    if isinstance(data, TableConfig) and data.path and data.history.path is None and not data.events:
         from churnlib.data.sources import scan_table
 
         return scan_table(data.path, separator=data.separator)
-    return load_table(data, seed=seed, max_steps=max_steps)[0].lazy()
+    frame, _ = load_table(data, seed=seed, max_steps=max_steps)
+    gathered = join_events(frame, data)
+    for line in gathered.said if say is not None else ():
+        say(line)
+    return gathered.frame.lazy()
 
 
 @contextmanager
@@ -90,3 +103,46 @@ def join_history(frame: pl.DataFrame, data: TableConfig, *, max_steps: int) -> p
     snapshot = data.columns[data.time].format if data.time in data.columns else None
     formats = None if snapshot is None else (snapshot,)
     return with_history(frame, events, id=data.id, time=data.time, formats=formats, most=max_steps)
+
+
+def event_definitions(data: DataConfig) -> tuple[EventDefinition, ...]:
+    """Return what ``data.events`` asks for.
+
+    Raises:
+        ConfigError: If it is impossible.
+    """
+    return tuple(read_definition(name, table.definition()) for name, table in data.events.items())
+
+
+def join_events(frame: pl.DataFrame, data: DataConfig) -> GatheredEvents:
+    """Return the table with the columns that ``data.events`` asks for.
+
+    Raises:
+        ConfigError: If an option is wrong.
+        DataError: If an event table cannot be read, or none of its events belongs to a customer of the table.
+    """
+    definitions = event_definitions(data)
+    if not definitions:
+        return GatheredEvents(frame, {}, ())
+    for name, table in data.events.items():
+        if not table.path:
+            raise ConfigError(f"data.events.{name}.path is missing; give the file with its events")
+    snapshot = data.columns[data.time].format if data.time in data.columns else None
+    gathered = gather_events(
+        frame,
+        definitions,
+        {name: table.path for name, table in data.events.items()},
+        id=data.id,
+        time=data.time,
+        formats=None if snapshot is None else (snapshot,),
+        separators={name: table.separator for name, table in data.events.items()},
+    )
+    for definition in definitions:
+        count = gathered.counts[definition.name]
+        if count.rows and not count.known:
+            named = definition.id or data.id
+            raise DataError(
+                f"none of the {count.rows:,} events of data.events.{definition.name} belongs to a customer of the "
+                f"table; does {named!r} name them as {data.id!r} of the table does?"
+            )
+    return gathered

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ from churnlib.training.provenance import PROVENANCE, provenance
 from churnlib.training.results import baseline_metrics, limit_metrics, parts_metrics, write_held_out, write_predictions
 from churnlib.training.run_folder import RunFolder, write_json
 from churnlib.training.stacking import check_stack, fit_stack, is_stack
-from churnlib.training.tables import load_table
+from churnlib.training.tables import event_definitions, join_events, load_table
 from churnlib.training.unlabelled import pretraining_rows
 from churnlib.training.weights import row_weights
 
@@ -148,20 +148,25 @@ def read_customers(config: TrainConfig) -> Customers:
     data = config.data
     if not data.target:
         raise ConfigError("data.target is missing; name the column that says who left, such as data.target=churn")
+    events = event_definitions(data)
     frame, truth = load_table(data, seed=config.seed, max_steps=config.preprocess.max_steps)
-    return prepare_customers(
-        frame,
+    gathered = join_events(frame, data)
+    customers = prepare_customers(
+        gathered.frame,
         target=data.target,
         positive=data.positive,
         id=data.id,
         time=data.time,
         drop=data.drop,
         columns={name: asdict(column) for name, column in data.columns.items()},
+        events=events,
         split=asdict(config.split),
         preprocess=asdict(config.preprocess),
         seed=config.seed,
         truth=truth,
     )
+    said = (*gathered.said, *customers.report.steps)
+    return replace(customers, report=replace(customers.report, steps=said))
 
 
 def check_options(config: TrainConfig, customers: Customers, recipe: Baseline | None = None) -> None:

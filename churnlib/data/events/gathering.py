@@ -1,0 +1,201 @@
+"""A customer table in, the same table with columns made from event tables out.
+
+A first pass streams through the events, joins them to the rows and writes what is in reach into pieces, each with all
+events of some of the rows; then one piece after the other is sorted and aggregated. Memory holds one piece and the
+result: it grows with the customers, not with their events.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import polars as pl
+
+from churnlib.data.events.aggregate import ROW, aggregate
+from churnlib.data.events.definition import EventDefinition
+from churnlib.data.events.reading import FIRST, KEY, LAST, SNAPSHOT, EventCount, EventReader
+from churnlib.errors import ConfigError, DataError
+from churnlib.schema import parsing, unknown_column
+from churnlib.schema.kinds import Cells, date_formats
+
+PIECE_CELLS = 16_000_000
+"""Cells of a piece that is aggregated at once (about 0.5 GiB with all that is made of it)."""
+
+MOST_PIECES = 512
+"""Beyond as many pieces they grow instead: each is a file that is written to at the same time."""
+
+
+@dataclass(frozen=True, slots=True)
+class GatheredEvents:
+    """A customer table with columns from its events.
+
+    Attributes:
+        frame: The table, the new columns after its own, in the order of the definitions.
+        counts: What became of the events, by the name of their table.
+        said: Sentences on the events that are not used.
+    """
+
+    frame: pl.DataFrame
+    counts: Mapping[str, EventCount]
+    said: tuple[str, ...]
+
+
+def gather_events(
+    frame: pl.DataFrame,
+    definitions: Sequence[EventDefinition],
+    tables: Mapping[str, Any],
+    *,
+    id: str | None,  # noqa: A002 - the field's and the configuration's name
+    time: str | None,
+    formats: Sequence[str] | None = None,
+    separators: Mapping[str, str | None] | None = None,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> GatheredEvents:
+    """Add the columns that definitions ask for, as of the date of each row.
+
+    An event counts for a row if it is no later than the row's snapshot; a window of 30 days holds the events that are
+    less than 30 days older. A snapshot that is a date without a time of day is the beginning of that day. Rows without
+    a customer or a date have no events.
+
+    Args:
+        frame: One row per customer, or per customer and date.
+        definitions: What is wanted.
+        tables: By the name of each definition a path or glob of CSV or Parquet files, or a frame.
+        id: Column of ``frame`` that names the customer.
+        time: Column of ``frame`` with the date of each row.
+        formats: Date formats of ``time`` besides ISO 8601; found when None.
+        separators: Delimiters of CSV files by name; detected when left out.
+        progress: Called with the name, the events read so far and all events of the table.
+
+    Raises:
+        ConfigError: If a column is missing or there already, or a table is not given.
+        DataError: If a table cannot be read.
+
+    >>> from datetime import date
+    >>> from churnlib.data.events import gather_events, read_definition
+    >>> usage = pl.DataFrame({"who": ["a", "a", "a"], "day": [date(2024, 1, d) for d in (1, 9, 20)], "gb": [1, 2, 50]})
+    >>> grid = {"id": "who", "time": "day", "windows": [7], "aggregations": ["count", "mean"], "columns": ["gb"]}
+    >>> customers = pl.DataFrame({"id": ["a", "b"], "taken": [date(2024, 1, 10)] * 2})
+    >>> wanted = [read_definition("usage", grid)]
+    >>> gather_events(customers, wanted, {"usage": usage}, id="id", time="taken").frame.rows()
+    [('a', datetime.date(2024, 1, 10), 1.0, 2.0), ('b', datetime.date(2024, 1, 10), 0.0, None)]
+    """
+    rows = _rows(frame, id=id, time=time, formats=formats)
+    counts: dict[str, EventCount] = {}
+    for definition in definitions:
+        _check_names(definition, frame.columns)
+        if tables.get(definition.name) is None:
+            raise ConfigError(
+                f"the event table {definition.name!r} is missing; give events.{definition.name}.path=FILE"
+            )
+        separator = (separators or {}).get(definition.name)
+        reader = EventReader(definition, tables[definition.name], id=id, separator=separator)
+        counts[definition.name] = EventCount(reader.n_events)
+        gathered = _columns(reader, rows, len(frame), counts[definition.name], progress)
+        frame = pl.concat([frame, gathered], how="horizontal")
+    said = tuple(line for name, count in counts.items() for line in count.lines(name))
+    return GatheredEvents(frame, counts, said)
+
+
+def _rows(
+    frame: pl.DataFrame,
+    *,
+    id: str | None,  # noqa: A002
+    time: str | None,
+    formats: Sequence[str] | None,
+) -> pl.DataFrame:
+    """Return the number, the customer and the date of each row that has both."""
+    for option, name in (("data.id", id), ("data.time", time)):
+        if name is None:
+            what = "names the customer" if option == "data.id" else "says at which date each row was taken"
+            raise ConfigError(f"event tables need the column that {what}: set {option}=COLUMN")
+        if name not in frame.columns:
+            raise ConfigError(unknown_column(name, frame.columns, option=option))
+    assert id is not None and time is not None
+    dates = frame[time]
+    if formats is None:
+        formats = () if dates.dtype.is_temporal() else date_formats(Cells(dates)) or ()
+    rows = frame.select(
+        parsing.category(parsing.cell_of(id), frame.schema[id]).alias(KEY),
+        parsing.moment(parsing.cell_of(time), dates.dtype, formats).alias(SNAPSHOT),
+    )
+    if len(rows) and rows[SNAPSHOT].null_count() == len(rows):
+        raise DataError(f"data.time names {time!r}, which holds no dates; set data.columns.{time}.format=...")
+    rows = rows.with_row_index(ROW).drop_nulls()
+    first = (pl.col(ROW) == pl.col(ROW).min().over(KEY)).alias(FIRST)
+    return rows.with_columns(first, pl.col(SNAPSHOT).max().over(KEY).alias(LAST))
+
+
+def _check_names(definition: EventDefinition, names: Sequence[str]) -> None:
+    there = next((name for name in definition.names if name in names), None)
+    if there is not None:
+        raise ConfigError(
+            f"data.events.{definition.name} makes the column {there!r}, which the table has already; rename one of them"
+        )
+
+
+def _columns(
+    reader: EventReader,
+    rows: pl.DataFrame,
+    n_rows: int,
+    count: EventCount,
+    progress: Callable[[str, int, int], None] | None,
+) -> pl.DataFrame:
+    """Return the features of all rows, in their order."""
+    definition, done = reader.definition, 0
+
+    def advance(events: int) -> None:
+        nonlocal done
+        done += events
+        if progress is not None:
+            progress(definition.name, done, reader.n_events)
+
+    events = reader.joined(rows, count, progress=advance)
+    n_pieces = _n_pieces(reader, rows)
+    if n_pieces == 1:
+        with reader.reading():
+            parts = [aggregate(events.collect(engine="streaming"), definition)]
+    else:
+        parts = _by_pieces(events, n_pieces, reader)
+    numbers = pl.DataFrame({ROW: pl.int_range(n_rows, dtype=pl.UInt32, eager=True)})
+    gathered = numbers.join(pl.concat(parts), on=ROW, how="left", maintain_order="left")
+    empty = [pl.col(one.name).fill_null(one.empty) for one in definition.features if one.empty is not None]
+    return gathered.with_columns(empty).select(definition.names)
+
+
+def _n_pieces(reader: EventReader, rows: pl.DataFrame) -> int:
+    """Return into how many pieces the events are dealt, so that each fits into memory."""
+    per_customer = max(1.0, len(rows) / max(1, int(rows[FIRST].sum())))
+    cells = reader.n_events * per_customer * (2 + len(reader.values))
+    return int(min(MOST_PIECES, max(1, -(-cells // PIECE_CELLS))))
+
+
+def _by_pieces(events: pl.LazyFrame, n_pieces: int, reader: EventReader) -> list[pl.DataFrame]:
+    """Deal the events to pieces on disk, all of a row to one, and aggregate each."""
+    piece = (pl.col(ROW) % n_pieces).cast(pl.UInt32).alias("piece")
+    with TemporaryDirectory(prefix="churnlib-events-") as folder:
+        _check_room(folder, reader)
+        dealt = pl.PartitionBy(folder, key=piece, include_key=False)
+        with reader.reading():
+            events.sink_parquet(dealt, compression="lz4", statistics=False, mkdir=True, maintain_order=False)
+        found = sorted(path for path in Path(folder).iterdir() if path.is_dir())
+        none = aggregate(events.collect_schema().to_frame(), reader.definition)
+        return [none, *(aggregate(pl.read_parquet(path / "*.parquet"), reader.definition) for path in found)]
+
+
+def _check_room(folder: str, reader: EventReader) -> None:
+    """Refuse to begin what a full disk would end; lz4 brings the pieces to half their size, or less."""
+    needed, free = 4 * reader.n_events * (2 + len(reader.values)), shutil.disk_usage(folder).free
+    if needed > free:
+        raise DataError(
+            f"the events of {reader.definition.name!r} need about {needed / 2**30:.1f} GiB in {folder}, which has "
+            f"{free / 2**30:.1f} GiB; set TMPDIR to a folder on a larger disk"
+        )
+
+
+__all__ = ["GatheredEvents", "gather_events"]
