@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from churnlib.errors import BundleError
+from churnlib.schema.rules import Rule
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -80,10 +81,12 @@ class Schema:
     Attributes:
         columns: One entry per column of the training table.
         classes: Class names by label: ``(stayed, churned)`` for two classes, sorted names for more.
+        rules: What every row must keep, in training and ever after.
     """
 
     columns: tuple[Column, ...]
     classes: tuple[str, ...] = ()
+    rules: tuple[Rule, ...] = ()
     _by_name: dict[str, Column] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -126,7 +129,8 @@ class Schema:
     def to_dict(self) -> dict[str, Any]:
         """Return the schema as JSON-ready values."""
         columns = [asdict(column) for column in self.columns]
-        return {"classes": list(self.classes), "columns": columns}
+        rules = {"rules": [rule.to_dict() for rule in self.rules]} if self.rules else {}
+        return {"classes": list(self.classes), "columns": columns, **rules}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Schema:
@@ -137,7 +141,8 @@ class Schema:
         """
         try:
             columns = tuple(Column.from_dict(column) for column in values["columns"])
-            return cls(columns, classes=tuple(values["classes"]))
+            rules = tuple(Rule.from_dict(rule) for rule in values.get("rules", ()))
+            return cls(columns, classes=tuple(values["classes"]), rules=rules)
         except (KeyError, TypeError, ValueError) as error:
             raise BundleError(f"the schema cannot be read ({error!r}); write it again with this release") from error
 

@@ -13,9 +13,11 @@ from rich.console import Console
 
 from churnlib.build import check_components
 from churnlib.config import TrainConfig, loss_options
+from churnlib.data.cleaning import CLEANING
 from churnlib.data.customers import Customers, prepare_customers
 from churnlib.data.folds import check_folds
 from churnlib.data.preparation import Encoded
+from churnlib.data.validation import BrokenRules
 from churnlib.errors import ConfigError
 from churnlib.models.baselines.baseline import Baseline
 from churnlib.models.baselines.recipes import recipe_of
@@ -27,7 +29,7 @@ from churnlib.training.fitted import Fit, Trained, held_out
 from churnlib.training.inference import measure_inference
 from churnlib.training.packing import model_name, pack
 from churnlib.training.results import baseline_metrics, limit_metrics, parts_metrics, write_held_out, write_predictions
-from churnlib.training.run_folder import RunFolder
+from churnlib.training.run_folder import RunFolder, write_json
 from churnlib.training.stacking import check_stack, fit_stack, is_stack
 from churnlib.training.tables import load_table
 from churnlib.training.unlabelled import pretraining_rows
@@ -58,7 +60,8 @@ def train(config: TrainConfig, *, folder: RunFolder, console: Console | None = N
         console: Where to print; nothing is printed when None.
 
     Raises:
-        ChurnlibError: If an option or the table is wrong; the folder is then not created.
+        ChurnlibError: If an option or the table is wrong; the folder is then not created, but for a table that breaks
+            its rules too often: then it holds the report and the rows.
     """
     console = console or Console(quiet=True)
     check_components(config)
@@ -66,12 +69,18 @@ def train(config: TrainConfig, *, folder: RunFolder, console: Console | None = N
     if is_stack(config.model):
         check_stack(config)
     started = time.perf_counter()
-    customers = read_customers(config)
+    try:
+        customers = read_customers(config)
+    except BrokenRules as error:
+        raise quarantine(error, folder, console) from error
     check_options(config, customers, recipe)
     check_histories(config, customers)
     unlabelled = pretraining_rows(config, customers)
     display.show_customers(console, customers, name=config.data.name, n_folds=config.cv)
     path = folder.create(config)
+    write_json(path / CLEANING, customers.report.to_dict())
+    if customers.validated is not None:
+        customers.validated.write(path)
 
     trained = fit_model(config, customers, path, unlabelled=unlabelled)
     # Only a run that goes on finds a bundle here: its own, of fewer epochs.
@@ -159,7 +168,18 @@ def read_customers(config: TrainConfig) -> Customers:
         preprocess=asdict(config.preprocess),
         seed=config.seed,
         truth=truth,
+        rules=data.rules,
+        latest=data.latest,
+        show_unreadable=data.show_unreadable,
     )
+
+
+def quarantine(error: BrokenRules, folder: RunFolder, console: Console) -> BrokenRules:
+    """Write and print what was found in a table that breaks its rules too often; return the error that says where."""
+    console.print(error.validated.report.render())
+    path = folder.make()
+    error.validated.write(path)
+    return BrokenRules(error.validated, where=path)
 
 
 def check_options(config: TrainConfig, customers: Customers, recipe: Baseline | None = None) -> None:
