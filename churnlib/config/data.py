@@ -133,6 +133,12 @@ class DataConfig:
     """Column with the date at which a row was taken (the snapshot); dates are measured from it."""
     drop: list[str] = field(default_factory=list)
     """Columns that are not read."""
+    latest: str | None = None
+    """Column that says which of several rows of one customer is the newest; the last one of the table when left out."""
+    rules: Any = None
+    """Rules that rows must keep: a YAML file, or a mapping of max_share, columns, rows, unique, fresh."""
+    show_unreadable: int = 0
+    """Unreadable cells of a column to print and to keep in the run; none by default, since they are customers' data."""
     # A typed value would keep Hydra from adding columns that are not there yet; __post_init__ gives the type.
     columns: dict[str, Any] = field(default_factory=dict)
     """Corrections by column name, each a :class:`ColumnConfig`."""
@@ -142,6 +148,7 @@ class DataConfig:
     def __post_init__(self) -> None:
         self.columns = {str(name): _column(name, given) for name, given in self.columns.items()}
         self.events = event_tables(self.events, option="data.events")
+        check_range("data.show_unreadable", self.show_unreadable, low=0, high=100)
 
 
 @dataclass(kw_only=True)

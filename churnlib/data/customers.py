@@ -6,53 +6,26 @@ The order of the steps is the order of the functions below.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
 
-from churnlib.data.coercion import Coerced, coerce
-from churnlib.data.duplicates import deduplicate
+from churnlib.data.cleaning import CleaningReport, column_readings
+from churnlib.data.coercion import Coerced, coerce, read_columns
+from churnlib.data.duplicates import NearDuplicates, deduplicate, near_duplicates
 from churnlib.data.events import EventDefinition, infer_with_events
+from churnlib.data.missing import Gaps, mostly_missing
 from churnlib.data.preparation import Encoded, Preparation
 from churnlib.data.sides import prepare_sides
 from churnlib.data.splits import SIDES, Split, check_classes, check_shares, split_column, split_random, split_time
 from churnlib.data.target import check_target, encode_target, target_given
+from churnlib.data.validation import RuleBook, Validated, read_rules, validate
+from churnlib.data.validation.masks import kept_when_scoring
+from churnlib.data.validation.validate import with_other_roles
 from churnlib.errors import ConfigError
 from churnlib.schema import Column, Kind, Schema, infer_schema, parsing, unknown_column
-
-
-@dataclass(frozen=True, slots=True)
-class CleaningReport:
-    """What was done to the rows before the split; printed, and kept in the run.
-
-    Attributes:
-        rows: Rows of the table as read.
-        without_target: Rows left out because the target is missing.
-        exact_duplicates: Rows left out because an earlier row is the same.
-        repeated_customers: Rows left out because a later row has the same customer.
-        unreadable: Cells that could not be read and count as missing, by column.
-        steps: What the steps of the preparation found, a sentence each.
-    """
-
-    rows: int
-    without_target: int = 0
-    exact_duplicates: int = 0
-    repeated_customers: int = 0
-    unreadable: Mapping[str, int] = field(default_factory=dict)
-    steps: tuple[str, ...] = ()
-
-    def lines(self) -> list[str]:
-        """Return one sentence for each thing that was done."""
-        counts = (
-            (self.without_target, "without a target value left out"),
-            (self.exact_duplicates, "equal to an earlier row left out"),
-            (self.repeated_customers, "with a later row of the same customer left out"),
-        )
-        said = [f"{count:,} rows {what}" for count, what in counts if count]
-        said += [f"{count:,} unreadable cells of {name!r} count as missing" for name, count in self.unreadable.items()]
-        return [*said, *self.steps]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +42,7 @@ class Customers:
         encoded: What a network reads, by side.
         report: What was left out.
         truth: ``(n,)`` float64 true churn probability, if the rows were simulated.
+        validated: The rules of the table and the rows that break them, if there are rules.
     """
 
     frame: pl.DataFrame
@@ -80,6 +54,7 @@ class Customers:
     encoded: Mapping[str, Encoded]
     report: CleaningReport
     truth: np.ndarray | None = None
+    validated: Validated | None = None
 
     def rows(self, side: str) -> np.ndarray:
         """Return the row numbers of a side."""
@@ -118,6 +93,9 @@ def prepare_customers(
     preprocess: Mapping[str, Any] | None = None,
     seed: int = 42,
     truth: np.ndarray | None = None,
+    rules: Any = None,
+    latest: str | None = None,
+    show_unreadable: int = 0,
 ) -> Customers:
     """Take a table from cells to a model's inputs.
 
@@ -134,9 +112,13 @@ def prepare_customers(
         preprocess: See :func:`churnlib.data.sides.prepare_sides`.
         seed: Of the split, unless ``split`` has its own.
         truth: ``(n,)`` true churn probabilities of the rows, kept beside them.
+        rules: Rules of the table, see :func:`churnlib.data.validation.read_rules`; rows that break some are left out.
+        latest: Column that says which of a customer's rows is the newest; it is not read otherwise.
+        show_unreadable: Different unreadable cells of a column that the report may show.
 
     Raises:
-        DataError: If the table cannot be learned from.
+        DataError: If the table cannot be learned from; :class:`~churnlib.data.validation.BrokenRules` if too many rows
+            break rules.
         ConfigError: If an option is wrong.
     """
     options = {
@@ -157,22 +139,76 @@ def prepare_customers(
 
     row = row.filter(target_given(frame[target]))
     without_target = n_rows - len(row)
-    unique = deduplicate(frame[row], id=_named(frame, id), time=_named(frame, time))
+    formats = _format_of(latest, frame, columns)
+    unique = deduplicate(frame[row], id=_named(frame, id), time=_named(frame, time), latest=latest, formats=formats)
     row = row[unique.kept]
-    frame = frame[row]
 
-    label, classes = encode_target(frame[target], positive)
-    hidden = [*drop, *([options["column"]] if options["column"] else [])]
-    schema = infer_with_events(
-        frame, events, target=target, id=id, time=time, drop=hidden, columns=columns, classes=classes
-    )
-    coerced = coerce(frame, schema)
+    hidden = [*drop, *(name for name in (options["column"], latest) if name)]
+    roles: dict[str, Any] = {"target": target, "id": id, "time": time, "drop": hidden, "columns": columns}
+    table = _describe(frame[row], positive, roles, events)
+    book = read_rules(rules)
+    validated = validate(table.frame, table.coerced, table.schema, book) if book else None
+    if validated is not None:
+        validated.check()
+        row = row.filter(pl.Series(validated.kept))
+        table = _with_rules(
+            _describe(frame[row], positive, roles, events) if not validated.kept.all() else table, book
+        )
+    frame, label, schema, coerced = table
     dealt = _split(frame, coerced.typed, label, schema, options, shares, seed)
-    check_classes(label, dealt, classes)
+    check_classes(label, dealt, schema.classes)
 
-    report = CleaningReport(n_rows, without_target, unique.exact, unique.repeated, coerced.unreadable_counts())
+    report = CleaningReport(
+        n_rows, without_target, unique.exact, unique.repeated,
+        near_duplicates=_near_duplicates(frame, schema),
+        breaking_rules=0 if validated is None else validated.report.quarantined,
+        columns=tuple(column_readings(frame, coerced, schema, failures=show_unreadable)),
+    )  # fmt: skip
     kept_truth = None if truth is None else truth[row.to_numpy()]
-    return _prepared(frame, coerced, label, schema, dealt, preprocess, report, kept_truth, seed=seed)
+    done = _prepared(frame, coerced, label, schema, dealt, preprocess, report, kept_truth, seed=seed)
+    return replace(done, validated=validated)
+
+
+class _Table(NamedTuple):
+    """Rows with what is known of them."""
+
+    frame: pl.DataFrame
+    label: np.ndarray
+    schema: Schema
+    coerced: Coerced
+
+
+def _describe(
+    frame: pl.DataFrame, positive: str | None, roles: Mapping[str, Any], events: Sequence[EventDefinition]
+) -> _Table:
+    """Read the target, find what the columns hold, and read them."""
+    label, classes = encode_target(frame[roles["target"]], positive)
+    schema = infer_with_events(frame, events, **roles, classes=classes)
+    return _Table(frame, label, schema, coerce(frame, schema))
+
+
+def _with_rules(table: _Table, book: RuleBook) -> _Table:
+    """Write the rules that a row can be asked ever after into the schema."""
+    rules = book.bind(table.schema, with_other_roles(table.frame, table.coerced.typed, table.schema))
+    read = [column.name for column in read_columns(table.schema)]
+    return table._replace(schema=replace(table.schema, rules=kept_when_scoring(rules, read)))
+
+
+def _near_duplicates(frame: pl.DataFrame, schema: Schema) -> NearDuplicates | None:
+    """Count rows that are equal but for their customer's name; without names there are none."""
+    if schema.id is None:
+        return None
+    return near_duplicates(frame, [column.name for column in read_columns(schema)])
+
+
+def _format_of(name: str | None, frame: pl.DataFrame, columns: Mapping[str, Any] | None) -> tuple[str, ...]:
+    """Return the date format that the user gave a column, if any."""
+    if name is None:
+        return ()
+    if name not in frame.columns:
+        raise ConfigError(unknown_column(name, frame.columns, option="data.latest"))
+    given = (columns or {}).get(name, {}).get("format")
+    return (given,) if given else ()
 
 
 def prepare_labelled(
@@ -206,7 +242,7 @@ def prepare_labelled(
     inferred = infer_schema(frame, columns=columns).columns
     schema = Schema((*(replace(column, nullable=True) for column in inferred), target), classes=tuple(classes))
     coerced = coerce(frame, schema)
-    report = CleaningReport(len(frame), unreadable=coerced.unreadable_counts())
+    report = CleaningReport(len(frame), columns=tuple(column_readings(frame, coerced, schema)))
     return _prepared(frame, coerced, label, schema, split, preprocess, report)
 
 
@@ -226,8 +262,19 @@ def _prepared(
     groups = customer_groups(frame, schema)
     done = prepare_sides(coerced.typed, label, schema, split, preprocess=preprocess, groups=groups, seed=seed)
     shown = blank_unreadable(frame, coerced)
-    report = replace(report, steps=done.said)
+    report = replace(report, gaps=_proposals(coerced.typed, label, schema, split, preprocess), steps=done.said)
     return Customers(shown, coerced.typed, label, schema, done.split, done.preparation, done.encoded, report, truth)
+
+
+def _proposals(
+    typed: pl.DataFrame, label: np.ndarray, schema: Schema, split: Split, preprocess: Mapping[str, Any] | None
+) -> tuple[Gaps, ...]:
+    """Return the columns with more gaps than values, unless a step of the user's looks after them."""
+    steps = ((preprocess or {}).get("steps") or {}).items()
+    if any("drop_missing" in (name, dict(options or {}).get("step")) for name, options in steps):
+        return ()
+    names = [column.name for column in schema.features]
+    return mostly_missing(typed[split.train], names, label[split.train])
 
 
 def blank_unreadable(frame: pl.DataFrame, coerced: Coerced) -> pl.DataFrame:

@@ -31,7 +31,8 @@ from churnlib.data.preparation import (
 )  # fmt: skip
 from churnlib.data.scaling import FLOAT32_MAX
 from churnlib.data.tables import INT64, table_from
-from churnlib.schema import Column, Kind, Schema
+from churnlib.data.validation.one_row import OneRowRules
+from churnlib.schema import Column, Kind, Rule, Schema
 from churnlib.schema.parsing import FALSE_WORDS, MISSING_WORDS, TRUE_WORDS
 
 UNREADABLE = object()
@@ -61,12 +62,14 @@ class OneRow:
         unreadable: Columns whose cell holds something that cannot be read; it counts as missing in ``encoded``.
         missing: Required columns without a value.
         unseen: Columns with a value that the training rows did not have.
+        broken: Rules of the schema that the row breaks.
     """
 
     encoded: Encoded
     unreadable: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
     unseen: tuple[str, ...] = ()
+    broken: tuple[Rule, ...] = ()
 
 
 class OneRowReader:
@@ -87,6 +90,7 @@ class OneRowReader:
         )
         self._known = [(name, frozenset(values)) for name, values in known.items()]
         self._dtypes = {column.name: _DTYPES.get(column.kind, pl.String()) for column in self._columns}
+        self._rules = OneRowRules(schema.rules, self._dtypes)
         if not preparation.has_steps:
             self._compile(schema)
 
@@ -114,7 +118,8 @@ class OneRowReader:
                 missing.append(name)
             typed[name] = value
         unseen = [name for name, values in self._known if typed[name] is not None and typed[name] not in values]
-        return OneRow(self._encode(typed), tuple(unreadable), tuple(missing), tuple(unseen))
+        broken = self._rules.broken(typed)
+        return OneRow(self._encode(typed), tuple(unreadable), tuple(missing), tuple(unseen), broken)
 
     def _compile(self, schema: Schema) -> None:
         """Note where each input comes from."""

@@ -3,5 +3,6 @@
 from churnlib.schema.columns import FEATURE_KINDS, Column, Kind, Role, Schema
 from churnlib.schema.declared import near_misses, unknown_column
 from churnlib.schema.inference import infer_schema
+from churnlib.schema.rules import Rule
 
-__all__ = ["FEATURE_KINDS", "Column", "Kind", "Role", "Schema", "infer_schema", "near_misses", "unknown_column"]
+__all__ = ["FEATURE_KINDS", "Column", "Kind", "Role", "Rule", "Schema", "infer_schema", "near_misses", "unknown_column"]

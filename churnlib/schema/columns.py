@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from churnlib.errors import BundleError
+from churnlib.schema.rules import Rule
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -84,11 +85,13 @@ class Schema:
         classes: Class names by label: ``(stayed, churned)`` for two classes, sorted names for more.
         events: How columns were made from event tables before the table was looked at, JSON-ready, one entry per event
             table; see :class:`churnlib.data.events.EventDefinition`.
+        rules: What every row must keep, in training and ever after.
     """
 
     columns: tuple[Column, ...]
     classes: tuple[str, ...] = ()
     events: tuple[Mapping[str, Any], ...] = ()
+    rules: tuple[Rule, ...] = ()
     _by_name: dict[str, Column] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -132,7 +135,8 @@ class Schema:
         """Return the schema as JSON-ready values."""
         columns = [asdict(column) for column in self.columns]
         events = {"events": [dict(one) for one in self.events]} if self.events else {}
-        return {"classes": list(self.classes), "columns": columns, **events}
+        rules = {"rules": [rule.to_dict() for rule in self.rules]} if self.rules else {}
+        return {"classes": list(self.classes), "columns": columns, **events, **rules}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Schema:
@@ -143,7 +147,9 @@ class Schema:
         """
         try:
             columns = tuple(Column.from_dict(column) for column in values["columns"])
-            return cls(columns, classes=tuple(values["classes"]), events=tuple(values.get("events", ())))
+            events = tuple(values.get("events", ()))
+            rules = tuple(Rule.from_dict(rule) for rule in values.get("rules", ()))
+            return cls(columns, classes=tuple(values["classes"]), events=events, rules=rules)
         except (KeyError, TypeError, ValueError) as error:
             raise BundleError(f"the schema cannot be read ({error!r}); write it again with this release") from error
 

@@ -55,9 +55,10 @@ def output_schema(classes: tuple[str, ...]) -> list[dict[str, Any]]:
 
 
 def example_row(predictor: Predictor) -> dict[str, Any]:
-    """Return a made-up customer as a client would send it: the bundle's first golden row without its gaps."""
-    golden = predictor.bundle.golden
-    row = golden[0]["row"] if golden else {}
+    """Return a made-up customer as a client would send it: the first golden row that is answered, without its gaps."""
+    rows = [golden["row"] for golden in predictor.bundle.golden]
+    answered = (~predictor.read(rows).bad).argmax() if rows else 0
+    row = rows[int(answered)] if rows else {}
     return {"customer_id": "C-1", **{name: value for name, value in row.items() if value is not None}}
 
 

@@ -17,6 +17,8 @@ from churnlib.evaluation.tables import confusion_table, metrics_table
 def show_customers(console: Console, customers: Customers, *, name: str, n_folds: int | None = None) -> None:
     """Print the schema, what was left out, and the split."""
     console.print(customers.schema.render())
+    if customers.validated is not None:
+        console.print(customers.validated.report.render())
     for line in customers.report.lines():
         console.print(f"[yellow]•[/] {escape(line)}")
     if customers.split.left_out:

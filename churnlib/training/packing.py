@@ -7,6 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from churnlib.bundle import Bundle, write_bundle
 from churnlib.config import TrainConfig
 from churnlib.data.profile import build_profile, draw_rows
@@ -64,14 +66,24 @@ def calibrated(config: TrainConfig, trained: Trained) -> Predictor:
 def complete(predictor: Predictor, metrics: Mapping[str, Any]) -> Bundle:
     """Return the predictor's bundle with all that only other programs need: metrics and made-up customers."""
     profile, schema = dict(predictor.bundle.profile), predictor.schema
-    golden = draw_rows(profile, schema, N_GOLDEN, seed=1)
-    answers = predictor.probabilities(golden)
+    golden = _golden_rows(predictor, profile)
+    answers = predictor.probabilities(predictor.read(golden, rules=False))
     return replace(
         predictor.bundle,
         metrics=metrics,
         golden=[{"row": row, "probability": p} for row, p in zip(golden, answers.tolist(), strict=True)],
         background=draw_rows(profile, schema, N_BACKGROUND, seed=2),
     )
+
+
+def _golden_rows(predictor: Predictor, profile: dict[str, Any]) -> list[dict[str, Any]]:
+    """Draw made-up customers, if there are rules rather those that keep them."""
+    schema = predictor.schema
+    if not schema.rules:
+        return draw_rows(profile, schema, N_GOLDEN, seed=1)
+    rows = draw_rows(profile, schema, N_GOLDEN * 32, seed=1)
+    bad = predictor.read(rows).bad
+    return [rows[place] for place in np.argsort(bad, kind="stable")[:N_GOLDEN].tolist()]
 
 
 def model_name(spec: Mapping[str, Any]) -> str:

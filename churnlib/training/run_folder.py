@@ -102,7 +102,7 @@ class RunFolder:
             ConfigError: If the folder cannot be written to.
         """
         try:
-            self._make()
+            self._make_folder()
             (self.path / CONFIG).write_text(to_yaml(config), encoding="utf-8")
             # A run that goes on is unfinished until it ends again.
             (self.path / METRICS).unlink(missing_ok=True)
@@ -112,7 +112,21 @@ class RunFolder:
             ) from error
         return self.path
 
-    def _make(self) -> None:
+    def make(self) -> Path:
+        """Make the folder alone, for what is left of a run that cannot start.
+
+        Raises:
+            ConfigError: If it cannot be made.
+        """
+        try:
+            self._make_folder()
+        except OSError as error:
+            raise ConfigError(
+                f"cannot write to the run folder {self.path} ({error.strerror}); choose output_dir=DIR"
+            ) from error
+        return self.path
+
+    def _make_folder(self) -> None:
         if not self._dated:
             self.path.mkdir(parents=True, exist_ok=True)
             return

@@ -13,9 +13,11 @@ from rich.console import Console
 
 from churnlib.build import check_components
 from churnlib.config import TrainConfig, loss_options
+from churnlib.data.cleaning import CLEANING
 from churnlib.data.customers import Customers, prepare_customers
 from churnlib.data.folds import check_folds
 from churnlib.data.preparation import Encoded
+from churnlib.data.validation import BrokenRules
 from churnlib.errors import ConfigError
 from churnlib.models.baselines.baseline import Baseline
 from churnlib.models.baselines.recipes import recipe_of
@@ -59,7 +61,8 @@ def train(config: TrainConfig, *, folder: RunFolder, console: Console | None = N
         console: Where to print; nothing is printed when None.
 
     Raises:
-        ChurnlibError: If an option or the table is wrong; the folder is then not created.
+        ChurnlibError: If an option or the table is wrong; the folder is then not created, but for a table that breaks
+            its rules too often: then it holds the report and the rows.
     """
     console = console or Console(quiet=True)
     check_components(config)
@@ -67,13 +70,19 @@ def train(config: TrainConfig, *, folder: RunFolder, console: Console | None = N
     if is_stack(config.model):
         check_stack(config)
     started = time.perf_counter()
-    customers = read_customers(config)
+    try:
+        customers = read_customers(config)
+    except BrokenRules as error:
+        raise quarantine(error, folder, console) from error
     check_options(config, customers, recipe)
     check_histories(config, customers)
     unlabelled = pretraining_rows(config, customers)
     display.show_customers(console, customers, name=config.data.name, n_folds=config.cv)
     path = folder.create(config)
     write_json(path / PROVENANCE, provenance(customers))
+    write_json(path / CLEANING, customers.report.to_dict())
+    if customers.validated is not None:
+        customers.validated.write(path)
 
     trained = fit_model(config, customers, path, unlabelled=unlabelled)
     # Only a run that goes on finds a bundle here: its own, of fewer epochs.
@@ -164,9 +173,20 @@ def read_customers(config: TrainConfig) -> Customers:
         preprocess=asdict(config.preprocess),
         seed=config.seed,
         truth=truth,
+        rules=data.rules,
+        latest=data.latest,
+        show_unreadable=data.show_unreadable,
     )
     said = (*gathered.said, *customers.report.steps)
     return replace(customers, report=replace(customers.report, steps=said))
+
+
+def quarantine(error: BrokenRules, folder: RunFolder, console: Console) -> BrokenRules:
+    """Write and print what was found in a table that breaks its rules too often; return the error that says where."""
+    console.print(error.validated.report.render())
+    path = folder.make()
+    error.validated.write(path)
+    return BrokenRules(error.validated, where=path)
 
 
 def check_options(config: TrainConfig, customers: Customers, recipe: Baseline | None = None) -> None:
