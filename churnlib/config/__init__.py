@@ -21,6 +21,7 @@ from churnlib.config.data import (
     TableConfig,
 )
 from churnlib.config.folder import config_dir
+from churnlib.config.leaks import LeaksConfig
 from churnlib.config.losses import CostSensitiveConfig, LossConfig, loss_options
 from churnlib.config.training import PretrainConfig, ThresholdConfig, TrainConfig, TrainerConfig, to_yaml
 
@@ -30,6 +31,7 @@ __all__ = [
     "CostSensitiveConfig",
     "DataConfig",
     "HistoryConfig",
+    "LeaksConfig",
     "LossConfig",
     "PrepareConfig",
     "PreprocessConfig",

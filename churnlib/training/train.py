@@ -15,6 +15,7 @@ from churnlib.build import check_components
 from churnlib.config import TrainConfig, loss_options
 from churnlib.data.customers import Customers, prepare_customers
 from churnlib.data.folds import check_folds
+from churnlib.data.leaks import LeakReport, check_leaks
 from churnlib.data.preparation import Encoded
 from churnlib.errors import ConfigError
 from churnlib.models.baselines.baseline import Baseline
@@ -27,7 +28,7 @@ from churnlib.training.fitted import Fit, Trained, held_out
 from churnlib.training.inference import measure_inference
 from churnlib.training.packing import model_name, pack
 from churnlib.training.results import baseline_metrics, limit_metrics, parts_metrics, write_held_out, write_predictions
-from churnlib.training.run_folder import RunFolder
+from churnlib.training.run_folder import LEAKS, RunFolder, write_json
 from churnlib.training.stacking import check_stack, fit_stack, is_stack
 from churnlib.training.tables import load_table
 from churnlib.training.unlabelled import pretraining_rows
@@ -71,7 +72,10 @@ def train(config: TrainConfig, *, folder: RunFolder, console: Console | None = N
     check_histories(config, customers)
     unlabelled = pretraining_rows(config, customers)
     display.show_customers(console, customers, name=config.data.name, n_folds=config.cv)
+    leaks = look_for_leaks(config, customers, console)
     path = folder.create(config)
+    if leaks is not None:
+        write_json(path / LEAKS, leaks.to_dict())
 
     trained = fit_model(config, customers, path, unlabelled=unlabelled)
     # Only a run that goes on finds a bundle here: its own, of fewer epochs.
@@ -90,6 +94,7 @@ def train(config: TrainConfig, *, folder: RunFolder, console: Console | None = N
         "fit_seconds": fit.seconds,
         "total_seconds": time.perf_counter() - started,
         "epochs": fit.epochs,
+        "leaks": None if leaks is None else leaks.columns,
         "overfitting": None if judged is None else asdict(judged),
         "rows_per_second": fit.rows_per_second,
         "compilation": fit.compilation,
@@ -160,6 +165,21 @@ def read_customers(config: TrainConfig) -> Customers:
         seed=config.seed,
         truth=truth,
     )
+
+
+def look_for_leaks(config: TrainConfig, customers: Customers, console: Console) -> LeakReport | None:
+    """Check the table for leaks and print what was found; None if the options do not want it.
+
+    Raises:
+        DataError: If there are some, and the options want none.
+    """
+    if config.leaks.action == "off":
+        return None
+    report = check_leaks(customers, names=config.leaks.names, allow=config.leaks.allow, seed=config.seed)
+    display.show_leaks(console, report)
+    if config.leaks.action == "error":
+        report.refuse()
+    return report
 
 
 def check_options(config: TrainConfig, customers: Customers, recipe: Baseline | None = None) -> None:
