@@ -7,7 +7,7 @@ from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from churnlib.config import baselines, checks, commands, data, losses, networks, optimizers, stack, training
+from churnlib.config import baselines, checks, commands, data, leaks, losses, networks, optimizers, stack, training
 from churnlib.config import config_dir as yaml_folder
 from churnlib.errors import ConfigError
 
@@ -43,6 +43,7 @@ SCHEMAS: dict[str, dict[str, type]] = {
         "catboost": baselines.CatBoostConfig,
         "stack": stack.StackConfig,
     },
+    "leaks": {"default": leaks.LeaksConfig},
     "pretrain": {"masked": training.PretrainConfig},
     "loss": {
         "bce": losses.CrossEntropyConfig,

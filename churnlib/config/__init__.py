@@ -23,6 +23,7 @@ from churnlib.config.data import (
     event_tables,
 )
 from churnlib.config.folder import config_dir
+from churnlib.config.leaks import LeaksConfig
 from churnlib.config.losses import CostSensitiveConfig, LossConfig, loss_options
 from churnlib.config.training import PretrainConfig, ThresholdConfig, TrainConfig, TrainerConfig, to_yaml
 
@@ -33,6 +34,7 @@ __all__ = [
     "DataConfig",
     "EventsConfig",
     "HistoryConfig",
+    "LeaksConfig",
     "LossConfig",
     "PrepareConfig",
     "PreprocessConfig",

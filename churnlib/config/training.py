@@ -8,6 +8,7 @@ from typing import Any
 
 from churnlib.config.checks import check_choice, check_range
 from churnlib.config.data import DataConfig, PreprocessConfig, SplitConfig
+from churnlib.config.leaks import LeaksConfig
 from churnlib.config.losses import LossConfig
 from churnlib.errors import ConfigError
 
@@ -124,6 +125,7 @@ class TrainConfig:
     data: DataConfig
     preprocess: PreprocessConfig
     split: SplitConfig
+    leaks: LeaksConfig
     model: Any
     """``_target_`` and the arguments of a network."""
     loss: LossConfig

@@ -16,7 +16,8 @@ from churnlib.errors import ConfigError
 
 OWN_OPTIONS = {
     "model": "model", "seed": "random_state", "threshold": "threshold", "data": "X and y, and columns",
-    "split": "validation_fraction and fit(..., eval_set=...)", "experiment": "the other options", "logger": "no files",
+    "split": "validation_fraction and fit(..., eval_set=...)", "leaks": "churnlib.data.leaks.check_leaks",
+    "experiment": "the other options", "logger": "no files",
     "output_dir": "save(path)", "ckpt_path": "no checkpoints",
 }  # fmt: skip
 """Options of ``train.py`` that are no options here, and what says the same."""
@@ -61,7 +62,7 @@ def _checked(options: Any) -> Mapping[str, Any]:
         raise ConfigError(f'options must be a mapping such as {{"trainer.max_epochs": 30}}, got {options!r}')
     for key in options:
         group = str(key).partition(".")[0]
-        if key in OWN_OPTIONS or group in ("data", "split"):
+        if key in OWN_OPTIONS or group in ("data", "split", "leaks"):
             raise ConfigError(f"{key} is no option of a classifier; it has {OWN_OPTIONS[group]} instead")
     return options
 

@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from churnlib.data.customers import Customers
+from churnlib.data.leaks import LeakReport
 from churnlib.evaluation.tables import confusion_table, metrics_table
 
 
@@ -31,6 +32,17 @@ def show_customers(console: Console, customers: Customers, *, name: str, n_folds
                 "[yellow]•[/] folds do not go by time: figures of held-out rows may be better than those of the newer "
                 "test rows"
             )
+
+
+def show_leaks(console: Console, report: LeakReport) -> None:
+    """Print a line for each leak check, and one for each leak."""
+    console.print(f"Leak checks on {report.rows:,} training rows")
+    colours = {"leak": "red", "pass": "green"}
+    for check in report.checks:
+        verdict = f"[{colours.get(check.verdict, 'dim')}]{check.verdict:<8}[/]"
+        console.print(f"  {verdict}  {check.name:<26}  {escape(check.said)}", soft_wrap=True, highlight=False)
+    for line in report.lines():
+        console.print(f"[yellow]•[/] {escape(line)}", soft_wrap=True)
 
 
 def split_table(customers: Customers, *, name: str) -> Table:

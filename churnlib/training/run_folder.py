@@ -16,6 +16,7 @@ from churnlib.errors import ConfigError
 
 METRICS = "metrics.json"
 CONFIG = "config.yaml"
+LEAKS = "leaks.json"
 CHECKPOINTS = "checkpoints"
 
 OUTPUTS = Path("outputs")

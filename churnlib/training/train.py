@@ -16,6 +16,7 @@ from churnlib.config import TrainConfig, loss_options
 from churnlib.data.cleaning import CLEANING
 from churnlib.data.customers import Customers, prepare_customers
 from churnlib.data.folds import check_folds
+from churnlib.data.leaks import LeakReport, check_leaks
 from churnlib.data.preparation import Encoded
 from churnlib.data.validation import BrokenRules
 from churnlib.errors import ConfigError
@@ -30,7 +31,7 @@ from churnlib.training.inference import measure_inference
 from churnlib.training.packing import model_name, pack
 from churnlib.training.provenance import PROVENANCE, provenance
 from churnlib.training.results import baseline_metrics, limit_metrics, parts_metrics, write_held_out, write_predictions
-from churnlib.training.run_folder import RunFolder, write_json
+from churnlib.training.run_folder import LEAKS, RunFolder, write_json
 from churnlib.training.stacking import check_stack, fit_stack, is_stack
 from churnlib.training.tables import event_definitions, join_events, load_table
 from churnlib.training.unlabelled import pretraining_rows
@@ -78,11 +79,14 @@ def train(config: TrainConfig, *, folder: RunFolder, console: Console | None = N
     check_histories(config, customers)
     unlabelled = pretraining_rows(config, customers)
     display.show_customers(console, customers, name=config.data.name, n_folds=config.cv)
+    leaks = look_for_leaks(config, customers, console)
     path = folder.create(config)
     write_json(path / PROVENANCE, provenance(customers))
     write_json(path / CLEANING, customers.report.to_dict())
     if customers.validated is not None:
         customers.validated.write(path)
+    if leaks is not None:
+        write_json(path / LEAKS, leaks.to_dict())
 
     trained = fit_model(config, customers, path, unlabelled=unlabelled)
     # Only a run that goes on finds a bundle here: its own, of fewer epochs.
@@ -101,6 +105,7 @@ def train(config: TrainConfig, *, folder: RunFolder, console: Console | None = N
         "fit_seconds": fit.seconds,
         "total_seconds": time.perf_counter() - started,
         "epochs": fit.epochs,
+        "leaks": None if leaks is None else leaks.columns,
         "overfitting": None if judged is None else asdict(judged),
         "rows_per_second": fit.rows_per_second,
         "compilation": fit.compilation,
@@ -187,6 +192,21 @@ def quarantine(error: BrokenRules, folder: RunFolder, console: Console) -> Broke
     path = folder.make()
     error.validated.write(path)
     return BrokenRules(error.validated, where=path)
+
+
+def look_for_leaks(config: TrainConfig, customers: Customers, console: Console) -> LeakReport | None:
+    """Check the table for leaks and print what was found; None if the options do not want it.
+
+    Raises:
+        DataError: If there are some, and the options want none.
+    """
+    if config.leaks.action == "off":
+        return None
+    report = check_leaks(customers, names=config.leaks.names, allow=config.leaks.allow, seed=config.seed)
+    display.show_leaks(console, report)
+    if config.leaks.action == "error":
+        report.refuse()
+    return report
 
 
 def check_options(config: TrainConfig, customers: Customers, recipe: Baseline | None = None) -> None:

@@ -1,0 +1,160 @@
+"""Checks of single columns: how much one says alone, whether its gaps do, and whether only churners have it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from churnlib.data.leaks.association import NOTHING, Area, area_of_codes, area_of_ranks, wilson_low
+from churnlib.data.leaks.report import CERTAIN, SUSPECTED, Check, Finding
+from churnlib.data.preparation import NUMBER_KINDS, as_number
+from churnlib.schema import Column, Kind
+
+MOST_AUC, CERTAIN_AUC = 0.95, 0.99
+"""Areas that no honest column reaches alone, and that only the answer itself does."""
+MOST_MISSING_AUC = 0.65
+"""Gaps that differ by 30 points between churners and others."""
+BINS = 50
+GIVEAWAY, GIVEAWAY_ROWS = 0.98, 0.01
+"""Share of churners among the rows with a value, and the share of all rows that must have it."""
+GIVEAWAY_LOW, GIVEAWAY_ODDS = 0.9, 20.0
+"""The lower end of that share's interval, and by how much its odds exceed those of all rows, at least."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cells:
+    """One column of the training rows, as the checks read it.
+
+    Attributes:
+        column: Its entry in the schema.
+        missing: ``(n,)`` bool.
+        codes: ``(n,)`` int64: 0 missing, others a value or a range of values.
+        ranks: Ranks of the values that are not missing, for what has an order.
+        common: Values that come often, with the rows that have them.
+    """
+
+    column: Column
+    missing: np.ndarray
+    codes: np.ndarray
+    ranks: np.ndarray | None
+    common: tuple[tuple[str, np.ndarray], ...]
+
+
+def read_cells(typed: pl.DataFrame, columns: Sequence[Column]) -> Iterator[Cells]:
+    """Yield the columns one by one."""
+    for column in columns:
+        dtype = typed.schema[column.name]
+        if column.kind is Kind.sequence:
+            yield _numbers(column, typed[column.name].list.len().cast(pl.Float64))
+        elif column.kind in NUMBER_KINDS:
+            yield _numbers(column, typed.select(as_number(column.name, dtype, order=column.order)).to_series())
+        else:
+            yield _categories(column, typed[column.name])
+
+
+def _numbers(column: Column, values: pl.Series) -> Cells:
+    missing = values.is_null().to_numpy()
+    n = len(values) - int(missing.sum())
+    rank = values.rank("average")
+    # Equal values have one rank, so they share a bin; ranks up to n in bins of equal size.
+    bins = (rank * (BINS / max(n, 1))).ceil().fill_null(0.0).to_numpy().astype(np.int64)
+    common = _common(values, missing, shown=lambda value: f"{value:g}")
+    return Cells(column, missing, bins, rank.drop_nulls().to_numpy(), common)
+
+
+def _categories(column: Column, values: pl.Series) -> Cells:
+    missing = values.is_null().to_numpy()
+    codes = values.rank("dense").fill_null(0).to_numpy().astype(np.int64)
+    return Cells(column, missing, codes, None, _common(values, missing, shown=str))
+
+
+def _common(values: pl.Series, missing: np.ndarray, *, shown: object) -> tuple[tuple[str, np.ndarray], ...]:
+    """Return the values that at least one row in a hundred has, and the gaps, where there are some."""
+    counts = values.alias("value").drop_nulls().value_counts(name="rows")
+    often = counts.filter(pl.col("rows") >= max(1, GIVEAWAY_ROWS * len(values)))["value"].to_list()
+    groups = [(f"the value {shown(value)}", (values == value).fill_null(False).to_numpy()) for value in often]  # type: ignore[operator]
+    if missing.any():
+        groups += [("no value", missing), ("any value", ~missing)]
+    return tuple(groups)
+
+
+# --- the checks -----------------------------------------------------------------------------------------------------
+
+
+def check_single_columns(cells: Sequence[Cells], churned: np.ndarray) -> Check:
+    """Look for columns that alone say nearly all."""
+    areas = {one.column.name: _best(one, churned) for one in cells}
+    findings = tuple(
+        Finding(
+            f"alone it tells churners from others with a ROC AUC of {found}, where {MOST_AUC} is beyond belief",
+            name,
+            CERTAIN if found.auc > CERTAIN_AUC else SUSPECTED,
+            figures=found.figures(),
+        )
+        for name, found in areas.items()
+        if found.auc > MOST_AUC
+    )
+    name, found = max(areas.items(), key=lambda item: item[1].auc, default=("", NOTHING))
+    return Check("a single column", f"the strongest is {name!r} with a ROC AUC of {found}, limit {MOST_AUC}", findings)
+
+
+def _best(cells: Cells, churned: np.ndarray) -> Area:
+    """Return the better of the two ways to use a column: in its order, and value by value."""
+    by_value = area_of_codes(cells.codes, churned)
+    if cells.ranks is None or cells.missing.mean() > 0.5:  # an order of few rows says nothing about the others
+        return by_value
+    in_order = area_of_ranks(cells.ranks, churned[~cells.missing])
+    return max(by_value, in_order, key=lambda found: found.auc)
+
+
+def check_missing(cells: Sequence[Cells], churned: np.ndarray) -> Check:
+    """Look for gaps that say who left: in one column, and in all together."""
+    name = "the missing values alone"
+    gappy = [one for one in cells if one.missing.any() and not one.missing.all()]
+    if not gappy:
+        return Check(name, "no column of the training rows has gaps", applies=False)
+    findings = []
+    for one in gappy:
+        found = area_of_codes(one.missing.astype(np.int64), churned)
+        if found.auc > MOST_MISSING_AUC:
+            shares = one.missing[churned].mean(), one.missing[~churned].mean()
+            findings.append(
+                Finding(
+                    f"missing in {shares[0]:.1%} of those who left and {shares[1]:.1%} of the others, a ROC AUC of "
+                    f"{found} without looking at a value",
+                    one.column.name,
+                    figures=found.figures(),
+                )
+            )
+    together = area_of_codes(_patterns(gappy), churned)
+    return Check(name, f"all gaps together have a ROC AUC of {together}, limit {MOST_MISSING_AUC}", tuple(findings))
+
+
+def _patterns(cells: Sequence[Cells]) -> np.ndarray:
+    """Return a number for each combination of gaps, ``(n,)`` int64."""
+    packed = np.packbits(np.stack([one.missing for one in cells], axis=1), axis=1)
+    return np.unique(packed, axis=0, return_inverse=True)[1].reshape(-1).astype(np.int64)
+
+
+def check_giveaways(cells: Sequence[Cells], churned: np.ndarray) -> Check:
+    """Look for columns that are filled, empty, or have a certain value for churners alone."""
+    base = churned.mean()
+    odds = base / max(1 - base, 1e-9)
+    findings, best = [], (0.0, "none")
+    for one in cells:
+        for what, rows in one.common:
+            n = int(rows.sum())
+            if n < max(30, GIVEAWAY_ROWS * len(rows)):
+                continue
+            share = float(churned[rows].mean())
+            low = wilson_low(share, n)
+            best = max(best, (share, f"{one.column.name!r} with {what}"))
+            if share >= GIVEAWAY and low >= GIVEAWAY_LOW and low / (1 - low) >= GIVEAWAY_ODDS * odds:
+                said = f"of {n:,} training rows with {what} {share:.1%} left, of all {base:.1%}"
+                figures = {"value": what, "rows": n, "share": share, "low": low, "base": float(base)}
+                findings.append(Finding(said, one.column.name, CERTAIN if share == 1 else SUSPECTED, figures=figures))
+    evidence = f"most who left are among those of {best[1]} ({best[0]:.1%}), limit {GIVEAWAY:.0%}"
+    return Check("filled for churners only", evidence, tuple(findings))
