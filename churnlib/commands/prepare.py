@@ -59,6 +59,7 @@ def _prepare(config: PrepareConfig, console: Console) -> PreparedTable:
                 columns={name: asdict(column) for name, column in data.columns.items()},
                 shares=(config.split.train, config.split.validation, config.split.test),
                 preprocess=asdict(config.preprocess),
+                about=data.about(),
                 seed=config.seed,
                 sample_rows=config.sample_rows,
                 progress=lambda done, rows: bar.update(task, total=rows, completed=done),

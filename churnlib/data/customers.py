@@ -116,6 +116,7 @@ def prepare_customers(
     preprocess: Mapping[str, Any] | None = None,
     seed: int = 42,
     truth: np.ndarray | None = None,
+    about: Mapping[str, Any] | None = None,
 ) -> Customers:
     """Take a table from cells to a model's inputs.
 
@@ -131,6 +132,7 @@ def prepare_customers(
         preprocess: See :func:`churnlib.data.sides.prepare_sides`.
         seed: Of the split, unless ``split`` has its own.
         truth: ``(n,)`` true churn probabilities of the rows, kept beside them.
+        about: What the schema keeps about the table: ``owner``, ``purpose``, ...
 
     Raises:
         DataError: If the table cannot be learned from.
@@ -161,7 +163,8 @@ def prepare_customers(
     label, classes = encode_target(frame[target], positive)
     hidden = [*drop, *([options["column"]] if options["column"] else [])]
     schema = infer_schema(frame, target=target, id=id, time=time, drop=hidden, columns=columns, classes=classes)
-    coerced = coerce(frame, schema)
+    schema = replace(schema, about=dict(about or {}))
+    coerced = coerce(frame, schema, sensitive=True)
     dealt = _split(frame, coerced.typed, label, schema, options, shares, seed)
     check_classes(label, dealt, classes)
 
@@ -200,7 +203,7 @@ def prepare_labelled(
     """
     inferred = infer_schema(frame, columns=columns).columns
     schema = Schema((*(replace(column, nullable=True) for column in inferred), target), classes=tuple(classes))
-    coerced = coerce(frame, schema)
+    coerced = coerce(frame, schema, sensitive=True)
     report = CleaningReport(len(frame), unreadable=coerced.unreadable_counts())
     return _prepared(frame, coerced, label, schema, split, preprocess, report)
 

@@ -13,7 +13,7 @@ import shutil
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -22,12 +22,12 @@ import numpy as np
 import polars as pl
 
 from churnlib.data.coercion import coerce
-from churnlib.data.preparation import Preparation
+from churnlib.data.preparation import NUMBER_KINDS, Preparation
 from churnlib.data.sides import prepare_sides
 from churnlib.data.splits import SIDES, Split, check_shares
 from churnlib.data.target import check_target, encode_target, target_given
 from churnlib.errors import ConfigError, DataError
-from churnlib.schema import Column, Kind, Schema, infer_schema
+from churnlib.schema import Column, Kind, Role, Schema, infer_schema
 
 SIDE = "side"
 """Column of the result that says train, validation or test."""
@@ -76,6 +76,7 @@ def prepare_table(
     columns: Mapping[str, Mapping[str, Any]] | None = None,
     shares: Sequence[float] = (0.7, 0.15, 0.15),
     preprocess: Mapping[str, Any] | None = None,
+    about: Mapping[str, Any] | None = None,
     seed: int = 42,
     sample_rows: int = 1_000_000,
     progress: Callable[[int, int], None] | None = None,
@@ -95,6 +96,7 @@ def prepare_table(
         columns: Corrections to the schema, see :func:`churnlib.schema.infer_schema`.
         shares: Of train, validation and test.
         preprocess: ``features`` and ``steps``; other options belong to the network and are not applied here.
+        about: What the schema keeps about the table: ``owner``, ``purpose``, ...
         seed: Of the sides, the sample and the steps.
         sample_rows: Rows that kinds and steps are learned from, at most: those of them that are for training.
         progress: Called with the rows done and all rows.
@@ -116,6 +118,8 @@ def prepare_table(
     schema, preparation, said, sampled = _learn(
         sample, target, positive, id, time_column, drop, columns, preprocess, seed
     )
+    schema = replace(schema, about=dict(about or {}))
+    said = (*said, *_kept_out(schema))
     writer = _Writer(schema, preparation, n_rows, progress)
     temporary = folder.with_name(f".{folder.name}.{uuid4().hex[:8]}")
     try:
@@ -264,9 +268,19 @@ def prepared_columns(schema: Schema, preparation: Preparation) -> tuple[Column, 
 
 
 def _named(given: Mapping[str, Column], name: str, kind: Kind, preparation: Preparation) -> Column:
-    if name in given:
-        return given[name]
-    return Column(name, Kind.ordinal if name in preparation.orders else kind)
+    ordered, column = name in preparation.orders, given.get(name)
+    made = Column(name, Kind.ordinal if ordered else kind)
+    if column is None:
+        return made
+    # A step may put a column of another kind in the place of one of the table's.
+    same = (column.kind is Kind.ordinal) == ordered and (column.kind in NUMBER_KINDS) == (kind is Kind.numeric)
+    return column if same else made
+
+
+def _kept_out(schema: Schema) -> tuple[str, ...]:
+    """Say which columns are not in the result: whoever trains on it would not know that they are sensitive."""
+    names = [column.name for column in schema.columns if column.role is Role.sensitive]
+    return (f"not in the prepared table, since they are sensitive: {', '.join(names)}",) if names else ()
 
 
 def _account(prepared: PreparedTable) -> dict[str, Any]:

@@ -35,6 +35,7 @@ class Role(StrEnum):
     target = "target"
     id = "id"
     time = "time"
+    sensitive = "sensitive"
     ignored = "ignored"
 
 
@@ -51,10 +52,13 @@ class Column:
         kind: What the cells are.
         role: What the column is for.
         nullable: Whether the training table had missing values here; a column without them is required.
-        sensitive: Declared by the user (gender, age, ...), never inferred.
+        sensitive: Declared by the user (gender, age, ...), never inferred; a feature only where the user says so too,
+            else of the role ``sensitive``: no model reads it, and it stays beside the rows for comparing groups.
         order: Values of an ordinal column from lowest to highest.
         formats: Date formats of a datetime column that comes as text, besides ISO 8601.
         note: Why the column was read this way, in a few words.
+        purpose: What the company keeps the column for, in the user's words.
+        owner: Who answers for it.
     """
 
     name: str
@@ -65,6 +69,13 @@ class Column:
     order: tuple[str, ...] = ()
     formats: tuple[str, ...] = ()
     note: str = ""
+    purpose: str = ""
+    owner: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the column as JSON-ready values; purpose and owner only where they are given."""
+        values = asdict(self)
+        return {key: value for key, value in values.items() if value or key not in ("purpose", "owner")}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Column:
@@ -80,10 +91,14 @@ class Schema:
     Attributes:
         columns: One entry per column of the training table.
         classes: Class names by label: ``(stayed, churned)`` for two classes, sorted names for more.
+        about: What else is to be known of the table: ``owner`` and ``purpose`` (texts), ``retention_days`` (days that
+            its rows may be kept after their date), and of pseudonyms in its id column ``pseudonyms`` (the key's id,
+            tenant and purpose, never the key). Only what is known is there.
     """
 
     columns: tuple[Column, ...]
     classes: tuple[str, ...] = ()
+    about: Mapping[str, Any] = field(default_factory=dict)
     _by_name: dict[str, Column] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -99,6 +114,11 @@ class Schema:
     def features(self) -> tuple[Column, ...]:
         """Columns a model reads, in table order."""
         return tuple(column for column in self.columns if column.role is Role.feature)
+
+    @property
+    def sensitive(self) -> tuple[Column, ...]:
+        """Columns by whose groups a model is to be judged, those that it reads as well as those that it must not."""
+        return tuple(column for column in self.columns if column.sensitive)
 
     @property
     def target(self) -> str | None:
@@ -125,8 +145,9 @@ class Schema:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the schema as JSON-ready values."""
-        columns = [asdict(column) for column in self.columns]
-        return {"classes": list(self.classes), "columns": columns}
+        columns = [column.to_dict() for column in self.columns]
+        about = {"about": dict(self.about)} if self.about else {}
+        return {"classes": list(self.classes), "columns": columns, **about}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Schema:
@@ -137,7 +158,7 @@ class Schema:
         """
         try:
             columns = tuple(Column.from_dict(column) for column in values["columns"])
-            return cls(columns, classes=tuple(values["classes"]))
+            return cls(columns, classes=tuple(values["classes"]), about=dict(values.get("about", {})))
         except (KeyError, TypeError, ValueError) as error:
             raise BundleError(f"the schema cannot be read ({error!r}); write it again with this release") from error
 
@@ -169,7 +190,8 @@ class Schema:
             table.add_column(header, overflow="fold")
         for column in self.columns[:most]:
             style = "dim" if column.role is Role.ignored else ""
-            flags = f"{column.role} (sensitive)" if column.sensitive else str(column.role)
+            read = column.sensitive and column.role is not Role.sensitive
+            flags = f"{column.role} (sensitive)" if read else column.role
             missing = "allowed" if column.nullable else "no"
             table.add_row(escape(column.name), column.kind, flags, missing, escape(column.note), style=style)
         if len(self.columns) > most:

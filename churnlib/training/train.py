@@ -159,6 +159,7 @@ def read_customers(config: TrainConfig) -> Customers:
         preprocess=asdict(config.preprocess),
         seed=config.seed,
         truth=truth,
+        about=data.about(),
     )
 
 
