@@ -8,7 +8,17 @@ option that may be absent. What depends on the data (``in_features``, ``groups``
 """
 
 from churnlib.config.checks import check_choice, check_range, nearest
-from churnlib.config.commands import PrepareConfig, ScorecardConfig, ScoreConfig, SimulateConfig
+from churnlib.config.commands import (
+    ForgetConfig,
+    PersonConfig,
+    PrepareConfig,
+    ProfileConfig,
+    PseudonymiseConfig,
+    ScorecardConfig,
+    ScoreConfig,
+    SimulateConfig,
+    SubjectReportConfig,
+)
 from churnlib.config.data import (
     COLUMN_FIELDS,
     ColumnConfig,
@@ -30,18 +40,23 @@ __all__ = [
     "ColumnConfig",
     "CostSensitiveConfig",
     "DataConfig",
+    "ForgetConfig",
     "HistoryConfig",
     "LossConfig",
+    "PersonConfig",
     "PrepareConfig",
     "PreprocessConfig",
     "PretrainConfig",
+    "ProfileConfig",
     "PseudonymConfig",
+    "PseudonymiseConfig",
     "ReferenceConfig",
     "ScoreConfig",
     "ScorecardConfig",
     "SimulateConfig",
     "SimulatorConfig",
     "SplitConfig",
+    "SubjectReportConfig",
     "TableConfig",
     "ThresholdConfig",
     "TrainConfig",

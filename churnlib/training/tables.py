@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 
 import numpy as np
 import polars as pl
 
 from churnlib.config import DataConfig, ReferenceConfig, SimulatorConfig, TableConfig
+from churnlib.data.pseudonyms import Pseudonyms, check_id, read_pseudonyms
 from churnlib.errors import ConfigError
 
 
 def load_table(data: DataConfig, *, seed: int, max_steps: int = 36) -> tuple[pl.DataFrame, np.ndarray | None]:
     """Return the configured table, and the true churn probability of its rows if they are simulated.
+
+    From here on customers are called by their pseudonyms, if ``data.pseudonymise`` names a key.
 
     Args:
         data: One of the data configurations.
@@ -23,6 +27,23 @@ def load_table(data: DataConfig, *, seed: int, max_steps: int = 36) -> tuple[pl.
     Raises:
         ChurnlibError: If the table cannot be had.
     """
+    pseudonyms = configured_pseudonyms(data)
+    frame, truth = _read_configured(data, seed=seed, max_steps=max_steps)
+    if pseudonyms is not None:
+        frame = pseudonyms.frame(frame, check_id(data.id, frame.columns))
+    return frame, truth
+
+
+def configured_pseudonyms(data: DataConfig) -> Pseudonyms | None:
+    """Return the pseudonyms that the configuration asks for, None if it asks for none.
+
+    Raises:
+        ConfigError: If there is no such key.
+    """
+    return read_pseudonyms(**asdict(data.pseudonymise))
+
+
+def _read_configured(data: DataConfig, *, seed: int, max_steps: int) -> tuple[pl.DataFrame, np.ndarray | None]:
     if isinstance(data, SimulatorConfig):
         from churnlib.data.simulator import simulate
 
@@ -56,7 +77,9 @@ def scan_configured(data: DataConfig, *, seed: int, max_steps: int = 36) -> pl.L
     if isinstance(data, TableConfig) and data.path and data.history.path is None:
         from churnlib.data.sources import scan_table
 
-        return scan_table(data.path, separator=data.separator)
+        pseudonyms = configured_pseudonyms(data)
+        lazy = scan_table(data.path, separator=data.separator)
+        return lazy if pseudonyms is None else pseudonyms.scan(lazy, check_id(data.id, lazy.collect_schema().names()))
     return load_table(data, seed=seed, max_steps=max_steps)[0].lazy()
 
 

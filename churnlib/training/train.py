@@ -26,7 +26,15 @@ from churnlib.training.curves import CURVES, overfitting, write_curves
 from churnlib.training.fitted import Fit, Trained, held_out
 from churnlib.training.inference import measure_inference
 from churnlib.training.packing import model_name, pack
-from churnlib.training.results import baseline_metrics, limit_metrics, parts_metrics, write_held_out, write_predictions
+from churnlib.training.results import (
+    SUBJECTS,
+    baseline_metrics,
+    limit_metrics,
+    parts_metrics,
+    write_held_out,
+    write_predictions,
+    write_subjects,
+)
 from churnlib.training.run_folder import RunFolder
 from churnlib.training.stacking import check_stack, fit_stack, is_stack
 from churnlib.training.tables import load_table
@@ -98,6 +106,8 @@ def train(config: TrainConfig, *, folder: RunFolder, console: Console | None = N
         "seed": config.seed,
     }
     write_curves(fit.curve, path / CURVES)
+    if config.data.pseudonymise.named:
+        write_subjects(customers, path / SUBJECTS)
     write_held_out(trained, predictor, path / "held_out.parquet")
     write_predictions(customers, predictor, path / "predictions.parquet")
     folder.finish(metrics)
