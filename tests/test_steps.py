@@ -24,10 +24,13 @@ EXAMPLES = {
     "expressions": {
         "columns": {"ratio": "charges / NULLIF(services, 0)", "long": "tenure > 24", "both": "plan || region"}
     },
+    "band": {"columns": ["tenure", "usage"], "width": 12},
+    "band2": {"columns": ["services"], "edges": [1, 3, 100]},
+    "rare": {"columns": ["region", "plan"], "min_count": 8},
 }
 """Options of each step on the table below, by its word; a second example of a step has a number behind it."""
 
-CHAINS = [["expressions"]]
+CHAINS = [["expressions"], ["expressions", "rare", "band"]]
 """Examples that are applied one after the other."""
 
 N_TRAIN = 300

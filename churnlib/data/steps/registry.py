@@ -12,6 +12,8 @@ from churnlib.errors import BundleError, ConfigError
 
 STEPS: dict[str, tuple[str, str, str]] = {
     "expressions": ("expressions", "Expressions", "FittedExpressions"),
+    "band": ("privacy", "Band", "FittedBand"),
+    "rare": ("privacy", "Rare", "FittedRare"),
 }
 """Word -> module of this package, class of the options, class of what was learned; loaded when asked for."""
 
