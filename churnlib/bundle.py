@@ -38,8 +38,11 @@ from churnlib.errors import BundleError
 from churnlib.models.fitted import KEPT_AS, FittedModel, restore, state_names
 from churnlib.schema import Schema
 
-FORMAT_VERSION = 3
-"""Raised when a bundle of this release cannot be read by the one before; 2 brought baselines, 3 ensembles."""
+FORMAT_VERSION = 4
+"""Raised when a bundle of this release cannot be read by the one before.
+
+2 brought baselines, 3 ensembles, 4 steps of preparation and columns that are kept from the model.
+"""
 
 JSON_FILES = (
     "schema.json", "preparation.json", "decision.json",

@@ -12,10 +12,14 @@ from churnlib.config import nearest
 COMMANDS = {
     "train": ("churnlib.commands.train", "train a model on a customer table (the same as python train.py)"),
     "prepare": ("churnlib.commands.prepare", "prepare a table of any size into a Parquet file"),
+    "profile": ("churnlib.commands.profile", "write a readable report of a customer table"),
     "score": ("churnlib.commands.score", "score a CSV or Parquet file with a trained model"),
     "scorecard": ("churnlib.commands.scorecard", "write an additive model as points that a person can add up"),
     "serve": ("churnlib.serving.server", "serve a trained model over HTTP"),
     "simulate": ("churnlib.commands.simulate", "write a file of simulated customers"),
+    "pseudonymise": ("churnlib.commands.pseudonymise", "replace the customers' names in a table by keyed pseudonyms"),
+    "subject-report": ("churnlib.commands.subject_report", "write down everything that is stored about a customer"),
+    "forget": ("churnlib.commands.forget", "remove a customer from everything that is stored"),
 }
 """Command, the module whose ``main(words)`` runs it, and what it does."""
 
@@ -46,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def usage() -> str:
     """Return what ``churnlib --help`` prints."""
-    commands = "\n".join(f"  {name:<10}{what}" for name, (_, what) in COMMANDS.items())
+    commands = "\n".join(f"  {name:<16}{what}" for name, (_, what) in COMMANDS.items())
     return (
         "Churn models for customer tables.\n\n"
         f"Usage: churnlib COMMAND key=value ...\n\n{commands}\n\n"

@@ -21,6 +21,10 @@ SCHEMAS: dict[str, dict[str, type]] = {
         "prepare": commands.PrepareConfig,
         "scorecard": commands.ScorecardConfig,
         "simulate": commands.SimulateConfig,
+        "profile": commands.ProfileConfig,
+        "pseudonymise": commands.PseudonymiseConfig,
+        "forget": commands.ForgetConfig,
+        "subject-report": commands.SubjectReportConfig,
     },
     "data": {"table": data.TableConfig, "reference": data.ReferenceConfig, "simulator": data.SimulatorConfig},
     "model": {

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import polars as pl
 from polars.io.plugins import register_io_source
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from churnlib.config import ScoreConfig
 from churnlib.data.events import EventDefinition, events_of, gather_events
 from churnlib.data.history import EventTable, read_events, with_history
+from churnlib.data.pseudonyms import Pseudonyms, check_id, read_pseudonyms
 from churnlib.data.sources import reading, scan_table
 from churnlib.errors import CellError, ConfigError, DataError
 from churnlib.predictor import Predictor, load
@@ -53,14 +56,17 @@ def score_file(config: ScoreConfig, console: Console | None = None) -> Scored:
     """
     console = console or Console(quiet=True)
     source, target = _check(config)
+    pseudonyms = read_pseudonyms(**asdict(config.pseudonymise))
     predictor = load(config.bundle, trust=config.trust)
     table = scan_table(source, separator=config.separator)
+    if pseudonyms is not None:
+        check_id(predictor.schema.id, table.collect_schema().names())
     events = _events(config, predictor)
     gathered = events.columns if events is not None else ()
     made, said = _event_columns(config, predictor, table)
     predictor.check_columns([*table.collect_schema().names(), *gathered, *made.columns])
 
-    stream = _Stream(predictor, table, events, made, config, console)
+    stream = _Stream(predictor, table, events, made, config, console, pseudonyms)
     temporary = target.with_name(f".{uuid4().hex[:8]}.{target.name}")
     started = time.perf_counter()
     try:
@@ -68,6 +74,8 @@ def score_file(config: ScoreConfig, console: Console | None = None) -> Scored:
         getattr(answers, WRITERS[target.suffix.lower()])(temporary, maintain_order=True)
         stream.check()
         temporary.replace(target)
+        if pseudonyms is not None:
+            pseudonyms.write_note(target, "customer_id")
     except pl.exceptions.PolarsError as error:
         raise stream.failure or DataError(f"{source} cannot be read to its end ({error})") from error
     except OSError as error:
@@ -168,6 +176,12 @@ def _wanted_events(config: ScoreConfig, predictor: Predictor, names: Sequence[st
     ]
 
 
+def predictor_pseudonyms(predictor: Predictor) -> dict[str, Any] | None:
+    """Return the key's id, tenant and purpose of the names that the model was trained with, None if they were clear."""
+    found = predictor.schema.about.get("pseudonyms")
+    return None if found is None else dict(found)
+
+
 class _Stream:
     """Scores batches as polars asks for them, and remembers what it met."""
 
@@ -179,6 +193,7 @@ class _Stream:
         made: pl.DataFrame,
         config: ScoreConfig,
         console: Console,
+        pseudonyms: Pseudonyms | None = None,
     ) -> None:
         self.predictor = predictor
         self.table = table
@@ -186,12 +201,13 @@ class _Stream:
         self.made = made
         self.config = config
         self.console = console
+        self.pseudonyms = pseudonyms
         self.rows = self.bad = 0
         self.first_error: CellError | None = None
         self.failure: BaseException | None = None
         self.unseen: dict[str, int] = {}
         self.unknown: tuple[str, ...] = ()
-        self.schema = predictor.predict(self.complete(table.head(0).collect())).schema
+        self.schema = self.named(predictor.predict(self.complete(table.head(0).collect()))).schema
 
     def batches(
         self, with_columns: list[str] | None, predicate: pl.Expr | None, n_rows: int | None, batch_size: int | None
@@ -226,6 +242,10 @@ class _Stream:
         most = max((history.n_steps for history in self.predictor.bundle.preparation.histories), default=1)
         return with_history(frame, self.events, id=schema.id, time=schema.time, formats=formats, most=most)
 
+    def named(self, answers: pl.DataFrame) -> pl.DataFrame:
+        """Return answers with the customers called by their pseudonyms, if that is asked for."""
+        return answers if self.pseudonyms is None else self.pseudonyms.frame(answers, "customer_id")
+
     def score(self, frame: pl.DataFrame) -> pl.DataFrame:
         frame = self.complete(frame)
         read = self.predictor.read(frame)
@@ -242,7 +262,7 @@ class _Stream:
         self.unknown = tuple(w.column for w in read.warnings if w.row is None and w.column in frame.columns)
         self.bad += n_bad
         self.rows += len(frame)
-        return answers
+        return self.named(answers)
 
     def check(self) -> None:
         """Refuse to keep the output if rows could not be scored and that is an error."""
@@ -263,5 +283,12 @@ def _summarise(console: Console, scored: Scored, stream: _Stream, target: Path) 
         console.print(f"[yellow]•[/] {scored.bad:,} rows have empty results; the first is {stream.first_error}")
     for column, count in stream.unseen.items():
         console.print(f"[yellow]•[/] {count:,} rows have a value of {column!r} that training did not see")
+    trained = predictor_pseudonyms(stream.predictor)
+    if stream.pseudonyms is not None and trained is not None and trained != stream.pseudonyms.note():
+        console.print(
+            f"[yellow]•[/] pseudonyms of another key, tenant or purpose than the model's ({escape(str(trained))}): the "
+            "scores cannot be joined with the run's files",
+            soft_wrap=True,
+        )
     if stream.unknown:
         console.print(f"[yellow]•[/] columns the model does not know: {', '.join(map(repr, stream.unknown[:8]))}")

@@ -68,7 +68,7 @@ def write_tables(table: str, share: float, seed: int, labelled: Path, unlabelled
 
     more = ["data.n_customers=20000"] if table == "simulator" else []
     data = compose([f"data={table}", *more]).data
-    frame, _ = load_table(data, seed=seed)
+    frame = load_table(data, seed=seed).frame
     frame = frame.unique(data.id, keep="first", maintain_order=True) if data.id else frame.unique(maintain_order=True)
     rng = np.random.default_rng(seed)
     side = rng.choice(["train", "validation", "test"], len(frame), p=[0.68, 0.12, 0.2])

@@ -176,7 +176,7 @@ def test_a_run_and_a_scored_file_gather_the_same_lists(tmp_path):
         [*words(tmp_path), "preprocess.max_steps=4", "model=cnn", "split.by=random", "trainer.max_epochs=1",
          "trainer.progress=false", "logger=none", "trainer.accelerator=cpu"]
     )  # fmt: skip
-    frame, _ = load_table(config.data, seed=0, max_steps=4)
+    frame = load_table(config.data, seed=0, max_steps=4).frame
     assert frame["gb"].list.len().max() == 4
     train(config, folder=RunFolder(tmp_path / "run", latest=None))
     scored = score_file(

@@ -13,7 +13,7 @@ import churnlib
 PACKAGE = Path(churnlib.__file__).parent
 FLOORS = [
     ("cli", "commands"),
-    ("training", "serving", "monitoring"),
+    ("training", "serving", "monitoring", "privacy", "profiling"),
     ("build", "scoring", "compose"),
     ("progress", "noise"),
     ("evaluation", "explanation"),
@@ -34,6 +34,8 @@ FORBIDDEN = {
     "bundle": ("lightning", "hydra", "omegaconf", "wandb", "matplotlib"),
     "predictor": ("lightning", "hydra", "omegaconf", "wandb", "matplotlib"),
     "scoring": ("lightning", "hydra", "omegaconf", "wandb", "matplotlib"),
+    "privacy": ("torch", "lightning", "hydra", "omegaconf", "wandb"),
+    "profiling": ("torch", "lightning", "hydra", "omegaconf", "wandb"),
     "serving": ("lightning", "hydra", "omegaconf", "wandb", "matplotlib"),
 }
 """Packages that a room must not know."""

@@ -4,6 +4,7 @@ import datetime as dt
 import io
 import json
 import os
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
@@ -397,7 +398,7 @@ def test_the_user_corrects_kinds_and_roles():
     )
     said = {c.name: (c.kind.value, c.role.value, c.note) for c in schema.columns}
     assert said["months"] == ("categorical", "feature", "as declared")
-    assert said["flag"] == ("numeric", "feature", "as declared")
+    assert said["flag"] == ("numeric", "sensitive", "as declared")
     assert said["same"] == ("categorical", "feature", "as declared")
     assert said["size"] == ("ordinal", "feature", "as declared")
     assert said["joined"][1:] == said["plan"][1:] == ("ignored", "as declared")
@@ -495,7 +496,7 @@ def test_near_misses_ignore_case_blanks_and_underscores():
 
 
 def full_schema() -> Schema:
-    columns = {"size": {"order": ["S", "M", "L"], "sensitive": True}}
+    columns = {"size": {"order": ["S", "M", "L"], "sensitive": True, "use": True, "purpose": "the offer"}}
     return infer_schema(a_table(), target="churn", time="called", columns=columns, classes=("no", "yes"))
 
 
@@ -558,3 +559,43 @@ def test_a_wide_schema_prints_its_first_columns_only():
 
 def test_markup_in_a_name_is_printed_as_it_is():
     assert "[bold]x[/bold]" in printed(Schema((Column("[bold]x[/bold]", Kind.numeric),)))
+
+
+# --- sensitive columns, purposes and owners -----------------------------------------------------------------------
+
+
+def test_a_sensitive_column_is_no_feature_unless_its_use_is_declared():
+    def size(**said):
+        return infer_schema(a_table(), target="churn", columns={"size": said})["size"]
+
+    assert size(sensitive=True).role == size(role="sensitive").role == Role.sensitive
+    assert size(role="sensitive").sensitive
+    assert (size(sensitive=True, use=True).role, size(sensitive=True, use=True).sensitive) == (Role.feature, True)
+    assert size(sensitive=True, role="ignored").role is Role.ignored
+    schema = infer_schema(a_table(), target="churn", columns={"size": {"sensitive": True}})
+    assert "size" not in [*(column.name for column in schema.features), *schema.required()]
+    assert [column.name for column in schema.sensitive] == ["size"]
+
+
+@pytest.mark.parametrize(
+    ("said", "sentence"),
+    [
+        ({"use": True}, "use belongs to sensitive columns"),
+        ({"role": "sensitive", "use": True}, "leave the role out"),
+        ({"role": "feature", "sensitive": True}, r"no model reads it unless you set data\.columns\.size\.use=true"),
+    ],
+)
+def test_contradictory_words_on_a_sensitive_column_are_refused(said, sentence):
+    with pytest.raises(ConfigError, match=sentence):
+        infer_schema(a_table(), target="churn", columns={"size": said})
+
+
+def test_purposes_and_owners_are_kept_and_older_schemas_still_read():
+    columns = {"size": {"purpose": "choosing the offer", "owner": "billing"}}
+    schema = replace(infer_schema(a_table(), columns=columns), about={"owner": "Ms Doe", "retention_days": 365})
+    again = Schema.from_dict(json.loads(json.dumps(schema.to_dict())))
+    assert again == schema
+    assert (again["size"].purpose, again["size"].owner) == ("choosing the offer", "billing")
+    older = infer_schema(a_table()).to_dict()
+    assert "about" not in older and not any("owner" in column for column in older["columns"])
+    assert Schema.from_dict(older).about == {}

@@ -45,12 +45,16 @@ EXAMPLES = {
     "select_permutation": {"repeats": 2},
     "select_null_importance": {"draws": 3, "trees": 10},
     "select_rfe": {"folds": 2, "drop_share": 0.5},
+    "band": {"columns": ["tenure", "usage"], "width": 12},
+    "band2": {"columns": ["services"], "edges": [1, 3, 100]},
+    "rare": {"columns": ["region", "plan"], "min_count": 8},
 }
 """Options of each step on the table below, by its word; a second example of a step has a number behind it."""
 
 CHAINS = [
     ["expressions"],
     ["ordinal", "one_hot", "scale3", "pca"],
+    ["expressions", "rare", "band"],
     ["text", "hashing2", "target_encoding", "bins2", "select_rfe"],
 ]
 """Examples that are applied one after the other."""

@@ -60,6 +60,7 @@ def _prepare(config: PrepareConfig, console: Console) -> PreparedTable:
                 events=event_definitions(data),
                 shares=(config.split.train, config.split.validation, config.split.test),
                 preprocess=asdict(config.preprocess),
+                about=data.about(),
                 seed=config.seed,
                 sample_rows=config.sample_rows,
                 progress=lambda done, rows: bar.update(task, total=rows, completed=done),

@@ -8,7 +8,17 @@ option that may be absent. What depends on the data (``in_features``, ``groups``
 """
 
 from churnlib.config.checks import check_choice, check_range, nearest
-from churnlib.config.commands import PrepareConfig, ScorecardConfig, ScoreConfig, SimulateConfig
+from churnlib.config.commands import (
+    ForgetConfig,
+    PersonConfig,
+    PrepareConfig,
+    ProfileConfig,
+    PseudonymiseConfig,
+    ScorecardConfig,
+    ScoreConfig,
+    SimulateConfig,
+    SubjectReportConfig,
+)
 from churnlib.config.data import (
     COLUMN_FIELDS,
     ColumnConfig,
@@ -16,6 +26,7 @@ from churnlib.config.data import (
     EventsConfig,
     HistoryConfig,
     PreprocessConfig,
+    PseudonymConfig,
     ReferenceConfig,
     SimulatorConfig,
     SplitConfig,
@@ -33,18 +44,24 @@ __all__ = [
     "CostSensitiveConfig",
     "DataConfig",
     "EventsConfig",
+    "ForgetConfig",
     "HistoryConfig",
     "LeaksConfig",
     "LossConfig",
+    "PersonConfig",
     "PrepareConfig",
     "PreprocessConfig",
     "PretrainConfig",
+    "ProfileConfig",
+    "PseudonymConfig",
+    "PseudonymiseConfig",
     "ReferenceConfig",
     "ScoreConfig",
     "ScorecardConfig",
     "SimulateConfig",
     "SimulatorConfig",
     "SplitConfig",
+    "SubjectReportConfig",
     "TableConfig",
     "ThresholdConfig",
     "TrainConfig",

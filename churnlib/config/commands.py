@@ -6,7 +6,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from churnlib.config.checks import check_choice, check_range
-from churnlib.config.data import DataConfig, HistoryConfig, PreprocessConfig, SplitConfig, event_tables
+from churnlib.config.data import (
+    DataConfig,
+    HistoryConfig,
+    PreprocessConfig,
+    PseudonymConfig,
+    SplitConfig,
+    event_tables,
+)
 from churnlib.errors import ConfigError
 
 
@@ -30,6 +37,8 @@ class ScoreConfig:
     """The event tables of these customers, for a model that was trained with some: ``events.NAME.path=FILE``."""
     batch_rows: int = 65_536
     """Rows scored at a time."""
+    pseudonymise: PseudonymConfig = field(default_factory=PseudonymConfig)
+    """Write pseudonyms in place of the customers' names, as ``data.pseudonymise`` of train."""
     trust: list[str] = field(default_factory=list)
     """Packages of your own whose networks a bundle may name."""
 
@@ -90,6 +99,99 @@ class PrepareConfig:
             )
         check_range("sample_rows", self.sample_rows, low=100)
         check_range("seed", self.seed, low=0)
+
+
+@dataclass(kw_only=True)
+class ProfileConfig:
+    """``churnlib profile``: a readable report of a table."""
+
+    data: DataConfig
+    preprocess: PreprocessConfig
+    split: SplitConfig
+    output: str = "profile.html"
+    """Page to write; the figures go beside it as JSON."""
+    quasi_identifiers: list[str] = field(default_factory=list)
+    """Columns that together might single a person out; sensitive columns count anyway."""
+    fewest: int = 5
+    """Customers that a cell of the report needs; smaller ones are merged."""
+    sample_rows: int = 100_000
+    """Rows, spread over the table, from which associations between columns are computed."""
+    seed: int = 42
+    """Of the sample, and of simulated customers."""
+
+    def __post_init__(self) -> None:
+        if not self.output.lower().endswith((".html", ".htm")):
+            raise ConfigError(f"output={self.output} must end in .html; the figures go beside it as .json")
+        if not self.data.target:
+            raise ConfigError("data.target is missing; name the column that says who left, such as data.target=churn")
+        check_range("fewest", self.fewest, low=2)
+        check_range("sample_rows", self.sample_rows, low=1_000)
+        check_range("seed", self.seed, low=0)
+
+
+@dataclass(kw_only=True)
+class PseudonymiseConfig(PseudonymConfig):
+    """``churnlib pseudonymise``: a table with keyed pseudonyms in place of names."""
+
+    input: str | None = None
+    """CSV or Parquet: a path, a glob, or an s3://, gs://, az:// address."""
+    output: str | None = None
+    """File to write, CSV or Parquet by its ending; it must not be there yet."""
+    id: str | None = None
+    """Column that names the customers."""
+    separator: str | None = None
+    """Delimiter of a CSV file; detected from the header when left out."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for option in ("input", "output", "id"):
+            if not getattr(self, option):
+                raise ConfigError(f"{option} is missing: pseudonymise needs input=FILE output=FILE id=COLUMN")
+        if not self.named:
+            raise ConfigError("pseudonymise needs a key: key_env=VARIABLE or key_file=FILE, and key_id=NAME")
+
+
+@dataclass(kw_only=True)
+class PersonConfig:
+    """What ``churnlib forget`` and ``churnlib subject-report`` have in common."""
+
+    # A number must not lose its leading zeros, and a word must not become a truth value: text, whatever it looks like.
+    id: str | None = None
+    """The customer's name, as the source system has it; quote numbers twice: "id='00123'"."""
+    folders: list[str] = field(default_factory=lambda: ["outputs", "multirun"])
+    """Folders to search, with all below them; those that are not there are left out."""
+    id_columns: list[str] = field(default_factory=list)
+    """Names of columns that name customers, beside customer_id and those that a bundle or a manifest knows."""
+    keys: list[PseudonymConfig] = field(default_factory=list)
+    """Keys of pseudonyms that tables may hold: [{key_env: VARIABLE, key_id: NAME}, ...], with tenant and purpose."""
+
+
+@dataclass(kw_only=True)
+class ForgetConfig(PersonConfig):
+    """``churnlib forget``: a customer's rows removed from every table that churnlib has written."""
+
+    record: str = "outputs/erasures.jsonl"
+    """File to which a line about each erasure is added; it holds no name."""
+    reapply: str | None = None
+    """File of such lines: remove everybody they concern again, after a backup was restored."""
+    dry_run: bool = False
+    """Say what would be removed, and change nothing."""
+
+    def __post_init__(self) -> None:
+        if (self.id is None) == (self.reapply is None):
+            raise ConfigError("forget needs id=CUSTOMER or reapply=FILE, one of them")
+
+
+@dataclass(kw_only=True)
+class SubjectReportConfig(PersonConfig):
+    """``churnlib subject-report``: everything that is stored about a customer."""
+
+    output: str = "subject-report.json"
+    """File to write; it must not be there yet."""
+
+    def __post_init__(self) -> None:
+        if self.id is None:
+            raise ConfigError("id is missing: subject-report needs id=CUSTOMER")
 
 
 @dataclass(kw_only=True)

@@ -24,7 +24,13 @@ class ColumnConfig:
     format: str | None = None
     """strftime pattern of a datetime column that came as text."""
     sensitive: bool | None = None
-    """Declared by the user (gender, age, ...), never inferred."""
+    """Declared by the user (gender, age, ...), never inferred; keeps the column from the model."""
+    use: bool | None = None
+    """Let the model read a sensitive column all the same."""
+    purpose: str | None = None
+    """What the column is kept for; goes into the schema and the profile."""
+    owner: str | None = None
+    """Who answers for the column; likewise."""
 
 
 COLUMN_FIELDS = tuple(one.name for one in dataclasses.fields(ColumnConfig))
@@ -41,13 +47,17 @@ def _column(name: str, given: Any) -> ColumnConfig:
             hint = nearest(str(key), COLUMN_FIELDS) or f"; known are {', '.join(COLUMN_FIELDS)}"
             raise ConfigError(f"unknown option data.columns.{name}.{key}{hint}")
     values = dict(given)
-    order, sensitive = values.get("order"), values.get("sensitive")
+    order = values.get("order")
     if order is not None:
         if not isinstance(order, list | tuple):
             raise ConfigError(f"data.columns.{name}.order must be a list such as [low,high], got {order!r}")
         values["order"] = [str(value) for value in order]
-    if not isinstance(sensitive, bool | None):
-        raise ConfigError(f"data.columns.{name}.sensitive must be true or false, got {sensitive!r}")
+    for key in ("sensitive", "use"):
+        if not isinstance(values.get(key), bool | None):
+            raise ConfigError(f"data.columns.{name}.{key} must be true or false, got {values[key]!r}")
+    for key in ("purpose", "owner"):
+        if values.get(key) is not None:
+            values[key] = str(values[key])
     return ColumnConfig(**values)
 
 
@@ -118,6 +128,38 @@ def _event_table(given: Any, *, option: str) -> EventsConfig:
 
 
 @dataclass(kw_only=True)
+class PseudonymConfig:
+    """Keyed pseudonyms in place of the customers' names; where no key is named, names stay as they are.
+
+    The key itself is never an option: options are printed and kept.
+    """
+
+    key_env: str | None = None
+    """Environment variable that holds the key, at least 32 characters; or"""
+    key_file: str | None = None
+    """file that holds it."""
+    key_id: str | None = None
+    """What the key is called, such as 2026-01; kept beside the data."""
+    tenant: str = ""
+    """Whose customers they are: the same name has another pseudonym for another tenant ..."""
+    purpose: str = "churn"
+    """... and for another purpose, so that tables of two purposes cannot be joined."""
+
+    @property
+    def named(self) -> bool:
+        """Whether a key is named."""
+        return self.key_env is not None or self.key_file is not None
+
+    def __post_init__(self) -> None:
+        if not self.named and self.key_id is not None:
+            raise ConfigError(f"pseudonymise.key_id={self.key_id} names no key; add key_env=VARIABLE or key_file=FILE")
+        if self.key_env is not None and self.key_file is not None:
+            raise ConfigError("pseudonymise.key_env and pseudonymise.key_file both name a key; give one")
+        if self.named and not self.key_id:
+            raise ConfigError("pseudonymise.key_id is missing; call the key something, such as key_id=2026-01")
+
+
+@dataclass(kw_only=True)
 class DataConfig:
     """What all tables have in common."""
 
@@ -144,11 +186,30 @@ class DataConfig:
     """Corrections by column name, each a :class:`ColumnConfig`."""
     events: dict[str, Any] = field(default_factory=dict)
     """Event tables by a name of your choice, each an :class:`EventsConfig` (see ``conf/events``)."""
+    owner: str | None = None
+    """Who answers for the table; goes into the schema and the profile."""
+    purpose: str | None = None
+    """What the table may be used for; likewise."""
+    retention_days: int | None = None
+    """Days after its date that a row may be kept; likewise. ``churnlib profile`` says which rows are older."""
+    pseudonymise: PseudonymConfig = field(default_factory=PseudonymConfig)
+    """Replace the customers' names at the door; see ``docs/privacy.md``."""
 
     def __post_init__(self) -> None:
         self.columns = {str(name): _column(name, given) for name, given in self.columns.items()}
         self.events = event_tables(self.events, option="data.events")
         check_range("data.show_unreadable", self.show_unreadable, low=0, high=100)
+        check_range("data.retention_days", self.retention_days, low=1)
+        if self.pseudonymise.named and self.id is None:
+            raise ConfigError("data.id is missing; data.pseudonymise must know which column names the customers")
+
+    def about(self) -> dict[str, Any]:
+        """Return what is to be known of the table besides its columns, as :class:`churnlib.schema.Schema` keeps it."""
+        told = {key: getattr(self, key) for key in ("owner", "purpose", "retention_days")}
+        if self.pseudonymise.named:
+            names = ("key_id", "tenant", "purpose")
+            told["pseudonyms"] = {key: getattr(self.pseudonymise, key) for key in names}
+        return {key: value for key, value in told.items() if value is not None}
 
 
 @dataclass(kw_only=True)

@@ -25,7 +25,7 @@ SHARED = (Kind.numeric, Kind.categorical, Kind.ordinal)
 """Kinds of which one expression may read many columns: what it returns is named after each."""
 
 READ_ROLES = (Role.feature, Role.time)
-"""Roles whose columns are read when a row is scored."""
+"""Roles whose columns are read when a row is scored; where models are judged, sensitive ones are read beside them."""
 
 
 def read_columns(schema: Schema) -> tuple[Column, ...]:
@@ -38,9 +38,9 @@ class Coerced:
     """A table whose columns have the types of the schema.
 
     Attributes:
-        typed: Columns of the roles feature and time: numbers ``Float64``, dates ``Datetime("us")``, sequences
-            ``List(Float64)``, the rest ``String``; missing and unreadable cells are null. Columns that the table lacks
-            are all null.
+        typed: Columns of the roles feature and time, and sensitive ones where they were asked for: numbers
+            ``Float64``, dates ``Datetime("us")``, sequences ``List(Float64)``, the rest ``String``; missing and
+            unreadable cells are null. Columns that the table lacks are all null.
         unreadable: One Boolean column for each numeric, datetime or sequence column with at least one unreadable cell.
         absent: Names of the schema's columns that the table lacks.
     """
@@ -67,14 +67,16 @@ def cell_value(values: pl.Series, row: int) -> object:
     return value.to_list() if isinstance(value, pl.Series) else value
 
 
-def coerce(frame: pl.DataFrame, schema: Schema) -> Coerced:
+def coerce(frame: pl.DataFrame, schema: Schema, *, sensitive: bool = False) -> Coerced:
     """Read the cells of a table as its schema says.
 
     Args:
         frame: Any columns in any order; those that the schema does not read are left out.
         schema: The schema.
+        sensitive: Read also the columns that no model reads but by whose groups it is judged.
     """
-    wanted = read_columns(schema)
+    roles = (*READ_ROLES, Role.sensitive) if sensitive else READ_ROLES
+    wanted = tuple(column for column in schema.columns if column.role in roles)
     present = set(frame.columns)
     absent = tuple(column.name for column in wanted if column.name not in present)
     empty = pl.Series([None], dtype=pl.String).new_from_index(0, len(frame))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -96,6 +97,7 @@ def prepare_customers(
     rules: Any = None,
     latest: str | None = None,
     show_unreadable: int = 0,
+    about: Mapping[str, Any] | None = None,
 ) -> Customers:
     """Take a table from cells to a model's inputs.
 
@@ -115,6 +117,7 @@ def prepare_customers(
         rules: Rules of the table, see :func:`churnlib.data.validation.read_rules`; rows that break some are left out.
         latest: Column that says which of a customer's rows is the newest; it is not read otherwise.
         show_unreadable: Different unreadable cells of a column that the report may show.
+        about: What the schema keeps about the table: ``owner``, ``purpose``, ...
 
     Raises:
         DataError: If the table cannot be learned from; :class:`~churnlib.data.validation.BrokenRules` if too many rows
@@ -145,15 +148,14 @@ def prepare_customers(
 
     hidden = [*drop, *(name for name in (options["column"], latest) if name)]
     roles: dict[str, Any] = {"target": target, "id": id, "time": time, "drop": hidden, "columns": columns}
-    table = _describe(frame[row], positive, roles, events)
+    describe = partial(_describe, positive=positive, roles=roles, events=events, about=about or {})
+    table = describe(frame[row])
     book = read_rules(rules)
     validated = validate(table.frame, table.coerced, table.schema, book) if book else None
     if validated is not None:
         validated.check()
         row = row.filter(pl.Series(validated.kept))
-        table = _with_rules(
-            _describe(frame[row], positive, roles, events) if not validated.kept.all() else table, book
-        )
+        table = _with_rules(table if validated.kept.all() else describe(frame[row]), book)
     frame, label, schema, coerced = table
     dealt = _split(frame, coerced.typed, label, schema, options, shares, seed)
     check_classes(label, dealt, schema.classes)
@@ -179,12 +181,17 @@ class _Table(NamedTuple):
 
 
 def _describe(
-    frame: pl.DataFrame, positive: str | None, roles: Mapping[str, Any], events: Sequence[EventDefinition]
+    frame: pl.DataFrame,
+    *,
+    positive: str | None,
+    roles: Mapping[str, Any],
+    events: Sequence[EventDefinition],
+    about: Mapping[str, Any],
 ) -> _Table:
     """Read the target, find what the columns hold, and read them."""
     label, classes = encode_target(frame[roles["target"]], positive)
-    schema = infer_with_events(frame, events, **roles, classes=classes)
-    return _Table(frame, label, schema, coerce(frame, schema))
+    schema = replace(infer_with_events(frame, events, **roles, classes=classes), about=dict(about))
+    return _Table(frame, label, schema, coerce(frame, schema, sensitive=True))
 
 
 def _with_rules(table: _Table, book: RuleBook) -> _Table:
@@ -241,7 +248,7 @@ def prepare_labelled(
     """
     inferred = infer_schema(frame, columns=columns).columns
     schema = Schema((*(replace(column, nullable=True) for column in inferred), target), classes=tuple(classes))
-    coerced = coerce(frame, schema)
+    coerced = coerce(frame, schema, sensitive=True)
     report = CleaningReport(len(frame), columns=tuple(column_readings(frame, coerced, schema)))
     return _prepared(frame, coerced, label, schema, split, preprocess, report)
 

@@ -13,7 +13,7 @@ import shutil
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -24,12 +24,12 @@ import polars as pl
 
 from churnlib.data.coercion import coerce
 from churnlib.data.events import EventDefinition, infer_with_events
-from churnlib.data.preparation import Preparation
+from churnlib.data.preparation import NUMBER_KINDS, Preparation
 from churnlib.data.sides import prepare_sides
 from churnlib.data.splits import SIDES, Split, check_shares
 from churnlib.data.target import check_target, encode_target, target_given
 from churnlib.errors import ConfigError, DataError
-from churnlib.schema import Column, Kind, Schema
+from churnlib.schema import Column, Kind, Role, Schema
 
 SIDE = "side"
 """Column of the result that says train, validation or test."""
@@ -81,6 +81,7 @@ def prepare_table(
     events: Sequence[EventDefinition] = (),
     shares: Sequence[float] = (0.7, 0.15, 0.15),
     preprocess: Mapping[str, Any] | None = None,
+    about: Mapping[str, Any] | None = None,
     seed: int = 42,
     sample_rows: int = 1_000_000,
     progress: Callable[[int, int], None] | None = None,
@@ -101,6 +102,7 @@ def prepare_table(
         events: How columns of the table were made from event tables.
         shares: Of train, validation and test.
         preprocess: ``features`` and ``steps``; other options belong to the network and are not applied here.
+        about: What the schema keeps about the table: ``owner``, ``purpose``, ...
         seed: Of the sides, the sample and the steps.
         sample_rows: Rows that kinds and steps are learned from, at most: those of them that are for training.
         progress: Called with the rows done and all rows.
@@ -122,6 +124,8 @@ def prepare_table(
     schema, preparation, said, sampled = _learn(
         sample, target, positive, id, time_column, drop, columns, events, preprocess, seed
     )
+    schema = replace(schema, about=dict(about or {}))
+    said = (*said, *_kept_out(schema))
     learned = time.perf_counter()
     writer = _Writer(schema, preparation, n_rows, progress)
     temporary = folder.with_name(f".{folder.name}.{uuid4().hex[:8]}")
@@ -276,13 +280,19 @@ def prepared_columns(schema: Schema, preparation: Preparation) -> tuple[Column, 
 
 
 def _named(given: Mapping[str, Column], name: str, kind: Kind, preparation: Preparation) -> Column:
-    if name in preparation.orders:
-        return given.get(name, Column(name, Kind.ordinal))
-    # A step may have made a number of a category, or of an ordered one, under its own name.
-    same = (
-        given[name].kind in (kind, Kind.datetime if kind is Kind.numeric else Kind.boolean) if name in given else False
-    )
-    return given[name] if same else Column(name, kind)
+    ordered, column = name in preparation.orders, given.get(name)
+    made = Column(name, Kind.ordinal if ordered else kind)
+    if column is None:
+        return made
+    # A step may put a column of another kind in the place of one of the table's.
+    same = (column.kind is Kind.ordinal) == ordered and (column.kind in NUMBER_KINDS) == (kind is Kind.numeric)
+    return column if same else made
+
+
+def _kept_out(schema: Schema) -> tuple[str, ...]:
+    """Say which columns are not in the result: whoever trains on it would not know that they are sensitive."""
+    names = [column.name for column in schema.columns if column.role is Role.sensitive]
+    return (f"not in the prepared table, since they are sensitive: {', '.join(names)}",) if names else ()
 
 
 def _account(prepared: PreparedTable) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from churnlib.data.coercion import read_columns
 from churnlib.data.scaling import FLOAT32_MAX
 from churnlib.schema import Column, Kind, Schema
 
@@ -31,7 +32,8 @@ def build_profile(typed: pl.DataFrame, schema: Schema) -> dict[str, Any]:
     """Describe training rows.
 
     Args:
-        typed: Training rows, as :func:`churnlib.data.coercion.coerce` returns them.
+        typed: Training rows, as :func:`churnlib.data.coercion.coerce` returns them; columns that no model reads are not
+            described.
         schema: Their schema.
 
     Returns:
@@ -40,7 +42,8 @@ def build_profile(typed: pl.DataFrame, schema: Schema) -> dict[str, Any]:
         ``other`` for all rarer ones together. A sequence has what numbers have, of all its steps together, and
         ``steps`` and ``missing_steps`` (counts) and ``lengths`` (quantiles of the number of steps of a row).
     """
-    columns = {values.name: _profile_column(values.alias("value"), schema[values.name]) for values in typed}
+    wanted = [column.name for column in read_columns(schema)]
+    columns = {name: _profile_column(typed[name].alias("value"), schema[name]) for name in wanted}
     return {"n": len(typed), "columns": columns}
 
 

@@ -96,7 +96,7 @@ def named_steps(features: Mapping[str, Any] | None, steps: Mapping[str, Any] | N
 def _after(schema: Schema, fitted: FittedChain) -> Schema:
     """Return the schema of the rows after the last step."""
     others = tuple(column for column in schema.columns if column.role is not Role.feature)
-    return Schema((*fitted.columns, *others), classes=schema.classes)
+    return replace(schema, columns=(*fitted.columns, *others))
 
 
 def _seen(training: pl.DataFrame, schema: Schema) -> tuple[Vocabulary, ...]:

@@ -38,6 +38,7 @@ class Role(StrEnum):
     time = "time"
     event_time = "event_time"
     """Says something only of those who left (the day they did, its month, ...): for labels, never a feature."""
+    sensitive = "sensitive"
     ignored = "ignored"
 
 
@@ -54,10 +55,13 @@ class Column:
         kind: What the cells are.
         role: What the column is for.
         nullable: Whether the training table had missing values here; a column without them is required.
-        sensitive: Declared by the user (gender, age, ...), never inferred.
+        sensitive: Declared by the user (gender, age, ...), never inferred; a feature only where the user says so too,
+            else of the role ``sensitive``: no model reads it, and it stays beside the rows for comparing groups.
         order: Values of an ordinal column from lowest to highest.
         formats: Date formats of a datetime column that comes as text, besides ISO 8601.
         note: Why the column was read this way, in a few words.
+        purpose: What the company keeps the column for, in the user's words.
+        owner: Who answers for it.
     """
 
     name: str
@@ -68,6 +72,13 @@ class Column:
     order: tuple[str, ...] = ()
     formats: tuple[str, ...] = ()
     note: str = ""
+    purpose: str = ""
+    owner: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the column as JSON-ready values; purpose and owner only where they are given."""
+        values = asdict(self)
+        return {key: value for key, value in values.items() if value or key not in ("purpose", "owner")}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Column:
@@ -86,12 +97,16 @@ class Schema:
         events: How columns were made from event tables before the table was looked at, JSON-ready, one entry per event
             table; see :class:`churnlib.data.events.EventDefinition`.
         rules: What every row must keep, in training and ever after.
+        about: What else is to be known of the table: ``owner`` and ``purpose`` (texts), ``retention_days`` (days that
+            its rows may be kept after their date), and of pseudonyms in its id column ``pseudonyms`` (the key's id,
+            tenant and purpose, never the key). Only what is known is there.
     """
 
     columns: tuple[Column, ...]
     classes: tuple[str, ...] = ()
     events: tuple[Mapping[str, Any], ...] = ()
     rules: tuple[Rule, ...] = ()
+    about: Mapping[str, Any] = field(default_factory=dict)
     _by_name: dict[str, Column] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -107,6 +122,11 @@ class Schema:
     def features(self) -> tuple[Column, ...]:
         """Columns a model reads, in table order."""
         return tuple(column for column in self.columns if column.role is Role.feature)
+
+    @property
+    def sensitive(self) -> tuple[Column, ...]:
+        """Columns by whose groups a model is to be judged, those that it reads as well as those that it must not."""
+        return tuple(column for column in self.columns if column.sensitive)
 
     @property
     def target(self) -> str | None:
@@ -133,10 +153,11 @@ class Schema:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the schema as JSON-ready values."""
-        columns = [asdict(column) for column in self.columns]
+        columns = [column.to_dict() for column in self.columns]
         events = {"events": [dict(one) for one in self.events]} if self.events else {}
         rules = {"rules": [rule.to_dict() for rule in self.rules]} if self.rules else {}
-        return {"classes": list(self.classes), "columns": columns, **events, **rules}
+        about = {"about": dict(self.about)} if self.about else {}
+        return {"classes": list(self.classes), "columns": columns, **events, **rules, **about}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Schema:
@@ -146,10 +167,13 @@ class Schema:
             BundleError: If the values are no schema.
         """
         try:
-            columns = tuple(Column.from_dict(column) for column in values["columns"])
-            events = tuple(values.get("events", ()))
-            rules = tuple(Rule.from_dict(rule) for rule in values.get("rules", ()))
-            return cls(columns, classes=tuple(values["classes"]), events=events, rules=rules)
+            return cls(
+                tuple(Column.from_dict(column) for column in values["columns"]),
+                classes=tuple(values["classes"]),
+                events=tuple(values.get("events", ())),
+                rules=tuple(Rule.from_dict(rule) for rule in values.get("rules", ())),
+                about=dict(values.get("about", {})),
+            )
         except (KeyError, TypeError, ValueError) as error:
             raise BundleError(f"the schema cannot be read ({error!r}); write it again with this release") from error
 
@@ -181,7 +205,8 @@ class Schema:
             table.add_column(header, overflow="fold")
         for column in self.columns[:most]:
             style = "dim" if column.role is Role.ignored else ""
-            flags = f"{column.role} (sensitive)" if column.sensitive else str(column.role)
+            read = column.sensitive and column.role is not Role.sensitive
+            flags = f"{column.role} (sensitive)" if read else column.role
             missing = "allowed" if column.nullable else "no"
             table.add_row(escape(column.name), column.kind, flags, missing, escape(column.note), style=style)
         if len(self.columns) > most:

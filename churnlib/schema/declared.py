@@ -26,6 +26,9 @@ class Correction:
         order: Values of an ordinal column from lowest to highest, as categories are read.
         format: strftime pattern of dates that come as text or whole numbers.
         sensitive: Whether the column says something about a person that a decision should not rest on.
+        use: Whether a model may read it all the same; only of a sensitive column.
+        purpose: What the column is kept for.
+        owner: Who answers for it.
     """
 
     kind: Kind | None = None
@@ -33,6 +36,9 @@ class Correction:
     order: tuple[str, ...] = ()
     format: str | None = None
     sensitive: bool | None = None
+    use: bool | None = None
+    purpose: str = ""
+    owner: str = ""
 
     @classmethod
     def from_options(cls, column: str, options: Mapping[str, Any]) -> Correction:
@@ -54,7 +60,24 @@ class Correction:
             raise ConfigError(f"{where} says two kinds: order makes it ordinal, format datetime; leave one out")
         if implied is Kind.ordinal and not order:
             raise ConfigError(f"{where}.kind=ordinal needs {where}.order=[lowest, ..., highest]")
-        return cls(implied, role, order, said.get("format"), said.get("sensitive"))
+        sensitive = said.get("sensitive", True if role is Role.sensitive else None)
+        _check_sensitive(where, role, sensitive, said.get("use"))
+        told = {key: str(said.get(key, "")) for key in ("purpose", "owner")}
+        return cls(implied, role, order, said.get("format"), sensitive, said.get("use"), **told)
+
+    def role_of(self, role: Role) -> Role:
+        """Return the role that a column has in the end: a sensitive one is a feature only if its use is declared."""
+        return Role.sensitive if role is Role.feature and self.sensitive and not self.use else role
+
+
+def _check_sensitive(where: str, role: Role | None, sensitive: bool | None, use: bool | None) -> None:
+    """Refuse what contradicts itself: a column is kept from the model, or read by it, by one clear word."""
+    if use is not None and not sensitive:
+        raise ConfigError(f"{where}.use belongs to sensitive columns; to leave a column out set {where}.role=ignored")
+    if role is Role.sensitive and (use or sensitive is False):
+        raise ConfigError(f"{where}.role=sensitive keeps it from the model; leave the role out to let it be read")
+    if role is Role.feature and sensitive and not use:
+        raise ConfigError(f"{where} is sensitive, and no model reads it unless you set {where}.use=true")
 
 
 def _choice(choices: type[Choice], value: str, option: str) -> Choice:

@@ -38,7 +38,8 @@ def infer_schema(
             exactly one, becomes the id.
         time: Column with the date at which each row was taken.
         drop: Columns that are not read.
-        columns: Corrections by column name: ``kind``, ``role``, ``order``, ``format``, ``sensitive``.
+        columns: Corrections by column name: ``kind``, ``role``, ``order``, ``format``, ``sensitive``, ``use``,
+            ``purpose``, ``owner``.
         classes: Names of the target's classes by label.
 
     Returns:
@@ -55,7 +56,7 @@ def infer_schema(
     for place, values in enumerate(frame):
         correction, role = corrections.get(values.name, Correction()), roles.get(values.name)
         column, is_unique = _describe(values, correction, role)
-        described.append(column)
+        described.append(replace(column, purpose=correction.purpose, owner=correction.owner))
         if is_unique and role is None and values.name not in corrections:
             unique.append(place)
     if Role.id not in roles.values() and len(unique) == 1:
@@ -87,6 +88,8 @@ def _describe(values: pl.Series, correction: Correction, role: Role | None) -> t
             f"data.time names {name!r}, which holds no dates ({_examples(values)}); set data.columns.{name}.format=..."
         )
     note = "as declared" if role in (Role.ignored, Role.feature) and not correction.kind else found.note
+    if role in (None, Role.feature, Role.sensitive):
+        role = correction.role_of(role or found.role)
     column = Column(
         name,
         Kind.identifier if role is Role.id else found.kind,
@@ -99,7 +102,7 @@ def _describe(values: pl.Series, correction: Correction, role: Role | None) -> t
     )
     # Free text is a feature where the user says so: a step of the preparation makes numbers of it.
     text = column.kind is Kind.text and correction.role is Role.feature
-    if column.role is Role.feature and column.kind not in FEATURE_KINDS and not text:
+    if column.role in (Role.feature, Role.sensitive) and column.kind not in FEATURE_KINDS and not text:
         raise ConfigError(
             f"data.columns.{name} has the kind {column.kind}, which no model reads; set data.columns.{name}.kind to "
             f"one of {', '.join(FEATURE_KINDS)}, or data.columns.{name}.role=ignored (text may have the role feature "

@@ -22,6 +22,9 @@ from churnlib.training.baselines import rows_of, task_of
 from churnlib.training.calibrating import calibrate
 from churnlib.training.fitted import HeldOut, Trained
 
+SUBJECTS = "subjects.parquet"
+"""File of a run folder: the customers, by pseudonym, and the side on which each stood."""
+
 SPREAD = ("roc_auc", "average_precision", "log_loss", "brier", "f1")
 """Figures that are given for each of several models."""
 
@@ -110,8 +113,24 @@ def write_held_out(trained: Trained, predictor: Predictor, path: Path) -> None:
     _write_rows(customers.ids(held_out.rows), customers.label[held_out.rows], answers, path)
 
 
+def write_subjects(customers: Customers, path: Path) -> None:
+    """Write on which side each customer stood, so that one who is forgotten learns which models learned from them.
+
+    Only where the names are pseudonyms: a list of names in clear beside every model would be one more copy to protect.
+    """
+    sides = [
+        pl.DataFrame([customers.customer_ids(side), pl.Series("side", [side] * len(customers.rows(side)), pl.String)])
+        for side in customers.split.sides()
+    ]
+    _write_table(pl.concat(sides), path)
+
+
 def _write_rows(ids: pl.Series, label: np.ndarray, answers: pl.DataFrame, path: Path) -> None:
     table = pl.concat([pl.DataFrame([ids, pl.Series("label", label)]), answers], how="horizontal")
+    _write_table(table, path)
+
+
+def _write_table(table: pl.DataFrame, path: Path) -> None:
     temporary = path.with_name(f".{path.name}.{uuid4().hex[:8]}")
     table.write_parquet(temporary)
     temporary.replace(path)

@@ -4,17 +4,37 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
 
 from churnlib.config import DataConfig, ReferenceConfig, SimulatorConfig, TableConfig
 from churnlib.data.events import EventDefinition, GatheredEvents, gather_events, read_definition
+from churnlib.data.pseudonyms import Pseudonyms, check_id, read_pseudonyms
 from churnlib.errors import ConfigError, DataError
 
 
-def load_table(data: DataConfig, *, seed: int, max_steps: int = 36) -> tuple[pl.DataFrame, np.ndarray | None]:
-    """Return the configured table, and the true churn probability of its rows if they are simulated.
+class LoadedTable(NamedTuple):
+    """The configured table.
+
+    Attributes:
+        frame: Its rows, with the columns that histories and event tables add.
+        truth: ``(n,)`` true churn probability of each row, if they are simulated.
+        said: Sentences on events that are not used.
+    """
+
+    frame: pl.DataFrame
+    truth: np.ndarray | None
+    said: tuple[str, ...]
+
+
+def load_table(data: DataConfig, *, seed: int, max_steps: int = 36) -> LoadedTable:
+    """Read the configured table.
+
+    Histories and events are joined by the customers' own names; from here on customers are called by their pseudonyms,
+    if ``data.pseudonymise`` names a key.
 
     Args:
         data: One of the data configurations.
@@ -24,6 +44,25 @@ def load_table(data: DataConfig, *, seed: int, max_steps: int = 36) -> tuple[pl.
     Raises:
         ChurnlibError: If the table cannot be had.
     """
+    pseudonyms = configured_pseudonyms(data)
+    frame, truth = _read_configured(data, seed=seed, max_steps=max_steps)
+    gathered = join_events(frame, data)
+    frame = gathered.frame
+    if pseudonyms is not None:
+        frame = pseudonyms.frame(frame, check_id(data.id, frame.columns))
+    return LoadedTable(frame, truth, gathered.said)
+
+
+def configured_pseudonyms(data: DataConfig) -> Pseudonyms | None:
+    """Return the pseudonyms that the configuration asks for, None if it asks for none.
+
+    Raises:
+        ConfigError: If there is no such key.
+    """
+    return read_pseudonyms(**asdict(data.pseudonymise))
+
+
+def _read_configured(data: DataConfig, *, seed: int, max_steps: int) -> tuple[pl.DataFrame, np.ndarray | None]:
     if isinstance(data, SimulatorConfig):
         from churnlib.data.simulator import simulate
 
@@ -65,12 +104,13 @@ def scan_configured(
     if isinstance(data, TableConfig) and data.path and data.history.path is None and not data.events:
         from churnlib.data.sources import scan_table
 
-        return scan_table(data.path, separator=data.separator)
-    frame, _ = load_table(data, seed=seed, max_steps=max_steps)
-    gathered = join_events(frame, data)
-    for line in gathered.said if say is not None else ():
+        pseudonyms = configured_pseudonyms(data)
+        lazy = scan_table(data.path, separator=data.separator)
+        return lazy if pseudonyms is None else pseudonyms.scan(lazy, check_id(data.id, lazy.collect_schema().names()))
+    table = load_table(data, seed=seed, max_steps=max_steps)
+    for line in table.said if say is not None else ():
         say(line)
-    return gathered.frame.lazy()
+    return table.frame.lazy()
 
 
 @contextmanager

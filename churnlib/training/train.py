@@ -30,10 +30,18 @@ from churnlib.training.fitted import Fit, Trained, held_out
 from churnlib.training.inference import measure_inference
 from churnlib.training.packing import model_name, pack
 from churnlib.training.provenance import PROVENANCE, provenance
-from churnlib.training.results import baseline_metrics, limit_metrics, parts_metrics, write_held_out, write_predictions
+from churnlib.training.results import (
+    SUBJECTS,
+    baseline_metrics,
+    limit_metrics,
+    parts_metrics,
+    write_held_out,
+    write_predictions,
+    write_subjects,
+)
 from churnlib.training.run_folder import LEAKS, RunFolder, write_json
 from churnlib.training.stacking import check_stack, fit_stack, is_stack
-from churnlib.training.tables import event_definitions, join_events, load_table
+from churnlib.training.tables import event_definitions, load_table
 from churnlib.training.unlabelled import pretraining_rows
 from churnlib.training.weights import row_weights
 
@@ -114,6 +122,8 @@ def train(config: TrainConfig, *, folder: RunFolder, console: Console | None = N
         "seed": config.seed,
     }
     write_curves(fit.curve, path / CURVES)
+    if config.data.pseudonymise.named:
+        write_subjects(customers, path / SUBJECTS)
     write_held_out(trained, predictor, path / "held_out.parquet")
     write_predictions(customers, predictor, path / "predictions.parquet")
     folder.finish(metrics)
@@ -163,10 +173,9 @@ def read_customers(config: TrainConfig) -> Customers:
     if not data.target:
         raise ConfigError("data.target is missing; name the column that says who left, such as data.target=churn")
     events = event_definitions(data)
-    frame, truth = load_table(data, seed=config.seed, max_steps=config.preprocess.max_steps)
-    gathered = join_events(frame, data)
+    table = load_table(data, seed=config.seed, max_steps=config.preprocess.max_steps)
     customers = prepare_customers(
-        gathered.frame,
+        table.frame,
         target=data.target,
         positive=data.positive,
         id=data.id,
@@ -177,12 +186,13 @@ def read_customers(config: TrainConfig) -> Customers:
         split=asdict(config.split),
         preprocess=asdict(config.preprocess),
         seed=config.seed,
-        truth=truth,
+        truth=table.truth,
         rules=data.rules,
         latest=data.latest,
         show_unreadable=data.show_unreadable,
+        about=data.about(),
     )
-    said = (*gathered.said, *customers.report.steps)
+    said = (*table.said, *customers.report.steps)
     return replace(customers, report=replace(customers.report, steps=said))
 
 

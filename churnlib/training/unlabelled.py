@@ -13,9 +13,11 @@ from churnlib.data.customers import Customers
 from churnlib.data.preparation import Encoded
 from churnlib.errors import ConfigError
 from churnlib.schema import near_misses
+from churnlib.training.tables import configured_pseudonyms
 
 if TYPE_CHECKING:
     from churnlib.config import PretrainConfig
+    from churnlib.data.pseudonyms import Pseudonyms
 
 TABNET = "churnlib.models.tabnet.TabNet"
 
@@ -36,11 +38,11 @@ def pretraining_rows(config: TrainConfig, customers: Customers) -> Encoded | Non
     rows = customers.encoded["train"]
     if config.pretrain.path is None:
         return rows
-    extra = _read(config.pretrain, customers)
+    extra = _read(config.pretrain, customers, configured_pseudonyms(config.data))
     return Encoded(np.concatenate([rows.numeric, extra.numeric]), np.concatenate([rows.codes, extra.codes]))
 
 
-def _read(options: PretrainConfig, customers: Customers) -> Encoded:
+def _read(options: PretrainConfig, customers: Customers, pseudonyms: Pseudonyms | None) -> Encoded:
     from churnlib.data.sources import read_table
 
     schema = customers.schema
@@ -51,6 +53,7 @@ def _read(options: PretrainConfig, customers: Customers) -> Encoded:
         hint = f"; did you mean {near[0]!r}?" if near else ""
         raise ConfigError(f"pretrain.path={options.path} lacks the column {absent[0]!r}, which the model reads{hint}")
     if schema.id is not None and schema.id in frame.columns:
+        frame = frame if pseudonyms is None else pseudonyms.frame(frame, schema.id)
         held_out = [customers.customer_ids(side).cast(pl.String) for side in ("validation", "test")]
         frame = frame.filter(~pl.col(schema.id).cast(pl.String).is_in(pl.concat(held_out).implode()).fill_null(False))
     return customers.preparation.encode(coerce(frame, schema).typed)

@@ -27,6 +27,8 @@ STEPS: dict[str, tuple[str, str, str]] = {
     "target_encoding": ("target_encoding", "TargetEncoding", "FittedTargetEncoding"),
     "text": ("text", "Text", "FittedText"),
     "vector": ("vector", "Vector", "FittedVector"),
+    "band": ("privacy", "Band", "FittedBand"),
+    "rare": ("privacy", "Rare", "FittedRare"),
 }
 """Word -> module of this package, class of the options, class of what was learned; loaded when asked for."""
 

@@ -1,0 +1,291 @@
+"""The tables below some folders, and where each names its customers.
+
+A table is any Parquet or CSV file with a column that names customers: ``customer_id``, as churnlib writes it; what a
+bundle, a prepared table or a manifest of the same folder says its id is called; or what the user says. Links are not
+followed, hidden files (parts of what is being written) not looked at.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import polars as pl
+
+from churnlib.data.parts import table_format
+from churnlib.data.pseudonyms import NOTE
+from churnlib.errors import ChurnlibError, ConfigError, DataError
+from churnlib.privacy.records import Layout, matching, opened
+from churnlib.schema import parsing
+
+CUSTOMER_ID = "customer_id"
+"""Name of the id column in every table of answers that churnlib writes."""
+
+MANIFEST = "manifest.json"
+SCHEMAS = ("bundle/schema.json", "preparation.json", "schema.json", MANIFEST)
+"""Files that say what the id column of the tables beside them is called, and whether it holds pseudonyms."""
+
+
+@dataclass(frozen=True)
+class Store:
+    """One table that names customers.
+
+    Attributes:
+        path: The file.
+        columns: Its columns that name them.
+        pseudonyms: Key's id, tenant and purpose of the pseudonyms in it; None if its names are clear, or nobody says.
+    """
+
+    path: Path
+    columns: tuple[str, ...]
+    pseudonyms: Mapping[str, str] | None = None
+
+    @property
+    def is_parquet(self) -> bool:
+        """Whether it is Parquet; else it is CSV."""
+        return table_format(self.path.name) == "Parquet"
+
+    @cached_property
+    def layout(self) -> Layout:
+        """How a CSV file is to be read."""
+        return Layout.of(self.path)
+
+    def find(self, wanted: Any) -> pl.DataFrame:
+        """Return the rows that name the persons, all columns, in the table's order."""
+        if self.is_parquet:
+            lazy = _scan(self.path)
+            return lazy.filter(self._matches(wanted, lazy.collect_schema())).collect(engine="streaming")
+        rows = [self.layout.cells(record) for record in self._records(wanted) if record]
+        names = self.layout.header.names
+        cells = {name: [row[i] if i < len(row) else None for row in rows] for i, name in enumerate(names)}
+        return pl.DataFrame(cells, schema=dict.fromkeys(names, pl.String))
+
+    def remove(self, wanted: Any) -> int:
+        """Take the rows that name the persons out of the file: it is there as before, or without them.
+
+        Returns:
+            How many there were.
+
+        Raises:
+            DataError: If the file cannot be written, or would lose other rows too; it stays as it is then.
+        """
+        n_found = len(self.find(wanted))
+        if not n_found:
+            return 0
+        temporary = self.path.with_name(f".{self.path.name}.{uuid4().hex[:8]}")
+        try:
+            (self._rewrite_parquet if self.is_parquet else self._rewrite_csv)(wanted, temporary, n_found)
+            shutil.copymode(self.path, temporary)
+            with temporary.open("rb") as written:
+                os.fsync(written.fileno())
+            temporary.replace(self.path)
+        except (OSError, pl.exceptions.PolarsError) as error:
+            raise DataError(f"{self.path} cannot be written without the rows ({error}); it stays as it was") from error
+        finally:
+            temporary.unlink(missing_ok=True)
+        _update_manifests(self.path, n_found)
+        return n_found
+
+    def _rewrite_parquet(self, wanted: Any, temporary: Path, n_found: int) -> None:
+        lazy = _scan(self.path)
+        kept = {k: v for k, v in pl.read_parquet_metadata(self.path).items() if k != "ARROW:schema"}
+        n_rows = lazy.select(pl.len()).collect().item()
+        others = lazy.filter(~self._matches(wanted, lazy.collect_schema()))
+        others.sink_parquet(temporary, maintain_order=True, metadata=kept or None)
+        n_left = pl.scan_parquet(temporary, glob=False).select(pl.len()).collect().item()
+        if n_left != n_rows - n_found:
+            raise DataError(f"{self.path} would keep {n_left:,} of {n_rows:,} rows, {n_found:,} of which were to go")
+
+    def _rewrite_csv(self, wanted: Any, temporary: Path, n_found: int) -> None:
+        removed = 0
+        with opened(temporary, self.layout, "wb") as file:
+            for piece, found in matching(self.path, self.layout, self.columns, wanted):
+                removed += sum(found)
+                file.writelines(record for record, gone in zip(piece, found, strict=True) if not gone)
+        if removed != n_found:
+            raise DataError(f"{self.path} has changed while it was read; try again")
+
+    def _records(self, wanted: Any) -> Iterator[bytes]:
+        for piece, found in matching(self.path, self.layout, self.columns, wanted):
+            yield from (record for record, matches in zip(piece, found, strict=True) if matches)
+
+    def _matches(self, wanted: Any, types: pl.Schema) -> pl.Expr:
+        texts = [parsing.category(parsing.cell_of(name), types[name]) for name in self.columns]
+        return pl.any_horizontal(
+            text.map_batches(wanted.match, return_dtype=pl.Boolean(), is_elementwise=True) for text in texts
+        )
+
+
+@dataclass(frozen=True)
+class Stores:
+    """What was found below the folders.
+
+    Attributes:
+        tables: Every table that names customers.
+        runs: Folders of runs, with a bundle.
+        unread: Tables that could not be opened, and why.
+    """
+
+    tables: tuple[Store, ...]
+    runs: tuple[Path, ...]
+    unread: tuple[tuple[Path, str], ...] = ()
+
+
+def find_stores(folders: Sequence[str | Path], *, id_columns: Sequence[str] = ()) -> Stores:
+    """Find the tables below some folders.
+
+    Args:
+        folders: Those that are not there are left out.
+        id_columns: More names of columns that name customers.
+
+    Raises:
+        ConfigError: If none of the folders is there.
+    """
+    roots = [Path(folder).expanduser() for folder in folders]
+    there = [root.resolve() for root in roots if root.is_dir()]
+    if not there:
+        raise ConfigError(
+            f"there is no folder {', '.join(map(str, roots))}; name those to search with folders=[DIR,...]"
+        )
+    tables: dict[Path, Store] = {}
+    runs: list[Path] = []
+    unread: list[tuple[Path, str]] = []
+    for root in there:
+        for folder, names in _walk(root):
+            if (folder / "bundle" / "bundle.json").is_file() and folder not in runs:
+                runs.append(folder)
+            for name in names:
+                path = folder / name
+                if table_format(name) is None or path in tables:
+                    continue
+                try:
+                    store = _open(path, root, id_columns)
+                except (ChurnlibError, OSError, ValueError, pl.exceptions.PolarsError) as error:
+                    unread.append((path, str(error).splitlines()[0]))
+                    continue
+                if store is not None:
+                    tables[path] = store
+    return Stores(tuple(tables.values()), tuple(runs), tuple(unread))
+
+
+def _walk(root: Path) -> Iterator[tuple[Path, list[str]]]:
+    for folder, inner, names in os.walk(root, followlinks=False):
+        inner[:] = sorted(name for name in inner if not name.startswith("."))
+        files = sorted(name for name in names if not name.startswith(".") and not Path(folder, name).is_symlink())
+        yield Path(folder), files
+
+
+def _open(path: Path, root: Path, id_columns: Sequence[str]) -> Store | None:
+    """Return the table if it names customers."""
+    said, pseudonyms = _said_beside(path, root)
+    if table_format(path.name) == "Parquet":
+        names = [name for name, dtype in _scan(path).collect_schema().items() if parsing.is_plain(dtype)]
+    else:
+        names = list(Layout.of(path).header.names)
+    wanted = dict.fromkeys([*id_columns, CUSTOMER_ID, *said])
+    columns = tuple(name for name in wanted if name in names)
+    return Store(path, columns, pseudonyms) if columns else None
+
+
+def _said_beside(path: Path, root: Path) -> tuple[list[str], Mapping[str, str] | None]:
+    """Return what the files beside a table, or above it up to the root, say of its id column and its pseudonyms."""
+    note = path.with_name(path.name + NOTE)
+    if note.is_file():
+        said = _json(note)
+        return [said.get("column", CUSTOMER_ID)], {k: str(said.get(k, "")) for k in ("key_id", "tenant", "purpose")}
+    for folder in path.parents:
+        names: list[str] = []
+        pseudonyms = None
+        for name in SCHEMAS:
+            if (folder / name).is_file():
+                found, key = _told(_json(folder / name))
+                names += found
+                pseudonyms = pseudonyms or key
+        if names or folder == root:
+            return names, pseudonyms
+    return [], None
+
+
+def _told(content: Mapping[str, Any]) -> tuple[list[str], Mapping[str, str] | None]:
+    """Return the id columns and the pseudonyms that a schema, or a file that holds one, tells of."""
+    schema = content.get("schema", content)
+    columns = schema.get("columns", []) if isinstance(schema, Mapping) else []
+    names = [c["name"] for c in columns if isinstance(c, Mapping) and c.get("role") == "id" and "name" in c]
+    names += [content[key] for key in ("id", "id_column", "customer_id") if isinstance(content.get(key), str)]
+    about = schema.get("about", {}) if isinstance(schema, Mapping) else {}
+    return names, about.get("pseudonyms") or content.get("pseudonyms")
+
+
+def _json(path: Path) -> Mapping[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, Mapping) else {}
+
+
+def _scan(path: Path) -> pl.LazyFrame:
+    return pl.scan_parquet(path, glob=False, hive_partitioning=False)
+
+
+# --- manifests ------------------------------------------------------------------------------------------------------
+
+
+def _update_manifests(path: Path, n_removed: int) -> None:
+    """Write the new size, rows and checksum of a file into every manifest above it that lists the file."""
+    with path.open("rb") as file:
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    facts = {"sha256": sha256, "bytes": path.stat().st_size, "removed": n_removed}
+    for folder in list(path.parents)[:8]:
+        manifest = folder / MANIFEST
+        if not manifest.is_file():
+            continue
+        content = dict(_json(manifest))
+        if _update(content, path.relative_to(folder).as_posix(), facts):
+            if isinstance(content.get("rows"), int):
+                content["rows"] -= n_removed
+            temporary = manifest.with_name(f".{manifest.name}.{uuid4().hex[:8]}")
+            temporary.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+            temporary.replace(manifest)
+
+
+def _update(node: Any, name: str, facts: Mapping[str, Any]) -> bool:
+    """Update the entry of a file wherever it stands; return whether there was one."""
+    if isinstance(node, list):
+        return bool(sum(_update(one, name, facts) for one in node))  # all of them, not up to the first
+    if not isinstance(node, dict):
+        return False
+    changed = False
+    for key, value in node.items():
+        own = isinstance(value, dict) and key == name
+        listed = isinstance(value, dict) and name in (value.get("path"), value.get("file"), value.get("name"))
+        if (own or listed) and "sha256" in value:
+            _set(value, facts)
+            changed = True
+        else:
+            changed = _update(value, name, facts) or changed
+    if "sha256" in node and name in (node.get("path"), node.get("file"), node.get("name")):
+        _set(node, facts)
+        changed = True
+    return changed
+
+
+def _set(entry: dict[str, Any], facts: Mapping[str, Any]) -> None:
+    entry["sha256"] = facts["sha256"]
+    for key in ("bytes", "size"):
+        if key in entry:
+            entry[key] = facts["bytes"]
+    for key in ("rows", "n_rows"):
+        if isinstance(entry.get(key), int):
+            entry[key] -= facts["removed"]
+
+
+__all__ = ["CUSTOMER_ID", "Store", "Stores", "find_stores"]
