@@ -27,7 +27,7 @@ def column_codes(training: Training, names: Sequence[str]) -> tuple[np.ndarray, 
     categories = np.array([is_category(training, name) for name in names])
     table = np.empty((len(training.rows), len(names)))
     table[:, ~categories] = as_numbers(training, [name for name, c in zip(names, categories, strict=True) if not c])
-    for place in np.flatnonzero(categories):
+    for place in np.flatnonzero(categories).tolist():
         code = frequent_codes(training.rows.get_column(names[place])).astype(np.float64)
         table[:, place] = np.where(code < 0, np.nan, code)
     return table, categories
@@ -93,9 +93,8 @@ class Boosted(Proxy):
 
         # Small trees and few rounds: which columns matter is known long before the last digit of the loss.
         options: dict[str, Any] = {"max_iter": 60, "max_leaf_nodes": 15, "early_stopping": False}
-        model = HistGradientBoostingClassifier(
-            **options, categorical_features=self.categories[list(places)], random_state=self.seed
-        )
+        options["categorical_features"] = self.categories[list(places)]
+        model = HistGradientBoostingClassifier(**options, random_state=self.seed)
         inputs = self.inputs(places, rows)
         inputs[:, np.isnan(inputs).all(axis=0)] = 0.0  # scikit-learn cannot bin a column of nothing
         return model.fit(inputs, self.label[rows])
