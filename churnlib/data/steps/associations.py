@@ -64,7 +64,7 @@ def association_matrix(training: Training, names: Sequence[str], method: str = "
         method: ``pearson`` or ``spearman``, for numbers.
     """
     categories = np.array([is_category(training, name) for name in names])
-    places = np.flatnonzero(categories), np.flatnonzero(~categories)
+    places = [np.flatnonzero(mask).tolist() for mask in (categories, ~categories)]
     numbers = as_numbers(training, [names[place] for place in places[1]])
     tables = [one_hot(frequent_codes(training.rows.get_column(names[place]))) for place in places[0]]
     matrix = np.eye(len(names))

@@ -14,6 +14,9 @@ from churnlib.data.steps.step import Training
 
 PROXIES = ("hist_gradient_boosting", "logistic")
 
+Places = Sequence[int] | np.ndarray
+"""Columns of a proxy, by their numbers."""
+
 
 def column_codes(training: Training, names: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     """Return columns as numbers, categories as codes, and which of them are categories.
@@ -24,7 +27,7 @@ def column_codes(training: Training, names: Sequence[str]) -> tuple[np.ndarray, 
     categories = np.array([is_category(training, name) for name in names])
     table = np.empty((len(training.rows), len(names)))
     table[:, ~categories] = as_numbers(training, [name for name, c in zip(names, categories, strict=True) if not c])
-    for place in np.flatnonzero(categories):
+    for place in np.flatnonzero(categories).tolist():
         code = frequent_codes(training.rows.get_column(names[place])).astype(np.float64)
         table[:, place] = np.where(code < 0, np.nan, code)
     return table, categories
@@ -45,14 +48,14 @@ class Proxy(ABC):
         self.table, self.categories = column_codes(training, names)
 
     @abstractmethod
-    def fit(self, places: Sequence[int], rows: np.ndarray) -> Any:
+    def fit(self, places: Places, rows: np.ndarray) -> Any:
         """Return a model of some columns, fitted to some rows."""
 
     @abstractmethod
-    def importance(self, model: Any, places: Sequence[int], rows: np.ndarray) -> np.ndarray:
+    def importance(self, model: Any, places: Places, rows: np.ndarray) -> np.ndarray:
         """Return what each column is worth to a model, ``(places,)``; rows are held out ones."""
 
-    def inputs(self, places: Sequence[int], rows: np.ndarray) -> np.ndarray:
+    def inputs(self, places: Places, rows: np.ndarray) -> np.ndarray:
         """Return the model's inputs, ``(rows, inputs)``."""
         return np.concatenate([self.blocks[place][rows] for place in places], axis=1)
 
@@ -62,7 +65,7 @@ class Proxy(ABC):
         probability[:, model.classes_] = model.predict_proba(inputs).clip(1e-7, 1)
         return float(-np.log(probability[np.arange(len(rows)), self.label[rows]]).mean())
 
-    def permuted(self, model: Any, places: Sequence[int], rows: np.ndarray, repeats: int) -> np.ndarray:
+    def permuted(self, model: Any, places: Places, rows: np.ndarray, repeats: int) -> np.ndarray:
         """Return how much the log loss grows when the values of one column are dealt anew, ``(places, repeats)``."""
         rng = np.random.default_rng(self.seed)
         inputs = self.inputs(places, rows)
@@ -85,17 +88,18 @@ class Boosted(Proxy):
         super().__init__(training, names)
         self.blocks = list(self.table.T[:, :, None])
 
-    def fit(self, places: Sequence[int], rows: np.ndarray) -> Any:  # noqa: D102
+    def fit(self, places: Places, rows: np.ndarray) -> Any:  # noqa: D102
         from sklearn.ensemble import HistGradientBoostingClassifier
 
         # Small trees and few rounds: which columns matter is known long before the last digit of the loss.
-        model = HistGradientBoostingClassifier(
-            max_iter=60, max_leaf_nodes=15, early_stopping=False, random_state=self.seed,
-            categorical_features=self.categories[list(places)],
-        )  # fmt: skip
-        return model.fit(self.inputs(places, rows), self.label[rows])
+        options: dict[str, Any] = {"max_iter": 60, "max_leaf_nodes": 15, "early_stopping": False}
+        options["categorical_features"] = self.categories[list(places)]
+        model = HistGradientBoostingClassifier(**options, random_state=self.seed)
+        inputs = self.inputs(places, rows)
+        inputs[:, np.isnan(inputs).all(axis=0)] = 0.0  # scikit-learn cannot bin a column of nothing
+        return model.fit(inputs, self.label[rows])
 
-    def importance(self, model: Any, places: Sequence[int], rows: np.ndarray) -> np.ndarray:  # noqa: D102
+    def importance(self, model: Any, places: Places, rows: np.ndarray) -> np.ndarray:  # noqa: D102
         return self.permuted(model, places, rows, repeats=2).mean(axis=1)
 
 
@@ -121,12 +125,12 @@ class Logistic(Proxy):
         scaled = np.where(given, (numbers - mean) / (spread or 1.0), 0.0)
         return scaled[:, None] if given.all() else np.stack([scaled, ~given], axis=1)
 
-    def fit(self, places: Sequence[int], rows: np.ndarray) -> Any:  # noqa: D102
+    def fit(self, places: Places, rows: np.ndarray) -> Any:  # noqa: D102
         from sklearn.linear_model import LogisticRegression
 
         return LogisticRegression(max_iter=1000).fit(self.inputs(places, rows), self.label[rows])
 
-    def importance(self, model: Any, places: Sequence[int], rows: np.ndarray) -> np.ndarray:
+    def importance(self, model: Any, places: Places, rows: np.ndarray) -> np.ndarray:
         """Return how far the column's part of the logits spreads over the rows: |coefficient| for a number."""
         ends = np.cumsum([self.blocks[place].shape[1] for place in places])[:-1]
         parts = np.split(model.coef_, ends, axis=1)

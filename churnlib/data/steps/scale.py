@@ -168,7 +168,8 @@ def _best_power(values: np.ndarray) -> float:
         return 1.0
     from scipy.stats import yeojohnson
 
-    return float(yeojohnson(values)[1])
+    _, power = yeojohnson(values)
+    return float(power)  # type: ignore[arg-type]
 
 
 def _log1p(values: np.ndarray) -> np.ndarray:

@@ -10,6 +10,10 @@ from churnlib.data.steps.proxies import column_codes
 from churnlib.data.steps.selection import FittedSelection, Ranking, Selection, ranked
 from churnlib.data.steps.step import Training
 
+LEAVES = 16
+"""Of each tree. In deep trees all columns share out what there is to explain, down to the noise, and a strong column
+leaves less of it to a weak one than chance would; the same goes for importances that are made to sum to 1."""
+
 
 @dataclass(frozen=True)
 class SelectNullImportance(Selection):
@@ -57,8 +61,9 @@ class SelectNullImportance(Selection):
     def _importance(self, table: np.ndarray, label: np.ndarray, seed: int) -> np.ndarray:
         from sklearn.ensemble import RandomForestClassifier
 
-        forest = RandomForestClassifier(self.trees, min_samples_leaf=5, random_state=seed)
-        return forest.fit(table, label).feature_importances_
+        forest = RandomForestClassifier(self.trees, max_leaf_nodes=LEAVES, min_samples_leaf=5, random_state=seed)
+        trees = forest.fit(table, label).estimators_
+        return np.mean([tree.tree_.compute_feature_importances(normalize=False) for tree in trees], axis=0)
 
 
 __all__ = ["FittedSelection", "SelectNullImportance"]

@@ -72,37 +72,26 @@ class TargetEncoding(Step):
         """Return a column's rates and ``(n, classes)`` those of the training rows."""
         code, known = coded(values)
         n_folds, n_values = int(fold.max()) + 1, len(known) + 1
-        cell = code * n_folds + fold
-        count = np.bincount(cell, minlength=n_values * n_folds).reshape(n_values, n_folds)
-        hits = np.stack(
-            [np.bincount(cell, weights=h, minlength=n_values * n_folds).reshape(n_values, n_folds) for h in hit.T], -1
-        )
-        prior = hit.mean(axis=0)
-        learned = self._smoothed(count.sum(axis=1), hits.sum(axis=1), prior)
-        in_fold, fold_hits = count.sum(axis=0), hits.sum(axis=0)
-        others_prior = (hits.sum(axis=(0, 1)) - fold_hits) / (count.sum() - in_fold)[:, None]
-        out_of_fold = np.empty((len(code), hit.shape[1]))
-        for part in range(n_folds):
-            others = self._smoothed(
-                count.sum(axis=1) - count[:, part], hits.sum(axis=1) - hits[:, part], others_prior[part]
-            )
-            out_of_fold[fold == part] = others[code[fold == part]]
+        cell, size = fold * n_values + code, n_folds * n_values
+        count = np.bincount(cell, minlength=size).reshape(n_folds, n_values, 1).astype(np.float64)
+        hits = np.stack([np.bincount(cell, weights=one, minlength=size) for one in hit.T], axis=-1)
+        hits = hits.reshape(n_folds, n_values, -1)
+        learned = self._smoothed(count.sum(axis=0), hits.sum(axis=0))
+        # Each fold gets the rates of all rows without its own.
+        out_of_fold = self._smoothed(count.sum(axis=0) - count, hits.sum(axis=0) - hits).reshape(size, -1)[cell]
         *of_known, missing = map(tuple, learned.tolist())
-        rates = Rates(name, tuple(known), tuple(of_known), missing, tuple(prior.tolist()))
-        return rates, out_of_fold
+        return Rates(name, tuple(known), tuple(of_known), missing, tuple(hit.mean(axis=0).tolist())), out_of_fold
 
-    def _smoothed(self, count: np.ndarray, hits: np.ndarray, prior: np.ndarray) -> np.ndarray:
-        """Return rates ``(values, classes)`` from counts ``(values,)`` and hits ``(values, classes)``."""
-        n = count[:, None].astype(np.float64)
-        rate = np.divide(hits, n, out=np.zeros_like(hits), where=n > 0)
+    def _smoothed(self, count: np.ndarray, hits: np.ndarray) -> np.ndarray:
+        """Return rates ``(..., values, classes)`` from counts ``(..., values, 1)`` and hits ``(..., values, classes)``."""
+        prior = hits.sum(axis=-2, keepdims=True) / np.maximum(count.sum(axis=-2, keepdims=True), 1)
+        rate = hits / np.maximum(count, 1)
         if self.smooth == "auto":
             # Of 0 and 1, the variance is m (1 - m): between all rows, and within the value's.
-            between, within = prior * (1 - prior), rate * (1 - rate)
-            weight = np.divide(
-                between * n, between * n + within, out=np.zeros_like(rate), where=between * n + within > 0
-            )
+            own, rest = prior * (1 - prior) * count, rate * (1 - rate)
         else:
-            weight = np.divide(n, n + self.smooth, out=np.zeros_like(n), where=n > 0)
+            own, rest = count, np.full_like(count, self.smooth)
+        weight = np.divide(own, own + rest, out=np.zeros_like(own + rest), where=own + rest > 0)
         return weight * rate + (1 - weight) * prior
 
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
 WORD = r"[\p{L}\p{N}_]{2,}"
-"""A word has two letters, digits or underscores at least; spelled out, since ``\\w`` is wider in polars than in Python."""
+"""A word has two letters, digits or underscores at least; spelled out: ``\\w`` is wider in polars than in Python."""
 
 READ = (Kind.text, Kind.categorical)
 
@@ -88,7 +88,7 @@ class Text(Step):
             components, share = np.ones((1, 1)), 1.0
         else:
             svd = TruncatedSVD(wanted, random_state=seed).fit(weighted)
-            components, share = svd.components_, float(svd.explained_variance_ratio_.sum())
+            components, share = np.asarray(svd.components_), float(svd.explained_variance_ratio_.sum())
         found = Directions(
             texts.name, self.n_features, len(texts), tuple(used.tolist()), packed(idf), packed(components), wanted
         )
@@ -201,7 +201,7 @@ def _counted(texts: pl.Series, n_features: int) -> csr_array:
 def _normalised(weighted: csr_array) -> csr_array:
     from sklearn.preprocessing import normalize
 
-    return normalize(weighted, norm="l2", copy=False)
+    return normalize(weighted, norm="l2", copy=False)  # type: ignore[return-value]
 
 
 def packed(numbers: np.ndarray) -> str:
