@@ -12,7 +12,11 @@ from rich.table import Table
 
 from churnlib.data.customers import Customers
 from churnlib.data.leaks import LeakReport
+from churnlib.data.resampling import wanted_counts
 from churnlib.evaluation.tables import confusion_table, metrics_table
+
+RESAMPLING = "measured on two public tables no resampling beat resample=none; a threshold by cost does what it is for"
+"""What ``scripts/bench_resampling.py`` found; docs/leaks_and_splits.md has the table."""
 
 
 def show_customers(console: Console, customers: Customers, *, name: str, n_folds: int | None = None) -> None:
@@ -30,6 +34,23 @@ def show_customers(console: Console, customers: Customers, *, name: str, n_folds
                 "[yellow]•[/] folds do not go by time: figures of held-out rows may be better than those of the newer "
                 "test rows"
             )
+
+
+def show_resampling(console: Console, customers: Customers, resample: Mapping[str, Any]) -> None:
+    """Say what becomes of the training rows, and what it was worth elsewhere."""
+    if resample["name"] == "none":
+        return
+    before = customers.class_counts("train")
+    after = wanted_counts(before, resample)
+    counts = " and ".join(
+        f"{a:,} to {b:,} of {name!r}" for name, a, b in zip(customers.schema.classes, before, after, strict=True)
+    )
+    console.print(
+        f"[yellow]•[/] {escape('resample=' + resample['name'])}: training rows go from {escape(counts)}; validation "
+        "and test rows stay as they are, and so does what a probability means",
+        soft_wrap=True,
+    )
+    console.print(f"[yellow]•[/] {escape(RESAMPLING)}", soft_wrap=True)
 
 
 def show_leaks(console: Console, report: LeakReport) -> None:
