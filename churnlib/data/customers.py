@@ -13,10 +13,20 @@ import numpy as np
 import polars as pl
 
 from churnlib.data.coercion import Coerced, coerce
+from churnlib.data.dealing import (
+    MICROSECONDS_PER_DAY,
+    Dealing,
+    check_dealing,
+    customer_groups,
+    goes_by_time,
+    moments_of,
+    strata_of,
+)
 from churnlib.data.duplicates import deduplicate
 from churnlib.data.preparation import Encoded, Preparation
+from churnlib.data.rolling import split_time
 from churnlib.data.sides import prepare_sides
-from churnlib.data.splits import SIDES, Split, check_classes, check_shares, split_column, split_random, split_time
+from churnlib.data.splits import SIDES, Split, check_classes, check_shares, split_column, split_random
 from churnlib.data.target import check_target, encode_target, target_given
 from churnlib.errors import ConfigError
 from churnlib.schema import Column, Kind, Schema, infer_schema, parsing, unknown_column
@@ -68,6 +78,7 @@ class Customers:
         encoded: What a network reads, by side.
         report: What was left out.
         truth: ``(n,)`` float64 true churn probability, if the rows were simulated.
+        dealing: What the split heeded, for folds and earlier windows of the same rows.
     """
 
     frame: pl.DataFrame
@@ -79,6 +90,7 @@ class Customers:
     encoded: Mapping[str, Encoded]
     report: CleaningReport
     truth: np.ndarray | None = None
+    dealing: Dealing = field(default_factory=Dealing)
 
     def rows(self, side: str) -> np.ndarray:
         """Return the row numbers of a side."""
@@ -127,7 +139,8 @@ def prepare_customers(
         time: Column with the date at which each row was taken.
         drop: Columns that are not read.
         columns: Corrections to the schema, see :func:`churnlib.schema.infer_schema`.
-        split: ``train``, ``validation``, ``test`` (shares), ``by`` (auto, random, time, column), ``column``, ``seed``.
+        split: ``train``, ``validation``, ``test`` (shares), ``by`` (auto, random, time, column), ``column``, ``seed``,
+            ``stratify``, ``group``, ``gap_days``; see :class:`churnlib.config.SplitConfig`.
         preprocess: See :func:`churnlib.data.sides.prepare_sides`.
         seed: Of the split, unless ``split`` has its own.
         truth: ``(n,)`` true churn probabilities of the rows, kept beside them.
@@ -143,6 +156,10 @@ def prepare_customers(
         "by": "auto",
         "column": None,
         "seed": None,
+        "stratify": (),
+        "group": None,
+        "origins": 1,
+        "gap_days": 0.0,
         **(split or {}),
     }
     shares = (options["train"], options["validation"], options["test"])
@@ -159,15 +176,17 @@ def prepare_customers(
     frame = frame[row]
 
     label, classes = encode_target(frame[target], positive)
-    hidden = [*drop, *([options["column"]] if options["column"] else [])]
+    hidden = [*drop, *(name for name in (options["column"], options["group"]) if name not in (None, id))]
     schema = infer_schema(frame, target=target, id=id, time=time, drop=hidden, columns=columns, classes=classes)
     coerced = coerce(frame, schema)
-    dealt = _split(frame, coerced.typed, label, schema, options, shares, seed)
+    seed_of_split = seed if options["seed"] is None else options["seed"]
+    dealing = _dealing(frame, coerced.typed, schema, options)
+    dealt = _split(frame, label, dealing, options, shares, seed_of_split)
     check_classes(label, dealt, classes)
 
     report = CleaningReport(n_rows, without_target, unique.exact, unique.repeated, coerced.unreadable_counts())
     kept_truth = None if truth is None else truth[row.to_numpy()]
-    return _prepared(frame, coerced, label, schema, dealt, preprocess, report, kept_truth, seed=seed)
+    return _prepared(frame, coerced, label, schema, dealt, dealing, preprocess, report, kept_truth, seed=seed)
 
 
 def prepare_labelled(
@@ -202,7 +221,8 @@ def prepare_labelled(
     schema = Schema((*(replace(column, nullable=True) for column in inferred), target), classes=tuple(classes))
     coerced = coerce(frame, schema)
     report = CleaningReport(len(frame), unreadable=coerced.unreadable_counts())
-    return _prepared(frame, coerced, label, schema, split, preprocess, report)
+    dealing = Dealing(customer_groups(frame, schema))
+    return _prepared(frame, coerced, label, schema, split, dealing, preprocess, report)
 
 
 def _prepared(
@@ -211,6 +231,7 @@ def _prepared(
     label: np.ndarray,
     schema: Schema,
     split: Split,
+    dealing: Dealing,
     preprocess: Mapping[str, Any] | None,
     report: CleaningReport,
     truth: np.ndarray | None = None,
@@ -218,11 +239,40 @@ def _prepared(
     seed: int = 0,
 ) -> Customers:
     """Learn the preparation from the training rows, and encode the rows of each side."""
-    groups = customer_groups(frame, schema)
-    done = prepare_sides(coerced.typed, label, schema, split, preprocess=preprocess, groups=groups, seed=seed)
+    done = prepare_sides(coerced.typed, label, schema, split, preprocess=preprocess, groups=dealing.groups, seed=seed)
     shown = blank_unreadable(frame, coerced)
     report = replace(report, steps=done.said)
-    return Customers(shown, coerced.typed, label, schema, done.split, done.preparation, done.encoded, report, truth)
+    return Customers(
+        shown, coerced.typed, label, schema, done.split, done.preparation, done.encoded, report, truth, dealing
+    )
+
+
+def redealt(
+    customers: Customers, split: Split, *, preprocess: Mapping[str, Any] | None = None, seed: int = 0
+) -> Customers:
+    """Return the table with other sides, prepared anew from their training rows.
+
+    Args:
+        customers: A prepared table.
+        split: The rows of each side; validation and test rows may be absent.
+        preprocess: See :func:`churnlib.data.sides.prepare_sides`.
+        seed: Of what the steps draw.
+
+    Raises:
+        DataError: If a side lacks a class.
+    """
+    if len(split.validation):
+        check_classes(customers.label, split, customers.schema.classes)
+    done = prepare_sides(
+        customers.typed,
+        customers.label,
+        customers.schema,
+        split,
+        preprocess=preprocess,
+        groups=customers.dealing.groups,
+        seed=seed,
+    )
+    return replace(customers, split=done.split, preparation=done.preparation, encoded=done.encoded)
 
 
 def blank_unreadable(frame: pl.DataFrame, coerced: Coerced) -> pl.DataFrame:
@@ -249,17 +299,6 @@ def customer_value(customers: Customers, column: str) -> np.ndarray:
     return numbers.cast(pl.Float64).fill_null(np.nan).to_numpy()
 
 
-def customer_groups(frame: pl.DataFrame, schema: Schema) -> np.ndarray | None:
-    """Return what tells the customers of the rows apart, ``(n,)``; None if each row is a customer of its own.
-
-    Without dates every customer has one row by now. Rows without a name are customers of their own.
-    """
-    if schema.id is None or schema.time is None:
-        return None
-    name = pl.col(schema.id).cast(pl.String)
-    return frame.select(pl.coalesce(name, pl.format("\0{}", pl.int_range(pl.len())))).to_series().to_numpy()
-
-
 def _named(frame: pl.DataFrame, name: str | None) -> str | None:
     """A column that is in the table; a wrong name is reported with the schema."""
     return name if name in frame.columns else None
@@ -277,25 +316,33 @@ def _check_split_options(options: Mapping[str, Any], names: Sequence[str], time:
         raise ConfigError(unknown_column(column, names, option="split.column"))
 
 
+def _dealing(frame: pl.DataFrame, typed: pl.DataFrame, schema: Schema, options: Mapping[str, Any]) -> Dealing:
+    """Return what the dealing must heed."""
+    by_time = goes_by_time(typed, schema, options["by"])
+    check_dealing(options, by_time=by_time)
+    if options["group"] is not None and options["group"] not in frame.columns:
+        raise ConfigError(unknown_column(options["group"], frame.columns, option="split.group"))
+    return Dealing(
+        groups=customer_groups(frame, schema, group=options["group"]),
+        strata=strata_of(frame, options["stratify"]),
+        moments=moments_of(typed, schema.time) if by_time and schema.time is not None else None,
+        gap=round(options["gap_days"] * MICROSECONDS_PER_DAY),
+    )
+
+
 def _split(
     frame: pl.DataFrame,
-    typed: pl.DataFrame,
     label: np.ndarray,
-    schema: Schema,
+    dealing: Dealing,
     options: Mapping[str, Any],
     shares: Sequence[float],
     seed: int,
 ) -> Split:
     if options["by"] == "column":
         return split_column(frame[options["column"]].cast(pl.String).to_list(), column=options["column"])
-    seed = seed if options["seed"] is None else options["seed"]
-    groups = customer_groups(frame, schema)
-    dated = schema.time is not None and typed[schema.time].drop_nulls().n_unique() > 1
-    if options["by"] == "time" or (options["by"] == "auto" and dated):
-        assert schema.time is not None
-        moments = typed[schema.time].to_physical().fill_null(strategy="min").to_numpy()
-        return split_time(moments, shares, seed=seed, groups=groups)
-    return split_random(label, shares, seed=seed, groups=groups)
+    if dealing.moments is not None:
+        return split_time(dealing.moments, shares, seed=seed, groups=dealing.groups, gap=dealing.gap)
+    return split_random(label, shares, seed=seed, groups=dealing.groups, strata=dealing.strata)
 
 
 __all__ = [
@@ -306,4 +353,5 @@ __all__ = [
     "customer_groups",
     "prepare_customers",
     "prepare_labelled",
+    "redealt",
 ]

@@ -220,13 +220,14 @@ def _made_up(
     numbers, targets = space.numbers(encoded.numeric), dict(enumerate(wanted.tolist()))
     k = resample["neighbors"]
     mixed = resample["name"] == "smotenc"
+    options: dict[str, Any] = {"sampling_strategy": targets, "random_state": seed}
+    sampler: Any
     if mixed:
         places = list(range(n_numbers, n_numbers + encoded.codes.shape[1]))
-        sampler = SMOTENC(places, sampling_strategy=targets, k_neighbors=k, random_state=seed)
+        sampler = SMOTENC(places, k_neighbors=k, **options)
         inputs = np.concatenate([numbers, encoded.codes], axis=1)
     else:
         inputs = np.concatenate([numbers, space.one_hot(encoded.codes)], axis=1)
-        options = {"sampling_strategy": targets, "random_state": seed}
         smote = resample["name"] == "smote"
         sampler = SMOTE(k_neighbors=k, **options) if smote else ADASYN(n_neighbors=k, **options)
     try:
@@ -249,7 +250,7 @@ def _nearest(customers: Customers, resample: Mapping[str, Any], wanted: np.ndarr
 
     encoded, label, space = customers.encoded["train"], customers.labels("train"), _Space.of(customers)
     inputs = np.concatenate([space.numbers(encoded.numeric), space.one_hot(encoded.codes)], axis=1)
-    options = {"version": resample["version"], "n_neighbors": resample["neighbors"]}
-    sampler = NearMiss(sampling_strategy=dict(enumerate(wanted.tolist())), **options)
+    targets: Any = dict(enumerate(wanted.tolist()))
+    sampler = NearMiss(sampling_strategy=targets, version=resample["version"], n_neighbors=resample["neighbors"])
     sampler.fit_resample(inputs, label)
     return np.sort(sampler.sample_indices_)

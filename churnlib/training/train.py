@@ -27,6 +27,7 @@ from churnlib.training.cross_validation import design, fit_design
 from churnlib.training.curves import CURVES, overfitting, write_curves
 from churnlib.training.fitted import Fit, Trained, held_out
 from churnlib.training.inference import measure_inference
+from churnlib.training.origins import described, earlier_origins, summary, windows
 from churnlib.training.packing import model_name, pack
 from churnlib.training.prior import settle_prior
 from churnlib.training.results import baseline_metrics, limit_metrics, parts_metrics, write_held_out, write_predictions
@@ -76,10 +77,12 @@ def train(config: TrainConfig, *, folder: RunFolder, console: Console | None = N
     display.show_customers(console, customers, name=config.data.name, n_folds=config.cv)
     display.show_resampling(console, customers, asdict(config.resample))
     leaks = look_for_leaks(config, customers, console)
+    splits = windows(config, customers) if config.split.origins > 1 else []
     path = folder.create(config)
     if leaks is not None:
         write_json(path / LEAKS, leaks.to_dict())
 
+    earlier = earlier_origins(config, customers, splits, path)
     trained = fit_model(config, customers, path, unlabelled=unlabelled)
     # Only a run that goes on finds a bundle here: its own, of fewer epochs.
     shutil.rmtree(path / "bundle", ignore_errors=True)
@@ -91,6 +94,8 @@ def train(config: TrainConfig, *, folder: RunFolder, console: Console | None = N
         metrics["limit"] = limit_metrics(customers)
     if trained.parts:
         metrics["members"] = parts_metrics(trained, predictor)
+    if splits:
+        metrics["origins"] = summary([*earlier, described(customers, metrics["test"])])
     fit = trained.fit
     judged = overfitting(fit.curve)
     metrics |= {
@@ -199,8 +204,10 @@ def check_options(config: TrainConfig, customers: Customers, recipe: Baseline | 
     """
     if config.ckpt_path is not None and (config.cv is not None or config.ensemble > 1 or is_stack(config.model)):
         raise ConfigError(f"ckpt_path={config.ckpt_path}: only a run of a single network goes on; leave the option out")
+    if config.ckpt_path is not None and config.split.origins > 1:
+        raise ConfigError(f"ckpt_path={config.ckpt_path}: a run goes on with its newest window; add split.origins=1")
     if config.cv is not None:
-        check_folds(customers, config.cv)
+        check_folds(customers, config.cv, config.cv_repeats)
     if recipe is not None and config.ckpt_path is not None:
         raise ConfigError(f"ckpt_path={config.ckpt_path}: this model is fitted in one go; leave the option out")
     if recipe is not None and config.loss.name != "bce":
