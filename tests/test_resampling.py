@@ -282,7 +282,7 @@ def test_a_run_says_what_became_of_the_rows_and_the_bundle_answers_alike(tmp_pat
     result = train(compose(words), folder=RunFolder(tmp_path / "run", latest=None), console=Console(width=300))
     said = capsys.readouterr().out
     assert "resample=smote: training rows go from" in said
-    assert "no resampling beat" in said
+    assert "resample=none has the best log loss" in said
     test = result.metrics["test"]
     answers = pl.read_parquet(tmp_path / "run" / "predictions.parquet")
     assert len(answers) == test["n"] == 120

@@ -312,16 +312,15 @@ def _check_split_options(options: Mapping[str, Any], names: Sequence[str], time:
         raise ConfigError("split.by=time needs the column with the dates: set data.time=COLUMN")
     if (by == "column") != (column is not None):
         raise ConfigError("split.by=column and split.column=COLUMN go together; give both or neither")
-    if column is not None and column not in names:
-        raise ConfigError(unknown_column(column, names, option="split.column"))
+    for option, named in (("split.column", column), ("split.group", options["group"])):
+        if named is not None and named not in names:
+            raise ConfigError(unknown_column(named, names, option=option))
 
 
 def _dealing(frame: pl.DataFrame, typed: pl.DataFrame, schema: Schema, options: Mapping[str, Any]) -> Dealing:
     """Return what the dealing must heed."""
     by_time = goes_by_time(typed, schema, options["by"])
     check_dealing(options, by_time=by_time)
-    if options["group"] is not None and options["group"] not in frame.columns:
-        raise ConfigError(unknown_column(options["group"], frame.columns, option="split.group"))
     return Dealing(
         groups=customer_groups(frame, schema, group=options["group"]),
         strata=strata_of(frame, options["stratify"]),

@@ -111,8 +111,8 @@ def _deal(
     """Return the fold of each row, ``(n,)`` int64.
 
     Rows are ordered by class and stratum, at random within them, and dealt like cards: the folds differ by one row in
-    all, by one row in each class, and by one in each stratum of a class. Of customers with several rows it is the customers that are dealt, a churner being one
-    whose rows say so at least once.
+    all, by one row in each class, and by one in each stratum of a class. Of customers with several rows it is the
+    customers that are dealt, a churner being one whose rows say so at least once.
     """
     if groups is not None:
         _, first, customer = np.unique(groups, return_index=True, return_inverse=True)

@@ -7,6 +7,7 @@ long as it takes to know whether a customer left, rows say something about the d
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 
@@ -52,8 +53,12 @@ def rolling_origins(
     tested on as many, and knows nothing of what came later.
 
     Args:
-        time, shares, seed, groups, gap: See :func:`split_time`.
+        time: See :func:`split_time`, as all but the number.
+        shares: Of the newest window; in the older ones training has fewer rows, the others as many.
         n_origins: How many.
+        seed: Of the order of equal moments.
+        groups: ``(n,)`` customer of each row.
+        gap: In units of ``time``.
 
     Raises:
         ConfigError: If the shares are impossible, or there are too few rows for so many.
@@ -99,7 +104,7 @@ def purge(side: np.ndarray, time: np.ndarray, gap: int) -> int:
     present = [number for number in range(3) if (side == number).any()]
     starts = {number: time[side == number].min() for number in present}
     purged = 0
-    for number, following in zip(present, present[1:], strict=False):
+    for number, following in pairwise(present):
         late = (side == number) & (time + gap > starts[following])
         side[late] = -1
         purged += int(late.sum())
