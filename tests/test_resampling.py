@@ -259,6 +259,18 @@ def test_without_the_shift_they_would_be_wrong(simulated):
     assert head.shift[0] == pytest.approx(-np.log(np.divide(*simulated.class_counts("train"))))
 
 
+@pytest.mark.parametrize("name", ["random_under", "smote"])
+def test_several_classes_keep_their_shares(name):
+    frame = made_customers(1500)
+    third = pl.col("charges").fill_null(0) + pl.col("tenure") > 140
+    frame = frame.with_columns(churn=pl.when(third).then(pl.lit("pause")).otherwise("churn"))
+    customers = prepare_customers(frame, target="churn", id="customer")
+    trained = fitted(customers, "model=logistic", f"resample={name}")
+    label = customers.label[trained.held_out.rows]
+    shares = calibrated(trained.held_out.logits, label).mean(0)
+    np.testing.assert_allclose(shares, np.bincount(label) / len(label), atol=0.04)
+
+
 # --- the way through a run ------------------------------------------------------------------------------------------
 
 

@@ -16,8 +16,8 @@ from churnlib.data.resampling import wanted_counts
 from churnlib.evaluation.tables import confusion_table, metrics_table
 
 RESAMPLING = (
-    "measured on two public tables, resample=none has the best log loss with boosted trees and logistic regression, and "
-    "a plain MLP gained at most 0.006 by drawing rows by weight; docs/leaks_and_splits.md"
+    "measured on two public tables, resample=none has the best log loss with boosted trees and logistic regression, "
+    "and a plain MLP gained at most 0.006 by drawing rows by weight; docs/leaks_and_splits.md"
 )
 """What ``scripts/bench_resampling.py`` found."""
 
