@@ -7,7 +7,19 @@ from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from churnlib.config import baselines, checks, commands, data, leaks, losses, networks, optimizers, stack, training
+from churnlib.config import (
+    baselines,
+    checks,
+    commands,
+    data,
+    leaks,
+    losses,
+    networks,
+    optimizers,
+    resample,
+    stack,
+    training,
+)
 from churnlib.config import config_dir as yaml_folder
 from churnlib.errors import ConfigError
 
@@ -48,6 +60,11 @@ SCHEMAS: dict[str, dict[str, type]] = {
         "stack": stack.StackConfig,
     },
     "leaks": {"default": leaks.LeaksConfig},
+    "resample": {
+        "default": resample.ResampleConfig,
+        "neighbors": resample.NeighborsConfig,
+        "nearmiss": resample.NearMissConfig,
+    },
     "pretrain": {"masked": training.PretrainConfig},
     "loss": {
         "bce": losses.CrossEntropyConfig,

@@ -21,7 +21,7 @@ from churnlib.decision import probability_from_logits
 from churnlib.errors import ConfigError
 from churnlib.training.cross_validation import design, fit_design
 from churnlib.training.run_folder import RunFolder
-from churnlib.training.train import train
+from churnlib.training.train import read_customers, train
 
 QUICK = [
     "data.n_customers=600", "trainer.max_epochs=3", "trainer.progress=false", "logger=none", "model.hidden_sizes=[8]",
@@ -130,12 +130,16 @@ def test_a_stack_weighs_its_models_and_says_so(tmp_path, capsys):
     assert "6 models answer together" in capsys.readouterr().out
 
 
-def test_folds_of_dated_rows_come_with_a_warning(tmp_path):
+def test_folds_of_dated_rows_go_by_time_and_a_run_says_so(tmp_path):
     console = Console(width=200, record=True, quiet=False, file=io.StringIO())
     config = compose(["data.n_customers=600", "data.n_snapshots=6", "model=logistic", "cv=2"])
     train(config, folder=RunFolder(tmp_path / "run", latest=None), console=console)
     said = console.export_text()
-    assert "dealt into 2 folds" in said and "folds do not go by time" in said
+    assert "cut by time into 3 parts" in said
+    held_out = pl.read_parquet(tmp_path / "run" / "held_out.parquet")
+    customers = read_customers(config)
+    pool = len(customers.rows("train")) + len(customers.rows("validation"))
+    assert abs(len(held_out) - pool * 2 / 3) <= 1
 
 
 def test_several_classes_are_held_out_and_stacked(tmp_path):

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from churnlib.data.rolling import split_time
 from churnlib.data.splits import (
     _proportional,
     check_classes,
@@ -15,7 +16,6 @@ from churnlib.data.splits import (
     split_column,
     split_each_class,
     split_random,
-    split_time,
 )
 from churnlib.errors import ConfigError, DataError
 

@@ -36,6 +36,7 @@ from churnlib.config.data import (
 from churnlib.config.folder import config_dir
 from churnlib.config.leaks import LeaksConfig
 from churnlib.config.losses import CostSensitiveConfig, LossConfig, loss_options
+from churnlib.config.resample import ResampleConfig
 from churnlib.config.training import PretrainConfig, ThresholdConfig, TrainConfig, TrainerConfig, to_yaml
 
 __all__ = [
@@ -56,6 +57,7 @@ __all__ = [
     "PseudonymConfig",
     "PseudonymiseConfig",
     "ReferenceConfig",
+    "ResampleConfig",
     "ScoreConfig",
     "ScorecardConfig",
     "SimulateConfig",

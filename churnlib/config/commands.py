@@ -97,6 +97,10 @@ class PrepareConfig:
             raise ConfigError(
                 f"split.by={self.split.by}: prepare deals customers at random by their name; leave the option out"
             )
+        if self.split.stratify or self.split.group is not None:
+            raise ConfigError(
+                "split.stratify and split.group are for train: prepare deals customers by their name alone"
+            )
         check_range("sample_rows", self.sample_rows, low=100)
         check_range("seed", self.seed, low=0)
 

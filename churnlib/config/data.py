@@ -286,13 +286,24 @@ class SplitConfig:
     validation: float
     test: float
     by: str
-    """auto (time when the time column has several dates, else random), random (stratified), time, or column."""
+    """auto (time when the time column has three dates or more, else random), random (stratified), time, or column."""
     column: str | None = None
     """With ``by=column``: a column that says train, validation or test for each row; it is never a feature."""
     seed: int | None = None
     """Seed of the split alone; the run's seed when left out."""
+    stratify: list[str] = field(default_factory=list)
+    """At random: columns whose values are dealt in equal shares too, beside the classes; each of few values."""
+    group: str | None = None
+    """Column that names what must stay together, such as a household; it is never a feature."""
+    origins: int
+    """By time: how many windows are trained and tested one after the other; the newest one makes the bundle."""
+    gap_days: float
+    """By time: days that must lie between a row and the first one of the next side; rows in between are left out.
+    Take the outcome window (and the lead time): so long does a row's label say something about later days."""
 
     def __post_init__(self) -> None:
+        check_range("split.origins", self.origins, low=1)
+        check_range("split.gap_days", self.gap_days, low=0)
         for name in ("train", "validation", "test"):
             check_range(f"split.{name}", getattr(self, name), low=0, high=1)
         check_choice("split.by", self.by, ("auto", "random", "time", "column"))

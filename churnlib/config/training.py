@@ -10,6 +10,7 @@ from churnlib.config.checks import check_choice, check_range
 from churnlib.config.data import DataConfig, PreprocessConfig, SplitConfig
 from churnlib.config.leaks import LeaksConfig
 from churnlib.config.losses import LossConfig
+from churnlib.config.resample import ResampleConfig
 from churnlib.errors import ConfigError
 
 
@@ -130,6 +131,7 @@ class TrainConfig:
     """``_target_`` and the arguments of a network."""
     loss: LossConfig
     augment: AugmentConfig
+    resample: ResampleConfig
     optimizer: Any
     """``_target_`` and the arguments of a torch optimizer."""
     scheduler: Any = None

@@ -67,6 +67,8 @@ class IndexBatches:
         shuffle: A new order for each epoch.
         seed: Of the orders.
         most: Rows of a shuffled epoch at most, others each time; all when None.
+        weights: ``(n,)`` how likely each row is drawn for a shuffled epoch, which may then hold it several times; each
+            row once when None.
 
     Attributes:
         chunk: With more than 1, batches come as :class:`Chunk` of so many.
@@ -80,6 +82,7 @@ class IndexBatches:
         shuffle: bool = False,
         seed: int = 0,
         most: int | None = None,
+        weights: Tensor | None = None,
     ) -> None:
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {batch_size}")
@@ -91,6 +94,7 @@ class IndexBatches:
         self.shuffle = shuffle
         self.seed = seed
         self.most = most
+        self.weights = weights
         self.epoch = 0
         self.chunk = 1
 
@@ -126,10 +130,18 @@ class IndexBatches:
         if self.shuffle:
             # Drawn on the host, so that every device sees the same order.
             generator = torch.Generator().manual_seed((self.seed << 20) + self.epoch)
-            order = torch.randperm(len(tensors[0]), generator=generator)[: self.n_rows].to(tensors[0].device)
+            order = self._order(generator).to(tensors[0].device)
             tensors = tuple(tensor.index_select(0, order) for tensor in tensors)
         if self.n_batches:
             yield from zip(*(tensor.tensor_split(self.n_batches) for tensor in tensors), strict=True)
+
+    def _order(self, generator: torch.Generator) -> Tensor:
+        if self.weights is None:
+            return torch.randperm(len(self.tensors[0]), generator=generator)[: self.n_rows]
+        # Numbers drawn along the cumulated weights: torch.multinomial takes no more than 2**24 rows.
+        ends = self.weights.double().cumsum(0)
+        drawn = torch.rand(self.n_rows, dtype=torch.float64, generator=generator) * ends[-1]
+        return torch.searchsorted(ends, drawn, right=True).clamp_max(len(ends) - 1)
 
 
 class MemberBatches:

@@ -6,7 +6,7 @@ The order of the steps is the order of the functions below.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -15,12 +15,22 @@ import polars as pl
 
 from churnlib.data.cleaning import CleaningReport, column_readings
 from churnlib.data.coercion import Coerced, coerce, read_columns
+from churnlib.data.dealing import (
+    MICROSECONDS_PER_DAY,
+    Dealing,
+    check_dealing,
+    customer_groups,
+    goes_by_time,
+    moments_of,
+    strata_of,
+)
 from churnlib.data.duplicates import NearDuplicates, deduplicate, near_duplicates
 from churnlib.data.events import EventDefinition, infer_with_events
 from churnlib.data.missing import Gaps, mostly_missing
 from churnlib.data.preparation import Encoded, Preparation
+from churnlib.data.rolling import split_time
 from churnlib.data.sides import prepare_sides
-from churnlib.data.splits import SIDES, Split, check_classes, check_shares, split_column, split_random, split_time
+from churnlib.data.splits import SIDES, Split, check_classes, check_shares, split_column, split_random
 from churnlib.data.target import check_target, encode_target, target_given
 from churnlib.data.validation import RuleBook, Validated, read_rules, validate
 from churnlib.data.validation.masks import kept_when_scoring
@@ -44,6 +54,7 @@ class Customers:
         report: What was left out.
         truth: ``(n,)`` float64 true churn probability, if the rows were simulated.
         validated: The rules of the table and the rows that break them, if there are rules.
+        dealing: What the split heeded, for folds and earlier windows of the same rows.
     """
 
     frame: pl.DataFrame
@@ -56,6 +67,7 @@ class Customers:
     report: CleaningReport
     truth: np.ndarray | None = None
     validated: Validated | None = None
+    dealing: Dealing = field(default_factory=Dealing)
 
     def rows(self, side: str) -> np.ndarray:
         """Return the row numbers of a side."""
@@ -110,7 +122,8 @@ def prepare_customers(
         drop: Columns that are not read.
         columns: Corrections to the schema, see :func:`churnlib.schema.infer_schema`.
         events: How columns of the table were made from event tables, see :func:`churnlib.data.events.gather_events`.
-        split: ``train``, ``validation``, ``test`` (shares), ``by`` (auto, random, time, column), ``column``, ``seed``.
+        split: ``train``, ``validation``, ``test`` (shares), ``by`` (auto, random, time, column), ``column``, ``seed``,
+            ``stratify``, ``group``, ``gap_days``; see :class:`churnlib.config.SplitConfig`.
         preprocess: See :func:`churnlib.data.sides.prepare_sides`.
         seed: Of the split, unless ``split`` has its own.
         truth: ``(n,)`` true churn probabilities of the rows, kept beside them.
@@ -131,6 +144,10 @@ def prepare_customers(
         "by": "auto",
         "column": None,
         "seed": None,
+        "stratify": (),
+        "group": None,
+        "origins": 1,
+        "gap_days": 0.0,
         **(split or {}),
     }
     shares = (options["train"], options["validation"], options["test"])
@@ -146,7 +163,7 @@ def prepare_customers(
     unique = deduplicate(frame[row], id=_named(frame, id), time=_named(frame, time), latest=latest, formats=formats)
     row = row[unique.kept]
 
-    hidden = [*drop, *(name for name in (options["column"], latest) if name)]
+    hidden = [*drop, *(name for name in (options["column"], options["group"], latest) if name not in (None, id))]
     roles: dict[str, Any] = {"target": target, "id": id, "time": time, "drop": hidden, "columns": columns}
     describe = partial(_describe, positive=positive, roles=roles, events=events, about=about or {})
     table = describe(frame[row])
@@ -157,7 +174,9 @@ def prepare_customers(
         row = row.filter(pl.Series(validated.kept))
         table = _with_rules(table if validated.kept.all() else describe(frame[row]), book)
     frame, label, schema, coerced = table
-    dealt = _split(frame, coerced.typed, label, schema, options, shares, seed)
+    seed_of_split = seed if options["seed"] is None else options["seed"]
+    dealing = _dealing(frame, coerced.typed, schema, options)
+    dealt = _split(frame, label, dealing, options, shares, seed_of_split)
     check_classes(label, dealt, schema.classes)
 
     report = CleaningReport(
@@ -167,7 +186,7 @@ def prepare_customers(
         columns=tuple(column_readings(frame, coerced, schema, failures=show_unreadable)),
     )  # fmt: skip
     kept_truth = None if truth is None else truth[row.to_numpy()]
-    done = _prepared(frame, coerced, label, schema, dealt, preprocess, report, kept_truth, seed=seed)
+    done = _prepared(frame, coerced, label, schema, dealt, dealing, preprocess, report, kept_truth, seed=seed)
     return replace(done, validated=validated)
 
 
@@ -250,7 +269,8 @@ def prepare_labelled(
     schema = Schema((*(replace(column, nullable=True) for column in inferred), target), classes=tuple(classes))
     coerced = coerce(frame, schema, sensitive=True)
     report = CleaningReport(len(frame), columns=tuple(column_readings(frame, coerced, schema)))
-    return _prepared(frame, coerced, label, schema, split, preprocess, report)
+    dealing = Dealing(customer_groups(frame, schema))
+    return _prepared(frame, coerced, label, schema, split, dealing, preprocess, report)
 
 
 def _prepared(
@@ -259,6 +279,7 @@ def _prepared(
     label: np.ndarray,
     schema: Schema,
     split: Split,
+    dealing: Dealing,
     preprocess: Mapping[str, Any] | None,
     report: CleaningReport,
     truth: np.ndarray | None = None,
@@ -266,11 +287,40 @@ def _prepared(
     seed: int = 0,
 ) -> Customers:
     """Learn the preparation from the training rows, and encode the rows of each side."""
-    groups = customer_groups(frame, schema)
-    done = prepare_sides(coerced.typed, label, schema, split, preprocess=preprocess, groups=groups, seed=seed)
+    done = prepare_sides(coerced.typed, label, schema, split, preprocess=preprocess, groups=dealing.groups, seed=seed)
     shown = blank_unreadable(frame, coerced)
     report = replace(report, gaps=_proposals(coerced.typed, label, schema, split, preprocess), steps=done.said)
-    return Customers(shown, coerced.typed, label, schema, done.split, done.preparation, done.encoded, report, truth)
+    return Customers(
+        shown, coerced.typed, label, schema, done.split, done.preparation, done.encoded, report, truth, dealing=dealing
+    )
+
+
+def redealt(
+    customers: Customers, split: Split, *, preprocess: Mapping[str, Any] | None = None, seed: int = 0
+) -> Customers:
+    """Return the table with other sides, prepared anew from their training rows.
+
+    Args:
+        customers: A prepared table.
+        split: The rows of each side; validation and test rows may be absent.
+        preprocess: See :func:`churnlib.data.sides.prepare_sides`.
+        seed: Of what the steps draw.
+
+    Raises:
+        DataError: If a side lacks a class.
+    """
+    if len(split.validation):
+        check_classes(customers.label, split, customers.schema.classes)
+    done = prepare_sides(
+        customers.typed,
+        customers.label,
+        customers.schema,
+        split,
+        preprocess=preprocess,
+        groups=customers.dealing.groups,
+        seed=seed,
+    )
+    return replace(customers, split=done.split, preparation=done.preparation, encoded=done.encoded)
 
 
 def _proposals(
@@ -308,17 +358,6 @@ def customer_value(customers: Customers, column: str) -> np.ndarray:
     return numbers.cast(pl.Float64).fill_null(np.nan).to_numpy()
 
 
-def customer_groups(frame: pl.DataFrame, schema: Schema) -> np.ndarray | None:
-    """Return what tells the customers of the rows apart, ``(n,)``; None if each row is a customer of its own.
-
-    Without dates every customer has one row by now. Rows without a name are customers of their own.
-    """
-    if schema.id is None or schema.time is None:
-        return None
-    name = pl.col(schema.id).cast(pl.String)
-    return frame.select(pl.coalesce(name, pl.format("\0{}", pl.int_range(pl.len())))).to_series().to_numpy()
-
-
 def _named(frame: pl.DataFrame, name: str | None) -> str | None:
     """A column that is in the table; a wrong name is reported with the schema."""
     return name if name in frame.columns else None
@@ -332,29 +371,36 @@ def _check_split_options(options: Mapping[str, Any], names: Sequence[str], time:
         raise ConfigError("split.by=time needs the column with the dates: set data.time=COLUMN")
     if (by == "column") != (column is not None):
         raise ConfigError("split.by=column and split.column=COLUMN go together; give both or neither")
-    if column is not None and column not in names:
-        raise ConfigError(unknown_column(column, names, option="split.column"))
+    for option, named in (("split.column", column), ("split.group", options["group"])):
+        if named is not None and named not in names:
+            raise ConfigError(unknown_column(named, names, option=option))
+
+
+def _dealing(frame: pl.DataFrame, typed: pl.DataFrame, schema: Schema, options: Mapping[str, Any]) -> Dealing:
+    """Return what the dealing must heed."""
+    by_time = goes_by_time(typed, schema, options["by"])
+    check_dealing(options, by_time=by_time)
+    return Dealing(
+        groups=customer_groups(frame, schema, group=options["group"]),
+        strata=strata_of(frame, options["stratify"]),
+        moments=moments_of(typed, schema.time) if by_time and schema.time is not None else None,
+        gap=round(options["gap_days"] * MICROSECONDS_PER_DAY),
+    )
 
 
 def _split(
     frame: pl.DataFrame,
-    typed: pl.DataFrame,
     label: np.ndarray,
-    schema: Schema,
+    dealing: Dealing,
     options: Mapping[str, Any],
     shares: Sequence[float],
     seed: int,
 ) -> Split:
     if options["by"] == "column":
         return split_column(frame[options["column"]].cast(pl.String).to_list(), column=options["column"])
-    seed = seed if options["seed"] is None else options["seed"]
-    groups = customer_groups(frame, schema)
-    dated = schema.time is not None and typed[schema.time].drop_nulls().n_unique() > 1
-    if options["by"] == "time" or (options["by"] == "auto" and dated):
-        assert schema.time is not None
-        moments = typed[schema.time].to_physical().fill_null(strategy="min").to_numpy()
-        return split_time(moments, shares, seed=seed, groups=groups)
-    return split_random(label, shares, seed=seed, groups=groups)
+    if dealing.moments is not None:
+        return split_time(dealing.moments, shares, seed=seed, groups=dealing.groups, gap=dealing.gap)
+    return split_random(label, shares, seed=seed, groups=dealing.groups, strata=dealing.strata)
 
 
 __all__ = [
@@ -365,4 +411,5 @@ __all__ = [
     "customer_groups",
     "prepare_customers",
     "prepare_labelled",
+    "redealt",
 ]

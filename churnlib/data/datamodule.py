@@ -14,6 +14,7 @@ from churnlib.data.batches import IndexBatches, evaluation_rows
 from churnlib.data.customers import Customers, prepare_customers
 from churnlib.data.events import gather_events, read_definition
 from churnlib.data.history import read_events, with_history
+from churnlib.data.resampling import LearningRows, learning_rows
 from churnlib.data.sources import read_table, table_from
 
 
@@ -46,6 +47,8 @@ class ChurnDataModule(L.LightningDataModule):
         batch_size: Largest number of rows in a training batch.
         row_weights: ``(n,)`` float32, how much each training row counts in the loss; training batches then end with
             ``(batch,)`` of them.
+        resample: How training rows are resampled, see :func:`~churnlib.data.resampling.learning_rows`; validation and
+            test rows never are.
     """
 
     def __init__(
@@ -66,8 +69,13 @@ class ChurnDataModule(L.LightningDataModule):
         batch_size: int = 256,
         seed: int = 42,
         row_weights: np.ndarray | None = None,
+        resample: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
+        if row_weights is not None and resample is not None and resample["name"] != "none":
+            raise ValueError("row_weights are those of the training rows; they do not go with resample")
+        self.resample = resample
+        self._learning_rows: LearningRows | None = None
         self.row_weights = row_weights
         self.batch_size = batch_size
         self.seed = seed
@@ -125,9 +133,20 @@ class ChurnDataModule(L.LightningDataModule):
         """Number of classes of the target."""
         return len(self.customers.schema.classes)
 
+    @property
+    def learning_rows(self) -> LearningRows:
+        """What the training batches hold: the training rows, resampled if that is wanted; drawn on first use."""
+        if self._learning_rows is None:
+            self._learning_rows = learning_rows(self.customers, self.resample, seed=self.seed)
+        return self._learning_rows
+
     def class_counts(self) -> np.ndarray:
-        """Return the number of training rows per class, ``(n_classes,)`` int64."""
-        return self.customers.class_counts("train")
+        """Return how often each class is seen in an epoch, ``(n_classes,)`` int64."""
+        return self.learning_rows.class_counts
+
+    def class_ratios(self) -> tuple[float, ...]:
+        """Return how often each class is seen for each time that it comes among the training rows."""
+        return self.learning_rows.ratios
 
     def sample(self, n: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Return numbers, codes and labels of up to ``n`` training rows, on the CPU; the seed chooses them."""
@@ -155,13 +174,26 @@ class ChurnDataModule(L.LightningDataModule):
 
     def _on_device(self, side: str, *, batch_size: int | None = None, shuffle: bool = False) -> IndexBatches:
         if side not in self._batches:
-            encoded = self.customers.encoded[side]
-            arrays = [encoded.numeric, encoded.codes, self.customers.labels(side)]
-            if side == "train" and self.row_weights is not None:
-                arrays.append(self.row_weights)
-            tensors = [torch.from_numpy(np.ascontiguousarray(array)) for array in arrays]
             batch_size = batch_size or evaluation_rows(len(self.customers.preparation.feature_names))
-            self._batches[side] = IndexBatches(tensors, batch_size=batch_size, shuffle=shuffle, seed=self.seed)
+            options: dict[str, Any] = {"batch_size": batch_size, "shuffle": shuffle, "seed": self.seed}
+            if side == "train":
+                options["weights"] = self.draw_weights()
+            tensors = [torch.from_numpy(np.ascontiguousarray(array)) for array in self.arrays(side)]
+            self._batches[side] = IndexBatches(tensors, **options)
         if self.trainer is not None:
             self._batches[side].to(self.trainer.strategy.root_device)
         return self._batches[side]
+
+    def draw_weights(self) -> torch.Tensor | None:
+        """Return how likely each training row is drawn for a batch, ``(n,)`` float64; None for each once an epoch."""
+        weights = self.learning_rows.weights
+        return None if weights is None else torch.from_numpy(weights)
+
+    def arrays(self, side: str) -> list[np.ndarray]:
+        """Return what the batches of a side are taken from: numbers, codes, labels and, if there are some, weights."""
+        if side != "train":
+            encoded = self.customers.encoded[side]
+            return [encoded.numeric, encoded.codes, self.customers.labels(side)]
+        rows = self.learning_rows
+        weights = [] if self.row_weights is None else [self.row_weights]
+        return [rows.encoded.numeric, rows.encoded.codes, rows.label, *weights]

@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from churnlib.data.customers import Customers, customer_groups
+from churnlib.data.customers import Customers, redealt
 from churnlib.data.preparation import FIRST_KNOWN, MISSING, UNSEEN, Preparation, side_by_side
-from churnlib.data.sides import prepare_sides
-from churnlib.data.splits import check_classes, fold_of_rows
+from churnlib.data.rolling import time_folds
+from churnlib.data.splits import fold_of_rows
 from churnlib.errors import ConfigError
 
 
@@ -46,7 +46,8 @@ def deal_folds(
 
     Args:
         customers: A prepared table; its own division into training and validation rows is forgotten.
-        n_folds: Folds, at least 2; each class is spread evenly, and rows of one customer stay together.
+        n_folds: Folds, at least 2; each class is spread evenly, and rows of one customer stay together. Where the
+            sides go by time, so do the folds: each learns from all that is older than what it holds out.
         repeats: How often the rows are dealt anew.
         seed: Of the draws.
         preprocess: See :func:`~churnlib.data.sides.prepare_sides`.
@@ -55,15 +56,18 @@ def deal_folds(
         ConfigError: If there are fewer rows of a class than folds.
         DataError: If a fold lacks a class all the same, because few customers have all its rows.
     """
-    check_folds(customers, n_folds)
+    check_folds(customers, n_folds, repeats)
     pool = np.sort(np.concatenate([customers.rows("train"), customers.rows("validation")]))
-    groups = customer_groups(customers.frame, customers.schema)
-    groups = None if groups is None else groups[pool]
+    dealing = customers.dealing
     parts = []
     for repeat in range(repeats):
-        rng = np.random.default_rng((seed, repeat))
-        fold = fold_of_rows(customers.label[pool], n_folds, rng, groups=groups)
-        dealt = [(pool[fold != number], pool[fold == number]) for number in range(n_folds)]
+        if dealing.moments is not None:
+            dealt = time_folds(pool, dealing, n_folds, seed=seed)
+        else:
+            rng = np.random.default_rng((seed, repeat))
+            groups, strata = (None if one is None else one[pool] for one in (dealing.groups, dealing.strata))
+            fold = fold_of_rows(customers.label[pool], n_folds, rng, groups=groups, strata=strata)
+            dealt = [(pool[fold != number], pool[fold == number]) for number in range(n_folds)]
         parts += [_part(customers, train, held_out, preprocess, seed) for train, held_out in dealt]
     whole = _part(customers, pool, pool[:0], preprocess, seed)
     if any(part.preparation.chain != whole.preparation.chain for part in parts):
@@ -78,12 +82,17 @@ def _beside_each_other(whole: Customers, parts: Sequence[Customers]) -> Customer
     return replace(whole, preparation=preparation, encoded=encoded)
 
 
-def check_folds(customers: Customers, n_folds: int) -> None:
-    """Refuse folds for which there are too few rows.
+def check_folds(customers: Customers, n_folds: int, repeats: int = 1) -> None:
+    """Refuse folds for which there are too few rows, and repeats that would be all the same.
 
     Raises:
         ConfigError: With the largest number of folds.
     """
+    if repeats > 1 and customers.dealing.moments is not None:
+        raise ConfigError(
+            f"cv_repeats={repeats} deals folds anew, and folds by time are the same each time; leave it out, take "
+            "ensemble=N for more models, or split.by=random"
+        )
     least = int((customers.class_counts("train") + customers.class_counts("validation")).min())
     if not 2 <= n_folds <= least:
         raise ConfigError(f"cv must be between 2 and {least} (the rows of the rarest class), got {n_folds}")
@@ -93,14 +102,8 @@ def _part(
     customers: Customers, train: np.ndarray, validation: np.ndarray, preprocess: Mapping[str, Any] | None, seed: int
 ) -> Customers:
     """Return the table with these sides, prepared from these training rows."""
-    split = replace(customers.split, train=train, validation=validation, left_out=0)
-    if len(validation):
-        check_classes(customers.label, split, customers.schema.classes)
-    groups = customer_groups(customers.frame, customers.schema)
-    done = prepare_sides(
-        customers.typed, customers.label, customers.schema, split, preprocess=preprocess, groups=groups, seed=seed
-    )
-    return replace(customers, split=done.split, preparation=done.preparation, encoded=done.encoded)
+    split = replace(customers.split, train=train, validation=validation, left_out=0, purged=0, later=0)
+    return redealt(customers, split, preprocess=preprocess, seed=seed)
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,8 @@ class Split:
         train, validation, test: ``(n,)`` int64 row numbers, ascending.
         by: How rows were dealt: ``random``, ``time`` or ``column``.
         left_out: Rows on no side: other dates of customers who stand on another side.
+        purged: Rows on no side because they lie too close to the next one in time.
+        later: Rows on no side because they came after the test rows.
     """
 
     train: np.ndarray
@@ -30,6 +32,8 @@ class Split:
     test: np.ndarray
     by: str
     left_out: int = 0
+    purged: int = 0
+    later: int = 0
 
     def sides(self) -> dict[str, np.ndarray]:
         """Return the row numbers by side."""
@@ -57,8 +61,15 @@ def check_shares(shares: Sequence[float]) -> None:
         raise ConfigError(f"split.test must be 0 or above, got {test:g}")
 
 
-def split_random(label: np.ndarray, shares: Sequence[float], *, seed: int, groups: np.ndarray | None = None) -> Split:
-    """Deal rows at random, each class in the same shares.
+def split_random(
+    label: np.ndarray,
+    shares: Sequence[float],
+    *,
+    seed: int,
+    groups: np.ndarray | None = None,
+    strata: np.ndarray | None = None,
+) -> Split:
+    """Deal rows at random, each class in the same shares, and within a class each stratum.
 
     Args:
         label: ``(n,)`` int, the class of each row.
@@ -66,6 +77,7 @@ def split_random(label: np.ndarray, shares: Sequence[float], *, seed: int, group
         seed: Of the draw.
         groups: ``(n,)`` customer of each row; rows of one customer stay together. Shares are then exact in customers,
             and in rows as far as the customers' row counts allow.
+        strata: ``(n,)`` int64, what to stratify by beside the class; of a customer the first row's counts.
 
     Raises:
         ConfigError: If the shares are impossible.
@@ -74,12 +86,13 @@ def split_random(label: np.ndarray, shares: Sequence[float], *, seed: int, group
     check_shares(shares)
     rng = np.random.default_rng(seed)
     if groups is None:
-        return _split(_deal(label, shares, rng), by="random")
+        return split_of(_deal(label, shares, rng, strata), by="random")
     _, first, customer = np.unique(groups, return_index=True, return_inverse=True)
     # A customer counts as a churner if any of the rows does, so that churners are dealt in equal shares.
     customer_label = np.zeros(len(first), dtype=label.dtype)
     np.maximum.at(customer_label, customer, label)
-    return _split(_deal(customer_label, shares, rng)[customer], by="random")
+    of_customer = None if strata is None else strata[first]
+    return split_of(_deal(customer_label, shares, rng, of_customer)[customer], by="random")
 
 
 def split_each_class(label: np.ndarray, share: float, *, seed: int) -> Split:
@@ -101,31 +114,8 @@ def split_each_class(label: np.ndarray, share: float, *, seed: int) -> Split:
     for value, count in zip(*np.unique(label, return_counts=True), strict=True):
         wanted = min(max(round(share * count), 1), count - 1)
         side[rng.permutation(np.flatnonzero(label == value))[:wanted]] = SIDES.index("validation")
-    dealt = _split(side, by="random")
+    dealt = split_of(side, by="random")
     return dealt if len(dealt.validation) else replace(dealt, validation=dealt.train)
-
-
-def split_time(time: np.ndarray, shares: Sequence[float], *, seed: int, groups: np.ndarray | None = None) -> Split:
-    """Train on the oldest rows, validate on newer ones, test on the newest.
-
-    Rows of the same moment are ordered at random. A customer with rows on several sides keeps those of one side, drawn
-    evenly and without looking at the label (keeping, say, only the newest would leave training with churners alone);
-    the other rows are left out.
-
-    Args:
-        time: ``(n,)`` int or datetime64, the moment of each row.
-        shares: Of train, validation and test; they sum to 1.
-        seed: Of the order of equal moments.
-        groups: ``(n,)`` customer of each row.
-    """
-    check_shares(shares)
-    rng = np.random.default_rng(seed)
-    order = np.lexsort((rng.permutation(len(time)), time))
-    side = np.empty(len(time), dtype=np.int8)
-    side[order] = np.repeat(np.arange(3), _counts(len(time), shares))
-    if groups is None:
-        return _split(side, by="time")
-    return _split(_one_side_each(side, groups, rng), by="time")
 
 
 def split_column(assigned: Sequence[str | None], *, column: str) -> Split:
@@ -144,24 +134,29 @@ def split_column(assigned: Sequence[str | None], *, column: str) -> Split:
     for name, number in (("train", 0), ("validation", 1)):
         if not (side == number).any():
             raise DataError(f"split.column {column!r} marks no row as {name}; training needs train and validation rows")
-    return _split(side, by="column")
+    return split_of(side, by="column")
 
 
 def fold_of_rows(
-    label: np.ndarray, n_folds: int, rng: np.random.Generator, *, groups: np.ndarray | None = None
+    label: np.ndarray,
+    n_folds: int,
+    rng: np.random.Generator,
+    *,
+    groups: np.ndarray | None = None,
+    strata: np.ndarray | None = None,
 ) -> np.ndarray:
     """Return the fold of each row, ``(n,)`` int64.
 
-    Rows are ordered by class, at random within it, and dealt like cards: the folds differ by one row in all, and by
-    one row in each class. Of customers with several rows it is the customers that are dealt, a churner being one
-    whose rows say so at least once.
+    Rows are ordered by class and stratum, at random within them, and dealt like cards: the folds differ by one row in
+    all, by one row in each class, and by one in each stratum of a class. Of customers with several rows it is the
+    customers that are dealt, a churner being one whose rows say so at least once.
     """
     if groups is not None:
-        _, customer = np.unique(groups, return_inverse=True)
+        _, first, customer = np.unique(groups, return_index=True, return_inverse=True)
         of_customer = np.zeros(int(customer.max()) + 1, dtype=label.dtype)
         np.maximum.at(of_customer, customer, label)
-        return fold_of_rows(of_customer, n_folds, rng)[customer]
-    order = np.lexsort((rng.random(len(label)), label))
+        return fold_of_rows(of_customer, n_folds, rng, strata=None if strata is None else strata[first])[customer]
+    order = np.lexsort((rng.random(len(label)), *(() if strata is None else (strata,)), label))
     fold = np.empty(len(label), dtype=np.int64)
     fold[order] = np.arange(len(label)) % n_folds
     return fold
@@ -186,27 +181,37 @@ def check_classes(label: np.ndarray, split: Split, classes: Sequence[str]) -> No
                 )
 
 
-def _split(side: np.ndarray, *, by: str) -> Split:
+def split_of(side: np.ndarray, *, by: str, purged: int = 0, later: int = 0) -> Split:
+    """Return the rows of each side, given the side of each row (0, 1, 2, or -1 for none)."""
     train, validation, test = (np.flatnonzero(side == number) for number in range(3))
-    return Split(train, validation, test, by=by, left_out=int((side < 0).sum()))
+    left_out = int((side < 0).sum()) - purged - later
+    return Split(train, validation, test, by=by, left_out=left_out, purged=purged, later=later)
 
 
-def _counts(n: int, shares: Sequence[float]) -> list[int]:
+def side_counts(n: int, shares: Sequence[float]) -> list[int]:
     """Rows per side: test and validation rounded, train gets the rest."""
     validation, test = round(n * shares[1]), round(n * shares[2])
     return [n - validation - test, validation, test]
 
 
-def _deal(label: np.ndarray, shares: Sequence[float], rng: np.random.Generator) -> np.ndarray:
-    """Return the side of each row: totals exact, classes in proportion to within one row."""
-    totals = _counts(len(label), shares)
-    classes, counts = np.unique(label, return_counts=True)
-    quota = _proportional(counts, totals)
+def _deal(
+    label: np.ndarray, shares: Sequence[float], rng: np.random.Generator, strata: np.ndarray | None = None
+) -> np.ndarray:
+    """Return the side of each row: totals exact, classes in proportion to within one row, and so strata in a class."""
+    totals = side_counts(len(label), shares)
     side = np.empty(len(label), dtype=np.int8)
-    for value, row in zip(classes, quota, strict=True):
-        members = rng.permutation(np.flatnonzero(label == value))
-        side[members] = np.repeat(np.arange(3), row)
+    for members, quota in _quotas(np.arange(len(label)), label, totals):
+        parts = [(members, quota)] if strata is None else _quotas(members, strata[members], quota.tolist())
+        for part, row in parts:
+            side[rng.permutation(part)] = np.repeat(np.arange(3), row)
     return side
+
+
+def _quotas(rows: np.ndarray, values: np.ndarray, totals: Sequence[int]) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Return for each value its rows, and how many of them go to each side."""
+    known, counts = np.unique(values, return_counts=True)
+    quota = _proportional(counts, totals)
+    return [(rows[values == value], row) for value, row in zip(known, quota, strict=True)]
 
 
 def _proportional(counts: np.ndarray, totals: Sequence[int]) -> np.ndarray:
@@ -243,10 +248,10 @@ def _place(row: int, rest: np.ndarray, extra: np.ndarray, room: np.ndarray, visi
     return False
 
 
-def _one_side_each(side: np.ndarray, groups: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def one_side_each(side: np.ndarray, groups: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Leave out (-1) the rows of a customer that are not on the customer's one side."""
     _, customer = np.unique(groups, return_inverse=True)
     present = np.zeros((int(customer.max()) + 1, 3), dtype=bool)
-    present[customer, side] = True
+    present[customer[side >= 0], side[side >= 0]] = True
     chosen = np.where(present, rng.random(present.shape), -1.0).argmax(axis=1)
     return np.where(side == chosen[customer], side, -1).astype(np.int8)

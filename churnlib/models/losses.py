@@ -106,34 +106,59 @@ class TrainingLoss(nn.Module):
         weights: ``(C,)`` weight of each class.
         shift: ``(C,)`` added to the logits in training.
         gamma: Of the focal loss.
+        ratios: ``(C,)`` how often each class is seen for each time that it comes among customers.
 
     Attributes:
         offset: ``(out_features,)`` to subtract from the trained logits, so that they are log-odds: the logarithm of the
-            weights, and minus the shifts.
+            weights and of the ratios, and minus the shifts.
         is_plain: Whether it is the cross-entropy itself, comparable with a log loss on other rows.
     """
 
     weights: Tensor
     shift: Tensor
+    rarity: Tensor
 
     def __init__(
-        self, name: str, *, weights: Sequence[float], shift: Sequence[float] | None = None, gamma: float = 0.0
+        self,
+        name: str,
+        *,
+        weights: Sequence[float],
+        shift: Sequence[float] | None = None,
+        gamma: float = 0.0,
+        ratios: Sequence[float] | None = None,
     ) -> None:
         super().__init__()
         shift = [0.0] * len(weights) if shift is None else shift
+        ratios = [1.0] * len(weights) if ratios is None else ratios
         self.name = name
         self.gamma = gamma
         self.register_buffer("weights", torch.tensor(list(weights), dtype=torch.float32), persistent=False)
         self.register_buffer("shift", _of_logits(shift), persistent=False)
         self._weighted = len(set(weights)) > 1
         self._shifted = any(shift)
-        self.is_plain = name == "bce" and not self._weighted
-        self._is_even = not self._weighted and not self._shifted
-        self.offset: list[float] = (_of_logits([math.log(w) for w in weights]) - _of_logits(shift)).tolist()
+        self._resampled = len(set(ratios)) > 1
+        self.register_buffer("rarity", torch.tensor([1 / r for r in ratios], dtype=torch.float32), persistent=False)
+        self.is_plain = name == "bce" and not self._weighted and not self._resampled
+        self._is_even = not self._weighted and not self._shifted and not self._resampled
+        seen = [math.log(weight * ratio) for weight, ratio in zip(weights, ratios, strict=True)]
+        self.offset: list[float] = (_of_logits(seen) - _of_logits(shift)).tolist()
 
     def log_odds(self, logits: Tensor) -> Tensor:
         """Return logits as trained, of a shape that :func:`cross_entropy` takes, without the offset."""
         return logits if self._is_even else logits - logits.new_tensor(self.offset)
+
+    def log_loss(self, logits: Tensor, label: Tensor) -> Tensor:
+        """Return the log loss of each row, ``(B,)``, with a mean as of the customers before any resampling.
+
+        Args:
+            logits: As trained, of a shape that :func:`cross_entropy` takes.
+            label: ``(B,)`` int64.
+        """
+        rows = cross_entropy(self.log_odds(logits), label)
+        if not self._resampled:
+            return rows
+        weight = self.rarity[label]
+        return rows * (weight / weight.mean())
 
     def forward(self, logits: Tensor, label: Tensor) -> Tensor:
         """Return the loss of each row, ``(B,)``; logits and labels as in :func:`cross_entropy`."""
@@ -175,12 +200,15 @@ def loss_spec(loss: str | Mapping[str, Any]) -> dict[str, Any]:
     return spec
 
 
-def training_loss(spec: Mapping[str, Any], class_counts: Sequence[int] | np.ndarray) -> TrainingLoss:
+def training_loss(
+    spec: Mapping[str, Any], class_counts: Sequence[int] | np.ndarray, ratios: Sequence[float] | None = None
+) -> TrainingLoss:
     """Build a loss for training rows with these classes.
 
     Args:
         spec: What :func:`loss_spec` returned.
-        class_counts: ``(C,)`` training rows of each class.
+        class_counts: ``(C,)`` training rows of each class, as they are learned from.
+        ratios: ``(C,)`` how often each class is seen for each time that it comes among customers; ones when None.
 
     Raises:
         ValueError: If an option does not go with the classes.
@@ -194,19 +222,21 @@ def training_loss(spec: Mapping[str, Any], class_counts: Sequence[int] | np.ndar
                 "whatever the calibration; choose logit_adjusted, or bce with pos_weight=balanced"
             )
         alpha = spec["alpha"]
-        return TrainingLoss(name, weights=[1.0, 1.0] if alpha is None else [1 - alpha, alpha], gamma=spec["gamma"])
+        return TrainingLoss(
+            name, weights=[1.0, 1.0] if alpha is None else [1 - alpha, alpha], gamma=spec["gamma"], ratios=ratios
+        )
     if name == "logit_adjusted":
         # Menon et al. 2021 (arXiv 2007.07314, equation 10): what the logits need not say is how rare a class is.
         if spec["tau"] and not all(counts):
             raise ValueError(f"the loss logit_adjusted needs rows of each class, got the counts {counts.tolist()}")
         shift = [spec["tau"] * math.log(count / counts.sum()) if spec["tau"] else 0.0 for count in counts]
-        return TrainingLoss(name, weights=[1.0] * n_classes, shift=shift)
+        return TrainingLoss(name, weights=[1.0] * n_classes, shift=shift, ratios=ratios)
     weights = class_weights(spec["pos_weight"], counts)
     if n_classes > 2 and len(set(weights)) > 1:
         # As much loss in all as without weights: the step size and the penalties keep their meaning.
         mean = float(np.dot(weights, counts) / counts.sum())
         weights = [weight / mean for weight in weights]
-    return TrainingLoss(name, weights=weights)
+    return TrainingLoss(name, weights=weights, ratios=ratios)
 
 
 # --- how much a customer counts -------------------------------------------------------------------------------------

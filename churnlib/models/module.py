@@ -109,7 +109,8 @@ class ChurnModule(L.LightningModule):
                     "the network's sizes are not known: with data loaders of your own call "
                     "module.build(input_spec, class_counts=...) before the trainer"
                 )
-            self.build(data.input_spec(), class_counts=data.class_counts())
+            ratios = data.class_ratios() if hasattr(data, "class_ratios") else None
+            self.build(data.input_spec(), class_counts=data.class_counts(), ratios=ratios)
             assert self.network is not None
             if hasattr(data, "sample"):
                 self.network.initialize(*data.sample(INITIAL_ROWS))
@@ -123,16 +124,25 @@ class ChurnModule(L.LightningModule):
             callbacks = self.trainer.callbacks  # type: ignore[attr-defined]
             self._step_hooks = [callback.on_step_start for callback in callbacks if hasattr(callback, "on_step_start")]
 
-    def build(self, input_spec: Mapping[str, Any], *, class_counts: Sequence[int] | np.ndarray) -> None:
+    def build(
+        self,
+        input_spec: Mapping[str, Any],
+        *,
+        class_counts: Sequence[int] | np.ndarray,
+        ratios: Sequence[float] | None = None,
+    ) -> None:
         """Build the network with fresh weights.
 
         Args:
             input_spec: Arguments of the input layer.
-            class_counts: Training rows of each class.
+            class_counts: Training rows of each class, as they are learned from.
+            ratios: For rows that were resampled, how often each class is seen for each time that it comes among
+                customers; the logarithm is taken off the logits again.
         """
         counts = [int(count) for count in class_counts]
-        self.built_from = {"input_spec": dict(input_spec), "class_counts": counts}
-        self.loss: TrainingLoss = training_loss(self.loss_spec, counts)
+        ratios = None if ratios is None else [float(ratio) for ratio in ratios]
+        self.built_from = {"input_spec": dict(input_spec), "class_counts": counts, "ratios": ratios}
+        self.loss: TrainingLoss = training_loss(self.loss_spec, counts, ratios)
         self.network = build_network(self.spec, input_spec, n_classes=len(counts), offset=self.loss.offset)
         self._build_metrics(len(counts))
 
@@ -159,7 +169,7 @@ class ChurnModule(L.LightningModule):
         """Build the network that the weights belong to, and go on with the same random numbers."""
         state = checkpoint["churnlib"]
         if self.network is None:
-            self.build(state["input_spec"], class_counts=state["class_counts"])
+            self.build(state["input_spec"], class_counts=state["class_counts"], ratios=state.get("ratios"))
         share_step_count(checkpoint)
         self._rng_states = state["rng_states"]
         self.curve = [dict(epoch) for epoch in state["curve"]]
@@ -222,7 +232,7 @@ class ChurnModule(L.LightningModule):
             logits, penalty = self.network.forward_with_penalty(*self.augment.swap_columns(numeric, codes), mix)
         loss = self._mean_loss(logits, label, row_weight)
         plain = self.loss.is_plain and row_weight is None and mix is None
-        log_loss = loss if plain else _by_member(cross_entropy, self.loss.log_odds(logits.detach()), label).mean()
+        log_loss = loss if plain else _by_member(self.loss.log_loss, logits.detach(), label).mean()
         if mix is not None and mix.share < 1:
             partner_weight = None if row_weight is None else row_weight[mix.partner]
             loss = loss.lerp(self._mean_loss(logits, label[mix.partner], partner_weight), 1 - mix.share)

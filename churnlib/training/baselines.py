@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
+from dataclasses import asdict, replace
 
 from churnlib.config import TrainConfig, loss_options
 from churnlib.data.customers import Customers
+from churnlib.data.resampling import learning_rows
 from churnlib.models.baselines.baseline import Baseline, Rows, Task
 from churnlib.models.baselines.inputs import EVERY_VALUE
 from churnlib.models.weights import class_weights
@@ -20,10 +22,14 @@ def fit_baseline(recipe: Baseline, config: TrainConfig, customers: Customers) ->
         config: The run's options; of the trainer's, threads.
         customers: The rows.
     """
-    pos_weight = loss_options(config.loss)["pos_weight"]
-    weights = class_weights(pos_weight, customers.class_counts("train"))
-    task = task_of(customers, class_weights=weights, seed=config.seed, threads=config.trainer.threads)
-    train, validation = (rows_of(customers, side) for side in ("train", "validation"))
+    learned = learning_rows(customers, asdict(config.resample), seed=config.seed)
+    weights = class_weights(loss_options(config.loss)["pos_weight"], learned.class_counts)
+    task = replace(
+        task_of(customers, class_weights=weights, seed=config.seed, threads=config.trainer.threads),
+        class_ratios=learned.ratios,
+    )
+    train = Rows(learned.encoded.numeric, learned.encoded.codes, learned.label)
+    validation = rows_of(customers, "validation")
     start = time.perf_counter()
     model = recipe.fit(train, validation, task)
     seconds = time.perf_counter() - start

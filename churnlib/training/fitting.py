@@ -56,7 +56,7 @@ def fit(config: TrainConfig, data: ChurnDataModule, folder: Path, *, unlabelled:
     trainer, seconds = run_trainer(config, module, data, folder)
     restore_best(module, trainer)
     epochs = trainer.current_epoch
-    rows = len(data.customers.rows("train")) * (epochs - started_at)
+    rows = len(data.learning_rows) * (epochs - started_at)
     network = module.cpu().network
     assert network is not None
     model = NetworkModel(network, module.spec, module.built_from["input_spec"])
@@ -91,7 +91,7 @@ def run_trainer(
 def _pretrain(module: ChurnModule, config: TrainConfig, data: ChurnDataModule, unlabelled: Encoded) -> None:
     from churnlib.training.pretraining import pretrain
 
-    module.build(data.input_spec(), class_counts=data.class_counts())
+    module.build(data.input_spec(), class_counts=data.class_counts(), ratios=data.class_ratios())
     assert module.network is not None
     pretrain(module.network, unlabelled, config)
 

@@ -7,7 +7,7 @@ give; everything else is fitted one after the other.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ from churnlib.data.customers import Customers
 from churnlib.models.baselines.recipes import recipe_of
 from churnlib.training.baselines import fit_baseline
 from churnlib.training.fitted import Fit
+from churnlib.training.prior import settle_prior
 from churnlib.training.unlabelled import pretraining_rows
 from churnlib.training.weights import row_weights
 
@@ -49,6 +50,11 @@ def fit_many(
         seeds: A seed for each fit.
         folder: The run's folder; each fit that goes by itself has one of its own in it.
     """
+    fits = _fit_each(config, parts, seeds, folder)
+    return [settle_prior(config, fit, part) for fit, part in zip(fits, parts, strict=True)]
+
+
+def _fit_each(config: TrainConfig, parts: Sequence[Customers], seeds: Sequence[int], folder: Path) -> list[Fit]:
     recipe = recipe_of(config.model)
     if recipe is not None:
         return [fit_baseline(recipe, replace(config, seed=seed), part) for part, seed in zip(parts, seeds, strict=True)]
@@ -57,7 +63,13 @@ def fit_many(
 
     weights = [row_weights(config.loss, part) for part in parts]
     tables = [
-        ChurnDataModule(part, batch_size=config.trainer.batch_size, seed=seed, row_weights=weight)
+        ChurnDataModule(
+            part,
+            batch_size=config.trainer.batch_size,
+            seed=seed,
+            row_weights=weight,
+            resample=asdict(config.resample),
+        )
         for part, seed, weight in zip(parts, seeds, weights, strict=True)
     ]
     if len(tables) > 1 and stackable(config, tables):
@@ -114,7 +126,7 @@ def initial_network(config: TrainConfig, table: ChurnDataModule) -> ChurnNetwork
     # As a run by itself begins; other seeds (Python's, numpy's) have no part in it.
     torch.manual_seed(table.seed)
     counts = table.class_counts().tolist()
-    offset = training_loss(loss_options(config.loss), counts).offset
+    offset = training_loss(loss_options(config.loss), counts, table.class_ratios()).offset
     return build_network(config.model, table.input_spec(), n_classes=len(counts), offset=offset)
 
 
@@ -138,7 +150,7 @@ def _fit_stacked(
     loss = loss_options(config.loss)
     module = StackedModule(
         networks,
-        [training_loss(loss, table.class_counts()) for table in tables],
+        [training_loss(loss, table.class_counts(), table.class_ratios()) for table in tables],
         patience=None if stop is None else stop.get("patience", 3),
         min_delta=0.0 if stop is None else abs(stop.get("min_delta", 0.0)),
         keep_best=CHECKPOINT in targets or BEST_WEIGHTS in targets,
@@ -150,7 +162,7 @@ def _fit_stacked(
     # The module does itself, for each member, what the callbacks do for a single network.
     alone = replace(config, callbacks={}, trainer=replace(config.trainer, precision="32-true"))
     _, seconds = run_trainer(alone, module, StackedData(tables, networks), folder)
-    rows = sum(len(table.customers.rows("train")) * n for table, n in zip(tables, module.epochs, strict=True))
+    rows = sum(len(table.learning_rows) * n for table, n in zip(tables, module.epochs, strict=True))
     share, rate = seconds / len(tables), rows / max(seconds, 1e-9)
     return [
         Fit(NetworkModel(network.cpu(), module.spec, table.input_spec()), n, share, rate, module.curve)

@@ -123,8 +123,8 @@ class StackedModule(ChurnModule):
             log_loss = each.detach()
         else:
             each = torch.stack([loss(*rows).mean() for loss, *rows in zip(losses, logits, label, strict=True)])
-            odds = [loss.log_odds(rows.detach()) for loss, rows in zip(losses, logits, strict=True)]
-            log_loss = torch.stack([cross_entropy(*rows).mean() for rows in zip(odds, label, strict=True)])
+            own = zip(losses, logits.detach(), label, strict=True)
+            log_loss = torch.stack([loss.log_loss(*rows).mean() for loss, *rows in own])
         rows = label.shape[1]
         self._loss_sum.add_(each.detach().mean(), alpha=rows)
         self._log_loss_sum.add_(log_loss.mean(), alpha=rows)

@@ -70,11 +70,14 @@ class StackedData(L.LightningDataModule):
 
     def __init__(self, tables: Sequence[ChurnDataModule], networks: Sequence[ChurnNetwork]) -> None:
         super().__init__()
-        most = min(len(table.customers.rows("train")) for table in tables)
+        most = min(len(table.learning_rows) for table in tables)
         train, held_out = ([_rows(*pair, side) for pair in zip(tables, networks, strict=True)] for side in SIDES)
         options = {"batch_size": tables[0].batch_size, "shuffle": True, "most": most}
         self._batches = MemberBatches(
-            [IndexBatches(rows, seed=table.seed, **options) for table, rows in zip(tables, train, strict=True)]
+            [
+                IndexBatches(rows, seed=table.seed, weights=table.draw_weights(), **options)
+                for table, rows in zip(tables, train, strict=True)
+            ]
         )
         counts = tuple(len(rows[-1]) for rows in held_out)
         self._held_out = Validation(tuple(_filled(rows, max(counts)) for rows in held_out), counts)
@@ -90,9 +93,8 @@ class StackedData(L.LightningDataModule):
 
 @torch.no_grad()
 def _rows(table: ChurnDataModule, network: ChurnNetwork, side: str) -> Rows:
-    encoded = table.customers.encoded[side]
-    parts = torch.from_numpy(encoded.numeric), torch.from_numpy(encoded.codes)
-    label = torch.from_numpy(table.customers.labels(side))
+    numeric, codes, label = map(torch.from_numpy, table.arrays(side)[:3])
+    parts = numeric, codes
     return (*parts, label) if learns(network.inputs) else (network.inputs(*parts), label)
 
 

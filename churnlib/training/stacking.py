@@ -21,7 +21,7 @@ from churnlib.training.many import MEMBERS
 STACK = "churnlib.training.stacking.Stack"
 """``_target_`` of the stack's configuration."""
 
-SHARED = ("data", "preprocess", "split", "seed", "cv", "cv_repeats", "ensemble")
+SHARED = ("data", "preprocess", "split", "resample", "seed", "cv", "cv_repeats", "ensemble")
 SHARED_TRAINER = ("accelerator", "precision", "compile", "threads", "progress")
 """Options of the run that hold for each of its models."""
 

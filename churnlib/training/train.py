@@ -12,12 +12,13 @@ from typing import Any
 from rich.console import Console
 
 from churnlib.build import check_components
-from churnlib.config import TrainConfig, loss_options
+from churnlib.config import CostSensitiveConfig, TrainConfig, loss_options
 from churnlib.data.cleaning import CLEANING
 from churnlib.data.customers import Customers, prepare_customers
 from churnlib.data.folds import check_folds
 from churnlib.data.leaks import LeakReport, check_leaks
 from churnlib.data.preparation import Encoded
+from churnlib.data.resampling import check_resampling
 from churnlib.data.validation import BrokenRules
 from churnlib.errors import ConfigError
 from churnlib.models.baselines.baseline import Baseline
@@ -28,7 +29,9 @@ from churnlib.training.cross_validation import design, fit_design
 from churnlib.training.curves import CURVES, overfitting, write_curves
 from churnlib.training.fitted import Fit, Trained, held_out
 from churnlib.training.inference import measure_inference
+from churnlib.training.origins import described, earlier_origins, summary, windows
 from churnlib.training.packing import model_name, pack
+from churnlib.training.prior import settle_prior
 from churnlib.training.provenance import PROVENANCE, provenance
 from churnlib.training.results import (
     SUBJECTS,
@@ -40,7 +43,7 @@ from churnlib.training.results import (
     write_subjects,
 )
 from churnlib.training.run_folder import LEAKS, RunFolder, write_json
-from churnlib.training.stacking import check_stack, fit_stack, is_stack
+from churnlib.training.stacking import check_stack, fit_stack, is_stack, parts_of
 from churnlib.training.tables import event_definitions, load_table
 from churnlib.training.unlabelled import pretraining_rows
 from churnlib.training.weights import row_weights
@@ -87,7 +90,9 @@ def train(config: TrainConfig, *, folder: RunFolder, console: Console | None = N
     check_histories(config, customers)
     unlabelled = pretraining_rows(config, customers)
     display.show_customers(console, customers, name=config.data.name, n_folds=config.cv)
+    display.show_resampling(console, customers, asdict(config.resample))
     leaks = look_for_leaks(config, customers, console)
+    splits = windows(config, customers) if config.split.origins > 1 else []
     path = folder.create(config)
     write_json(path / PROVENANCE, provenance(customers))
     write_json(path / CLEANING, customers.report.to_dict())
@@ -96,6 +101,7 @@ def train(config: TrainConfig, *, folder: RunFolder, console: Console | None = N
     if leaks is not None:
         write_json(path / LEAKS, leaks.to_dict())
 
+    earlier = earlier_origins(config, customers, splits, path)
     trained = fit_model(config, customers, path, unlabelled=unlabelled)
     # Only a run that goes on finds a bundle here: its own, of fewer epochs.
     shutil.rmtree(path / "bundle", ignore_errors=True)
@@ -107,6 +113,8 @@ def train(config: TrainConfig, *, folder: RunFolder, console: Console | None = N
         metrics["limit"] = limit_metrics(customers)
     if trained.parts:
         metrics["members"] = parts_metrics(trained, predictor)
+    if splits:
+        metrics["origins"] = summary([*earlier, described(customers, metrics["test"])])
     fit = trained.fit
     judged = overfitting(fit.curve)
     metrics |= {
@@ -152,15 +160,16 @@ def fit_one(config: TrainConfig, customers: Customers, path: Path, *, unlabelled
     """Fit a single model; see :func:`fit_model`."""
     recipe = recipe_of(config.model)
     if recipe is not None:
-        return fit_baseline(recipe, config, customers)
+        return settle_prior(config, fit_baseline(recipe, config, customers), customers)
     # Imported here, so that a wrong table is refused, and a baseline fitted, without waiting for Lightning.
     from churnlib.data.datamodule import ChurnDataModule
     from churnlib.training.fitting import fit
 
     weights = row_weights(config.loss, customers)
     batch_size = config.trainer.batch_size
-    data = ChurnDataModule(customers, batch_size=batch_size, seed=config.seed, row_weights=weights)
-    return fit(config, data, path, unlabelled=unlabelled)
+    resample = asdict(config.resample)
+    data = ChurnDataModule(customers, batch_size=batch_size, seed=config.seed, row_weights=weights, resample=resample)
+    return settle_prior(config, fit(config, data, path, unlabelled=unlabelled), customers)
 
 
 def read_customers(config: TrainConfig) -> Customers:
@@ -232,12 +241,15 @@ def check_options(config: TrainConfig, customers: Customers, recipe: Baseline | 
     """
     if config.ckpt_path is not None and (config.cv is not None or config.ensemble > 1 or is_stack(config.model)):
         raise ConfigError(f"ckpt_path={config.ckpt_path}: only a run of a single network goes on; leave the option out")
+    if config.ckpt_path is not None and config.split.origins > 1:
+        raise ConfigError(f"ckpt_path={config.ckpt_path}: a run goes on with its newest window; add split.origins=1")
     if config.cv is not None:
-        check_folds(customers, config.cv)
+        check_folds(customers, config.cv, config.cv_repeats)
     if recipe is not None and config.ckpt_path is not None:
         raise ConfigError(f"ckpt_path={config.ckpt_path}: this model is fitted in one go; leave the option out")
     if recipe is not None and config.loss.name != "bce":
         raise ConfigError(f"loss={config.loss.name} is for networks; this model takes loss=bce, with loss.pos_weight")
+    _check_resampling(config, customers, recipe)
     from churnlib.models.losses import loss_spec, training_loss
 
     try:
@@ -245,6 +257,21 @@ def check_options(config: TrainConfig, customers: Customers, recipe: Baseline | 
     except (TypeError, ValueError) as error:
         raise ConfigError(f"loss={config.loss.name}: {error}") from error
     row_weights(config.loss, customers)
+
+
+def _check_resampling(config: TrainConfig, customers: Customers, recipe: Baseline | None) -> None:
+    name = config.resample.name
+    if name == "none":
+        return
+    if isinstance(config.loss, CostSensitiveConfig):
+        raise ConfigError(f"resample={name} changes who is learned from, and loss=cost_sensitive how much; choose one")
+    models = [recipe] if not is_stack(config.model) else [recipe_of(part.model) for part in parts_of(config).values()]
+    if name == "weighted" and any(model is not None for model in models):
+        raise ConfigError(
+            "resample=weighted draws batches anew in each epoch, and this model is fitted in one go; take "
+            "resample=random_over, or loss.pos_weight=balanced"
+        )
+    check_resampling(customers, asdict(config.resample))
 
 
 def check_histories(config: TrainConfig, customers: Customers) -> None:

@@ -39,12 +39,15 @@ class Task:
         input_spec: Arguments of :class:`~churnlib.models.input_layer.InputLayer` with every category one-hot encoded;
             trees read the numbers of codes per column from it.
         class_weights: Weight of each class in the loss, one per class.
+        class_ratios: How often each class comes in the rows for each time that it comes among customers, where these
+            were resampled; None for as often.
         seed: Of whatever is drawn.
         threads: Of the fit; None for as many as there are.
     """
 
     input_spec: Mapping[str, Any]
     class_weights: Sequence[float] = (1.0, 1.0)
+    class_ratios: Sequence[float] | None = None
     seed: int = 0
     threads: int | None = 1
 
@@ -53,11 +56,26 @@ class Task:
         """Classes of the target."""
         return len(self.class_weights)
 
-    def row_weights(self, label: np.ndarray) -> np.ndarray | None:
-        """Return the weight of each row, ``(n,)`` float64; None if all are 1."""
-        if all(weight == 1 for weight in self.class_weights):
-            return None
-        return np.asarray(self.class_weights, dtype=np.float64)[label]
+    def row_weights(self, label: np.ndarray, *, held_out: bool = False) -> np.ndarray | None:
+        """Return the weight of each row, ``(n,)`` float64; None if all are 1.
+
+        Args:
+            label: ``(n,)`` classes.
+            held_out: Whether the rows say when to stop: each class then weighs as much as among resampled rows, since
+                the scores to be judged are those of a model of these.
+        """
+        weights = self._seen if held_out else np.asarray(self.class_weights, dtype=np.float64)
+        return None if (weights == 1).all() else weights[label]
+
+    def head(self) -> Head:
+        """Return what takes the effect of weights and resampling off a model's log-odds."""
+        return Head.undoing(self._seen.tolist())
+
+    @property
+    def _seen(self) -> np.ndarray:
+        """How much each class counts in the fit beside its share among customers."""
+        ratios = 1.0 if self.class_ratios is None else np.asarray(self.class_ratios, dtype=np.float64)
+        return np.asarray(self.class_weights, dtype=np.float64) * ratios
 
 
 @dataclass(frozen=True, slots=True)

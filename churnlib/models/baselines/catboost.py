@@ -85,7 +85,9 @@ class CatBoost(Baseline):
         cardinalities = tuple(task.input_spec["cardinalities"])
         sides = [
             package.Pool(
-                _rows(side.numeric, side.codes, cardinalities), label=side.label, weight=task.row_weights(side.label)
+                _rows(side.numeric, side.codes, cardinalities),
+                label=side.label,
+                weight=task.row_weights(side.label, held_out=side is validation),
             )
             for side in (train, validation)
         ]
@@ -105,7 +107,7 @@ class CatBoost(Baseline):
             }
         )
         model.fit(sides[0], eval_set=sides[1], use_best_model=True)
-        return CatBoostModel(head=Head.undoing(task.class_weights), json=_to_json(model), cardinalities=cardinalities)
+        return CatBoostModel(head=task.head(), json=_to_json(model), cardinalities=cardinalities)
 
 
 def _to_json(model: Any) -> bytes:

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from churnlib.models.baselines.baseline import Baseline, Head, Rows, Task
+from churnlib.models.baselines.baseline import Baseline, Rows, Task
 from churnlib.models.baselines.trees import TreesBuilder, TreesModel
 from churnlib.models.input_layer import FIRST_KNOWN, MISSING
 
@@ -51,7 +51,7 @@ class RandomForest(Baseline):
         for estimator in forest.estimators_:
             _add(builder, estimator.tree_, sets, binary=task.n_classes == 2)
         start = [0.0] * (1 if task.n_classes == 2 else task.n_classes)
-        return TreesModel(head=Head.undoing(task.class_weights), trees=builder.build(start), votes=self.n_estimators)
+        return TreesModel(head=task.head(), trees=builder.build(start), votes=self.n_estimators)
 
 
 def _sets(cardinalities: list[int], has_missing: list[bool]) -> list[tuple[int, np.ndarray]]:

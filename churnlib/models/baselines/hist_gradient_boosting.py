@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from churnlib.models.baselines.baseline import Baseline, Head, Rows, Task
+from churnlib.models.baselines.baseline import Baseline, Rows, Task
 from churnlib.models.baselines.inputs import raw_matrix
 from churnlib.models.baselines.trees import Trees, TreesBuilder, TreesModel
 
@@ -41,7 +41,7 @@ class HistGradientBoosting(Baseline):
     def fit(self, train: Rows, validation: Rows, task: Task) -> TreesModel:  # noqa: D102
         model = self.fit_library(train, validation, task)
         best = int(np.argmax(model.validation_score_))  # place 0 is the score without trees
-        return TreesModel(head=Head.undoing(task.class_weights), trees=to_trees(model, task, rounds=best))
+        return TreesModel(head=task.head(), trees=to_trees(model, task, rounds=best))
 
     def fit_library(self, train: Rows, validation: Rows, task: Task) -> Any:
         """Return scikit-learn's own fitted model, with the rounds after the best one."""
@@ -69,7 +69,7 @@ class HistGradientBoosting(Baseline):
             sample_weight=task.row_weights(train.label),
             X_val=raw_matrix(validation.numeric, validation.codes),
             y_val=validation.label,
-            sample_weight_val=task.row_weights(validation.label),
+            sample_weight_val=task.row_weights(validation.label, held_out=True),
         )
 
 

@@ -86,7 +86,7 @@ class LightGBM(Baseline):
             package.Dataset(
                 raw_matrix(side.numeric, side.codes),
                 side.label,
-                weight=task.row_weights(side.label),
+                weight=task.row_weights(side.label, held_out=side is validation),
                 categorical_feature=categories,
                 params=parameters,
             )
@@ -101,7 +101,7 @@ class LightGBM(Baseline):
             callbacks=[package.early_stopping(self.patience, verbose=False)],
         )
         text = booster.model_to_string(num_iteration=booster.best_iteration)
-        return LightGBMModel(head=Head.undoing(task.class_weights), text=text)
+        return LightGBMModel(head=task.head(), text=text)
 
     def _parameters(self, task: Task) -> dict[str, Any]:
         classes = (

@@ -65,7 +65,7 @@ class LogisticRegression(Baseline):
         from sklearn import linear_model
 
         model = linear_model.LogisticRegression(C=self.C, max_iter=MAX_ITERATIONS)
-        return _fitted(model, train, task, head=Head.undoing(task.class_weights))
+        return _fitted(model, train, task, head=task.head())
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -84,7 +84,7 @@ class XGBoost(Baseline):
             package.DMatrix(
                 raw_matrix(side.numeric, side.codes),
                 side.label,
-                weight=task.row_weights(side.label),
+                weight=task.row_weights(side.label, held_out=side is validation),
                 feature_types=kinds,
                 enable_categorical=True,
                 nthread=task.threads,
@@ -101,7 +101,7 @@ class XGBoost(Baseline):
         )
         best = booster[: booster.best_iteration + 1]
         best.set_attr(best_iteration=None, best_score=None)
-        return XGBoostModel(head=Head.undoing(task.class_weights), json=bytes(best.save_raw("json")))
+        return XGBoostModel(head=task.head(), json=bytes(best.save_raw("json")))
 
     def _parameters(self, task: Task) -> dict[str, Any]:
         if task.n_classes == 2:
