@@ -96,6 +96,8 @@ def _bins_of_numbers(numbers: np.ndarray, shown: Callable[[float], str], fewest:
     kept = joined_edges(np.bincount(codes, minlength=len(edges) + 1).tolist(), fewest)
     edges = edges[kept]
     labels = _values(distinct, edges, shown) if starts is not None else _ranges(edges, shown, whole=whole)
+    if starts is None and whole and len(edges) and edges[0] - 1 == distinct[0]:
+        labels[0] = shown(distinct[0])  # the lowest cell has one value, which enough customers share
     every = np.full(len(numbers), len(labels), dtype=np.int64)
     every[there] = np.searchsorted(edges, filled, side="right")
     return Bins((*labels, *([] if there.all() else [MISSING])), every, ordered=True)

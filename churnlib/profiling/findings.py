@@ -138,8 +138,8 @@ def _people(profile: Mapping[str, Any]) -> Iterator[Finding]:
         if small:
             named = ", ".join(f"{g['label']} ({g['n']:,})" for g in small[:4])
             yield LOOK, (
-                f"Groups of {column['column']} with fewer than {SMALL_GROUP} customers: {named}. Too few to say whether "
-                "a model treats them fairly."
+                f"Groups of {column['column']} with fewer than {SMALL_GROUP} customers: {named}. Too few to say "
+                "whether a model treats them fairly."
             ), "people"  # fmt: skip
         if column["used"]:
             yield NOTE, f"{column['column']} is sensitive, and models read it (use=true).", "people"

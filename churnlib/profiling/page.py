@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from markupsafe import Markup, escape
+
 from churnlib.errors import DataError
 from churnlib.profiling import pictures
 
@@ -36,7 +38,7 @@ def render(profile: Mapping[str, Any], *, made: datetime | None = None) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"pct": percent, "count": count, "figure": figure}
+    environment.filters |= {"pct": percent, "count": count, "figure": figure, "soft": soft}
     told = made or datetime.now(UTC)
     heat_names, heat_values = _heat(profile)
     return environment.get_template("page.html.jinja").render(
@@ -100,6 +102,15 @@ def figure(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.2g}" if abs(value) < 0.1 else f"{value:.4g}"
 
 
+def soft(name: str) -> Markup:
+    """Return a name that may be broken after its underscores.
+
+    >>> soft("tenure_<months>")
+    Markup('tenure_<wbr>&lt;months&gt;')
+    """
+    return Markup(str(escape(name)).replace("_", "_<wbr>"))
+
+
 def _most_rate(profile: Mapping[str, Any]) -> float:
     """Return the rate at the right end of every picture: they are to be compared."""
     if profile["table"].get("rate") is None:
@@ -126,4 +137,4 @@ def _heat(profile: Mapping[str, Any]) -> tuple[list[str], dict[tuple[str, str], 
     return names, values
 
 
-__all__ = ["count", "figure", "percent", "render", "write_profile"]
+__all__ = ["count", "figure", "percent", "render", "soft", "write_profile"]

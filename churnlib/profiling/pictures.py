@@ -139,7 +139,8 @@ def heat(names: Sequence[str], values: Mapping[tuple[str, str], float]) -> Marku
             kind = "with" if value >= 0 else "against"
             body += (
                 f'<rect class="{kind}" x="{margin + j * size}" y="{i * size}" width="{size - 2}" height="{size - 2}" '
-                f'fill-opacity="{abs(value):.2f}"><title>{escape(names[j])} and {escape(name)}: {value:.2f}</title></rect>'
+                f'fill-opacity="{abs(value):.2f}"><title>{escape(names[j])} and {escape(name)}: {value:.2f}</title>'
+                "</rect>"
             )
             if abs(value) >= 0.3:
                 strong = " strong" if abs(value) >= 0.6 else ""

@@ -123,7 +123,8 @@ def _columns(
 ) -> list[dict[str, Any]]:
     told = [
         {
-            "name": column.name, "kind": str(came[column.name].kind), "unit": _unit(came, column), "role": str(column.role), "sensitive": column.sensitive,
+            "name": column.name, "kind": str(came[column.name].kind), "unit": _unit(came, column),
+            "role": str(column.role), "sensitive": column.sensitive,
             **describe_column(rows, column, bins[column.name], fewest=fewest),
         }
         for column in wanted
