@@ -136,6 +136,31 @@ def f1_interval(
     return low, high
 
 
+def wilson_interval(positives: ArrayLike, n: ArrayLike, *, confidence: float = 0.95) -> tuple[Any, Any]:
+    """Estimate the interval of a share from counts (Wilson 1927): sound for few rows, and for shares near 0 and 1.
+
+    Args:
+        positives: Number of rows that are counted, of any shape.
+        n: Number of all rows, likewise.
+        confidence: Fraction in (0, 1) of such intervals that hold the true share.
+
+    Returns:
+        ``(low, high)``, float64 of that shape; ``(0, 1)`` where there are no rows.
+
+    >>> low, high = wilson_interval(10, 20)
+    >>> round(float(low), 4), round(float(high), 4)
+    (0.2993, 0.7007)
+    """
+    count, total = np.asarray(positives, dtype=np.float64), np.asarray(n, dtype=np.float64)
+    z = NormalDist().inv_cdf((1.0 + confidence) / 2.0)
+    rows = np.maximum(total, 1.0)
+    share = count / rows
+    centre = (share + z**2 / (2 * rows)) / (1 + z**2 / rows)
+    half = z / (1 + z**2 / rows) * np.sqrt(share * (1 - share) / rows + z**2 / (4 * rows**2))
+    empty = total == 0
+    return np.where(empty, 0.0, np.maximum(centre - half, 0.0)), np.where(empty, 1.0, np.minimum(centre + half, 1.0))
+
+
 def _resample(matrix: NDArray[np.int64], *, seed: int, replicates: int) -> NDArray[np.int64]:
     """Draw ``(replicates, k, k)`` confusion matrices with the rows' sums kept."""
     generator = np.random.default_rng(seed)

@@ -12,7 +12,7 @@ from typing import Any
 import polars as pl
 
 from churnlib.errors import ChurnlibError, DataError
-from churnlib.privacy.models import Model, which_saw
+from churnlib.privacy.models import Model, Sources, run_config, which_saw
 from churnlib.privacy.persons import Erased, Person
 from churnlib.privacy.stores import Store, Stores, find_stores
 
@@ -26,12 +26,14 @@ class Found:
         searched: Number of tables that were searched.
         models: The models below the folders, and what each had to do with the person.
         unsearched: Tables in which the person may still be, and why they could not be searched.
+        elsewhere: Tables outside the folders that a run has read and that name the person.
     """
 
     rows: Mapping[Path, pl.DataFrame]
     searched: int
     models: tuple[Model, ...]
     unsearched: tuple[tuple[Path, str], ...]
+    elsewhere: tuple[Path, ...] = ()
 
     @property
     def n_rows(self) -> int:
@@ -82,8 +84,16 @@ def search(
             continue
         if len(found):
             rows[store.path] = found
-    models = tuple(which_saw(run, rows, wanted) for run in stores.runs)
-    return stores, Found(rows, len(stores.tables), models, tuple(unsearched))
+    if isinstance(wanted, Erased):
+        # Their runs list them no longer: what the models saw stands in the records of the first erasures.
+        return stores, Found(rows, len(stores.tables), (), tuple(unsearched))
+    sources = Sources(wanted)
+    missed = [path for path, _ in unsearched]
+    models = tuple(which_saw(run, rows, missed, sources) for run in stores.runs)
+    for run in stores.runs:
+        sources.hold(run_config(run).get("data") or {})
+    elsewhere = tuple(path for path in sources.holding if path not in rows)
+    return stores, Found(rows, len(stores.tables), models, tuple(unsearched), elsewhere)
 
 
 def forget(
@@ -171,6 +181,7 @@ def _record(wanted: Person | Erased, found: Found, removed: Mapping[Path, int]) 
             if model.concerned
         ],
         "not_searched": {str(path): why for path, why in found.unsearched},
+        "still_in": [str(path) for path in found.elsewhere],
     }
 
 

@@ -8,7 +8,7 @@ there.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from typing import Any
 import polars as pl
 
 from churnlib.errors import ChurnlibError
-from churnlib.privacy.stores import Store, find_stores
+from churnlib.privacy.stores import find_stores
 
 LEARNED = "learned from the person"
 CHOSE = "did not learn from the person, but chose its stopping epoch, temperature or threshold with them"
@@ -25,6 +25,8 @@ LIKELY = "most likely learned from the person: they are in its table, and not am
 ABSENT = "did not see the person"
 FICTION = "learned from public or made-up customers, not from a company's own"
 UNKNOWN = "cannot be known: its training rows are not listed, and its table is not there any more"
+
+UNSEARCHED = "cannot be known without the key of the pseudonyms in its files"
 
 TRAINED_ON = {"train": LEARNED, "validation": CHOSE, "test": JUDGED}
 
@@ -53,65 +55,89 @@ class Model:
         return self.saw not in (ABSENT, FICTION, JUDGED)
 
 
-def which_saw(run: Path, found: Mapping[Path, pl.DataFrame], wanted: Any) -> Model:
+def which_saw(run: Path, found: Mapping[Path, pl.DataFrame], unsearched: Collection[Path], sources: Sources) -> Model:
     """Say what a run's model had to do with the persons that are looked for.
 
     Args:
         run: The run's folder.
         found: By file the rows that name them.
-        wanted: Whom to look for, in the table that the run read.
+        unsearched: Files that could not be searched.
+        sources: The tables that runs have read.
     """
     facts = json.loads((run / "bundle" / "bundle.json").read_text(encoding="utf-8"))
     model = facts.get("model", {})
-    saw = _saw(run, found, wanted)
+    own = {path.name for path in unsearched if path.parent == run}
+    if "subjects.parquet" in own or (own and not (run / "subjects.parquet").is_file()):
+        saw = UNSEARCHED
+    else:
+        saw = _saw(run, found, sources)
     return Model(run / "bundle", str(model.get("name")), str(model.get("version")), str(facts.get("created")), saw)
 
 
-def _saw(run: Path, found: Mapping[Path, pl.DataFrame], wanted: Any) -> str:
+def _saw(run: Path, found: Mapping[Path, pl.DataFrame], sources: Sources) -> str:
     # A run of which a person has been forgotten lists them no longer, and the record of the erasure says what it knew.
     subjects = run / "subjects.parquet"
     if subjects.is_file():
         sides = set(found.get(subjects, pl.DataFrame({"side": []}))["side"].to_list())
         return next((sentence for side, sentence in TRAINED_ON.items() if side in sides), ABSENT)
-    folds = _config(run).get("cv") is not None or (run / "bundle" / "ensemble.json").is_file()
+    config = run_config(run)
     if len(found.get(run / "held_out.parquet", ())):
-        return LEARNED if folds else CHOSE  # of several folds' models each held out others
+        # Of the models of several folds each learned from rows that others held out.
+        several = config.get("cv") is not None or (run / "bundle" / "ensemble.json").is_file()
+        return LEARNED if several else CHOSE
     if len(found.get(run / "predictions.parquet", ())):
         return JUDGED
-    data = _config(run).get("data") or {}
+    data = config.get("data") or {}
     if "n_customers" in data or "reference" in data:
         return FICTION
-    table = data.get("path")
-    return UNKNOWN if not table else _in_table(str(table), data.get("id"), wanted)
+    held = sources.hold(data)
+    return UNKNOWN if held is None else LIKELY if held else ABSENT
 
 
-def _in_table(path: str, id_column: str | None, wanted: Any) -> str:
-    """Look into the table that a run read, where it still stands."""
-    if "://" in path or id_column is None:
-        return UNKNOWN
-    source = Path(path)
-    if source.is_dir():
-        folder, part = source, None
-    elif source.is_file():
-        folder, part = source.parent, source.resolve()
-    else:
-        return UNKNOWN
-    try:
-        tables = [
-            store for store in find_stores([folder], id_columns=[id_column]).tables if part in (None, store.path)
-        ]  # fmt: skip
-        if not tables:
-            return UNKNOWN
-        return LIKELY if any(_holds(store, wanted) for store in tables) else ABSENT
-    except (ChurnlibError, OSError, pl.exceptions.PolarsError):
-        return UNKNOWN
+class Sources:
+    """The tables that runs have read, each of them looked into once.
+
+    Args:
+        wanted: Whom to look for.
+    """
+
+    def __init__(self, wanted: Any) -> None:
+        self._wanted = wanted
+        self._held: dict[tuple[str, str], bool | None] = {}
+
+    def hold(self, data: Mapping[str, Any]) -> bool | None:
+        """Return whether the table of a run's configuration names the persons; None if it cannot be looked into.
+
+        Args:
+            data: The configuration's part about the table.
+        """
+        path, column = data.get("path"), data.get("id")
+        if not path or column is None or "://" in str(path):
+            return None
+        key = (str(path), str(column))
+        if key not in self._held:
+            self._held[key] = self._look(Path(str(path)), str(column))
+        return self._held[key]
+
+    @property
+    def holding(self) -> list[Path]:
+        """The tables that name the persons."""
+        return [Path(path).resolve() for (path, _), held in self._held.items() if held]
+
+    def _look(self, source: Path, column: str) -> bool | None:
+        folder = source if source.is_dir() else source.parent
+        if not source.exists():
+            return None
+        try:
+            stores = find_stores([folder], id_columns=[column]).tables
+            own = [store for store in stores if source.is_dir() or store.path == source.resolve()]
+            return any(len(store.find(self._wanted)) for store in own) if own else None
+        except (ChurnlibError, OSError, pl.exceptions.PolarsError):
+            return None
 
 
-def _holds(store: Store, wanted: Any) -> bool:
-    return len(store.find(wanted)) > 0
-
-
-def _config(run: Path) -> dict[str, Any]:
+def run_config(run: Path) -> dict[str, Any]:
+    """Return the options of a run; nothing where they cannot be read."""
     import yaml
 
     try:
@@ -121,4 +147,4 @@ def _config(run: Path) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-__all__ = ["Model", "which_saw"]
+__all__ = ["Model", "Sources", "run_config", "which_saw"]

@@ -25,7 +25,8 @@ def subject_report(name: str, found: Found) -> dict[str, Any]:
 
     Returns:
         ``customer``, ``created``; ``tables``: file and rows; ``models``: those that may have learned from the person;
-        ``meaning``: of each column whose purpose or owner a schema beside the tables tells; ``not_searched``.
+        ``meaning``: of each column whose purpose or owner a schema beside the tables tells; ``not_searched``; and
+        ``also_in``: tables outside the folders that a run has read.
     """
     return {
         "customer": name,
@@ -38,6 +39,7 @@ def subject_report(name: str, found: Found) -> dict[str, Any]:
             for model in found.models
         ],
         "not_searched": {str(path): why for path, why in found.unsearched},
+        "also_in": [str(path) for path in found.elsewhere],
     }  # fmt: skip
 
 

@@ -14,13 +14,11 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from churnlib.data.anonymity import FEWEST, joined_edges, n_joined
 from churnlib.data.steps.step import NUMBERS, Fitted, Learned, Step, Training
 from churnlib.errors import ConfigError
 from churnlib.schema import Kind
 from churnlib.schema.parsing import cell_of
-
-FEWEST = 5
-"""Training rows that a band or a category needs to stand by itself."""
 
 
 @dataclass(frozen=True)
@@ -75,13 +73,7 @@ class Band(Step):
                 raise ConfigError(f"{self.option('width')}={self.width:g} makes {last - first + 2:,} bands; widen it")
             edges = [place * self.width for place in range(first, last + 1)]
         counts = np.histogram(values, [-np.inf, *edges, np.inf])[0].tolist() if edges else [len(values)]
-        while len(counts) > 1 and min(counts) < self.fewest:
-            small = counts.index(min(counts))
-            left = small > 0 and (small == len(counts) - 1 or counts[small - 1] <= counts[small + 1])
-            gone = small - 1 if left else small  # the edge between the two
-            counts[gone : gone + 2] = [counts[gone] + counts[gone + 1]]
-            del edges[gone]
-        return tuple(edges)
+        return tuple(edges[place] for place in joined_edges(counts, self.fewest))
 
 
 @dataclass(frozen=True)
@@ -101,10 +93,10 @@ class FittedBand(Fitted):
 
     def _band(self, name: str) -> pl.Expr:
         cell, bands = cell_of(name), self.bands[name]
-        banded = pl.when(cell.is_not_null()).then(pl.lit(bands[0]))
+        banded: pl.Expr = pl.lit(bands[0])
         for edge, band in zip(self.edges[name], bands[1:], strict=True):
             banded = pl.when(cell >= edge).then(pl.lit(band)).otherwise(banded)
-        return banded.alias(name) if self.edges[name] else banded.otherwise(None).alias(name)
+        return pl.when(cell.is_not_null()).then(banded).alias(name)
 
 
 @dataclass(frozen=True)
@@ -146,10 +138,8 @@ class Rare(Step):
     def _common(self, values: pl.Series) -> tuple[tuple[str, ...], int]:
         """Return the categories that keep their name, sorted, and how many do not."""
         counts: list[tuple[Any, int]] = list(values.value_counts(name="n").sort("n", "value").iter_rows())
-        joined = [one for one in counts if one[1] < self.min_count]
-        while joined and sum(n for _, n in joined) < self.min_count and len(joined) < len(counts):
-            joined.append(counts[len(joined)])
-        return tuple(sorted(value for value, _ in counts[len(joined) :])), len(joined)
+        joined = n_joined([n for _, n in counts], self.min_count)
+        return tuple(sorted(value for value, _ in counts[joined:])), joined
 
 
 @dataclass(frozen=True)
