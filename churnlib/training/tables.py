@@ -108,8 +108,9 @@ def scan_configured(
         lazy = scan_table(data.path, separator=data.separator)
         return lazy if pseudonyms is None else pseudonyms.scan(lazy, check_id(data.id, lazy.collect_schema().names()))
     table = load_table(data, seed=seed, max_steps=max_steps)
-    for line in table.said if say is not None else ():
-        say(line)
+    if say is not None:
+        for line in table.said:
+            say(line)
     return table.frame.lazy()
 
 
