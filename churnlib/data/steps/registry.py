@@ -11,7 +11,13 @@ from churnlib.data.steps.step import Fitted, Step
 from churnlib.errors import BundleError, ConfigError
 
 STEPS: dict[str, tuple[str, str, str]] = {
+    "drop_missing": ("drop_missing", "DropMissing", "FittedDropMissing"),
     "expressions": ("expressions", "Expressions", "FittedExpressions"),
+    "impute": ("impute", "Impute", "FittedImpute"),
+    "impute_iterative": ("impute_iterative", "ImputeIterative", "FittedIterative"),
+    "impute_knn": ("impute_knn", "ImputeKNN", "FittedKNN"),
+    "map": ("mapping", "Map", "FittedMap"),
+    "outliers": ("outliers", "Outliers", "FittedOutliers"),
 }
 """Word -> module of this package, class of the options, class of what was learned; loaded when asked for."""
 
