@@ -95,7 +95,7 @@ class Impute(Step):
             raise ConfigError(f"{option} must be one of {', '.join(allowed)} or {{constant: VALUE}}, got {given!r}")
         if column.kind is Kind.ordinal and given == "missing":
             raise ConfigError(f"{option} must be mode, none or {{constant: VALUE}}: {column.name!r} is ordinal")
-        return given, float(self.constant) if numeric else str(self.missing)
+        return str(given), float(self.constant) if numeric else str(self.missing)
 
 
 @dataclass(frozen=True)
