@@ -21,6 +21,23 @@ from churnlib.errors import BundleError, ConfigError
 from churnlib.schema import Column, Kind, Role, infer_schema
 
 EXAMPLES = {
+    "drop_missing": {"above": 0.25, "confirm": True, "indicator": True},
+    "impute": {"each": {"usage": "mean", "total": {"constant": -1}, "band": "mode"}},
+    "impute2": {"numbers": "mode", "categories": "mode", "indicator": False},
+    "impute_iterative": {"rounds": 3},
+    "impute_knn": {"sample": 150},
+    "impute_knn2": {"columns": ["usage", "charges", "total"], "weights": "distance", "k": 3},
+    "map": {
+        "values": {"plan": {"PLUS": "max", "basic": None}, "band": {"low": "middle"}},
+        "ignore_case": True,
+        "units": {"total": {"factor": 2}},
+    },
+    "map2": {"units": {"usage": {"by": "region", "factors": {"r01": 0.001, "r02": 1.0}, "without": 1}}},
+    "outliers": {},
+    "outliers2": {"method": "robust_z", "treatment": "flag"},
+    "outliers3": {"method": "z", "treatment": "drop", "limit": 2},
+    "outliers4": {"method": "isolation_forest", "treatment": "flag", "n_trees": 10},
+    "outliers5": {"method": "iqr", "treatment": "log", "columns": ["charges"]},
     "expressions": {
         "columns": {"ratio": "charges / NULLIF(services, 0)", "long": "tenure > 24", "both": "plan || region"}
     },
@@ -56,6 +73,8 @@ CHAINS = [
     ["ordinal", "one_hot", "scale3", "pca"],
     ["expressions", "rare", "band"],
     ["text", "hashing2", "target_encoding", "bins2", "select_rfe"],
+    ["expressions", "map", "outliers3", "drop_missing", "impute_knn"],
+    ["map2", "outliers4", "impute_iterative", "impute"],
 ]
 """Examples that are applied one after the other."""
 

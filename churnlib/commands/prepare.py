@@ -25,9 +25,16 @@ def main(words: Sequence[str]) -> int:
 def _run(composed: DictConfig) -> None:
     from rich.console import Console
 
+    from churnlib.data.validation import BrokenRules
+
     config = from_hydra(composed)
     console = Console()
-    show(console, _prepare(config, console), config)
+    try:
+        prepared = _prepare(config, console)
+    except BrokenRules as error:
+        console.print(error.validated.report.render())
+        raise
+    show(console, prepared, config)
 
 
 def _prepare(config: PrepareConfig, console: Console) -> PreparedTable:
@@ -63,6 +70,7 @@ def _prepare(config: PrepareConfig, console: Console) -> PreparedTable:
                 about=data.about(),
                 seed=config.seed,
                 sample_rows=config.sample_rows,
+                rules=data.rules,
                 progress=lambda done, rows: bar.update(task, total=rows, completed=done),
             )
 
@@ -73,6 +81,9 @@ def show(console: Console, prepared: PreparedTable, config: PrepareConfig) -> No
     from churnlib.data.simulator_command import peak_memory
 
     lines = [*prepared.said]
+    if prepared.validated is not None:
+        console.print(prepared.validated.report.render())
+        lines += prepared.validated.report.lines()
     if prepared.left_out:
         lines.append(f"{prepared.left_out:,} rows without a target value left out")
     lines += [f"{count:,} unreadable cells of {name!r} count as missing" for name, count in prepared.unreadable.items()]

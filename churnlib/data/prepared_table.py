@@ -28,8 +28,12 @@ from churnlib.data.preparation import NUMBER_KINDS, Preparation
 from churnlib.data.sides import prepare_sides
 from churnlib.data.splits import SIDES, Split, check_shares
 from churnlib.data.target import check_target, encode_target, target_given
+from churnlib.data.validation import RuleBook, Validated, broken, read_rules
+from churnlib.data.validation.masks import kept_when_scoring
+from churnlib.data.validation.stream import StreamedRules
+from churnlib.data.validation.validate import any_of, with_other_roles
 from churnlib.errors import ConfigError, DataError
-from churnlib.schema import Column, Kind, Role, Schema
+from churnlib.schema import Column, Kind, Role, Rule, Schema
 
 SIDE = "side"
 """Column of the result that says train, validation or test."""
@@ -54,6 +58,7 @@ class PreparedTable:
         said: Sentences on what the steps found.
         seconds: Of the whole.
         learning_seconds: Of it, until kinds and steps were learned and the first row was written.
+        validated: The rules and the rows that break them, if there are rules; their rows are not counted in ``rows``.
     """
 
     folder: Path
@@ -66,6 +71,7 @@ class PreparedTable:
     said: tuple[str, ...]
     seconds: float
     learning_seconds: float
+    validated: Validated | None = None
 
 
 def prepare_table(
@@ -84,6 +90,7 @@ def prepare_table(
     about: Mapping[str, Any] | None = None,
     seed: int = 42,
     sample_rows: int = 1_000_000,
+    rules: Any = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> PreparedTable:
     """Prepare a table into a new folder, whole or not at all.
@@ -105,11 +112,14 @@ def prepare_table(
         about: What the schema keeps about the table: ``owner``, ``purpose``, ...
         seed: Of the sides, the sample and the steps.
         sample_rows: Rows that kinds and steps are learned from, at most: those of them that are for training.
+        rules: Rules of the table, see :func:`churnlib.data.validation.read_rules`, without ``unique``. Rows that break
+            some are left out, and lie in ``quarantine.parquet``.
         progress: Called with the rows done and all rows.
 
     Raises:
         ConfigError: If an option is wrong, or the folder is there already.
-        DataError: If the table cannot be learned from.
+        DataError: If the table cannot be learned from; :class:`~churnlib.data.validation.BrokenRules` if too many rows
+            break rules.
     """
     started = time.perf_counter()
     folder = Path(output)
@@ -121,22 +131,28 @@ def prepare_table(
         raise DataError("the table has columns but no rows; export it again with its customers")
     sided = _with_sides(source, id, shares, seed)
     sample = _sample(sided, n_rows, sample_rows, seed)
-    schema, preparation, said, sampled = _learn(
-        sample, target, positive, id, time_column, drop, columns, events, preprocess, seed
+    book = read_rules(rules)
+    schema, preparation, said, sampled, bound = _learn(
+        sample, target, positive, id, time_column, drop, columns, events, preprocess, seed, book
     )
     schema = replace(schema, about=dict(about or {}))
     said = (*said, *_kept_out(schema))
+    checks = StreamedRules(book, bound, schema, n_rows) if book else None
     learned = time.perf_counter()
-    writer = _Writer(schema, preparation, n_rows, progress)
+    writer = _Writer(schema, preparation, n_rows, progress, checks)
     temporary = folder.with_name(f".{folder.name}.{uuid4().hex[:8]}")
     try:
         temporary.mkdir(parents=True)
         rows = sided.map_batches(writer.prepare, schema=writer.types, streamable=True)
         rows.sink_parquet(temporary / TABLE)
+        validated = None if checks is None else checks.finish()
+        if validated is not None:
+            validated.check()
+            validated.write(temporary)
         prepared = PreparedTable(
             folder, writer.rows, writer.left_out, sampled, dict(writer.sides), dict(writer.unreadable),
             tuple(column.name for column in writer.features), said,
-            time.perf_counter() - started, learned - started,
+            time.perf_counter() - started, learned - started, validated,
         )  # fmt: skip
         _write_json(temporary / LEARNED, {"schema": schema.to_dict(), "preparation": preparation.to_dict()})
         _write_json(temporary / ACCOUNT, _account(prepared))
@@ -196,8 +212,9 @@ def _learn(
     events: Sequence[EventDefinition],
     preprocess: Mapping[str, Any] | None,
     seed: int,
-) -> tuple[Schema, Preparation, tuple[str, ...], int]:
-    """Learn kinds from the sample, and the steps from its training rows."""
+    book: RuleBook,
+) -> tuple[Schema, Preparation, tuple[str, ...], int, tuple[Rule, ...]]:
+    """Learn kinds from the sample, and the steps from those of its training rows that break no rules."""
     check_target(sample, target, positive=positive)
     sample = sample.filter(target_given(sample[target]))
     label, classes = encode_target(sample[target], positive)
@@ -205,14 +222,17 @@ def _learn(
         sample, events, target=target, id=id_column, time=time_column, drop=[*drop, SIDE], columns=columns,
         classes=classes,
     )  # fmt: skip
-    side = sample[SIDE].to_numpy()
-    train = np.flatnonzero(side == SIDES[0])
-    typed = coerce(sample, schema).typed
+    coerced = coerce(sample, schema)
+    typed = coerced.typed
+    bound = book.bind(schema, with_other_roles(sample, typed, schema)) if book else ()
+    schema = replace(schema, rules=kept_when_scoring(bound, typed.columns))
+    keeps = ~any_of(broken(with_other_roles(sample, typed, schema), bound, coerced.unreadable), len(sample))
+    train = np.flatnonzero((sample[SIDE] == SIDES[0]).to_numpy() & keeps)
     split = Split(train, train[:0], train[:0], by="random")
     options = {key: (preprocess or {}).get(key) for key in ("features", "steps")}
     groups = None if id_column is None else sample[id_column].cast(pl.String).fill_null("").to_numpy()
     done = prepare_sides(typed, label, schema, split, preprocess=options, groups=groups, seed=seed)
-    return schema, done.preparation, done.said, len(done.split.train)
+    return schema, done.preparation, done.said, len(done.split.train), bound
 
 
 class _Writer:
@@ -223,16 +243,23 @@ class _Writer:
         preparation: What was learned.
         n_rows: Of the whole table.
         progress: Called after each piece.
+        checks: The rules of the table, if it has some.
     """
 
     def __init__(
-        self, schema: Schema, preparation: Preparation, n_rows: int, progress: Callable[[int, int], None] | None
+        self,
+        schema: Schema,
+        preparation: Preparation,
+        n_rows: int,
+        progress: Callable[[int, int], None] | None,
+        checks: StreamedRules | None = None,
     ) -> None:
         self.schema, self.preparation = schema, preparation
         self.features = prepared_columns(schema, preparation)
         self._named = [name for name in (schema.id, schema.target) if name is not None]
         self._n_rows, self._progress, self._done = n_rows, progress, 0
         self._counting = Lock()  # polars hands pieces to several threads at a time
+        self._checks = checks
         self.rows = self.left_out = 0
         self.sides: Counter[str] = Counter()
         self.unreadable: Counter[str] = Counter()
@@ -247,19 +274,24 @@ class _Writer:
         assert self.schema.target is not None
         rows = piece.filter(target_given(piece[self.schema.target]))
         read = coerce(rows, self.schema)
-        typed = self.preparation.chain.apply(read.typed)
+        left_out, typed = len(piece) - len(rows), read.typed
+        if self._checks is not None:
+            with self._counting:
+                keeps = pl.Series(self._checks.check(rows, read))
+            rows, typed = rows.filter(keeps), typed.filter(keeps)
+        typed = self.preparation.chain.apply(typed)
         named = rows.select(pl.col(name).cast(pl.String) for name in self._named)
         dates = typed.select(self.schema.time) if self.schema.time else pl.DataFrame()
         features = typed.select(column.name for column in self.features)
         prepared = pl.concat([named, dates, rows.select(SIDE), features], how="horizontal")
         with self._counting:
-            self._count(piece, rows, read.unreadable_counts())
+            self._count(piece, rows, left_out, read.unreadable_counts())
         return prepared
 
-    def _count(self, piece: pl.DataFrame, rows: pl.DataFrame, unreadable: Mapping[str, int]) -> None:
+    def _count(self, piece: pl.DataFrame, rows: pl.DataFrame, left_out: int, unreadable: Mapping[str, int]) -> None:
         self._done += len(piece)
         self.rows += len(rows)
-        self.left_out += len(piece) - len(rows)
+        self.left_out += left_out
         self.sides.update(dict(rows[SIDE].value_counts().iter_rows()))
         self.unreadable.update(unreadable)
         if self._progress is not None:
@@ -296,7 +328,7 @@ def _kept_out(schema: Schema) -> tuple[str, ...]:
 
 
 def _account(prepared: PreparedTable) -> dict[str, Any]:
-    values = {name: getattr(prepared, name) for name in PreparedTable.__slots__ if name != "folder"}
+    values = {name: getattr(prepared, name) for name in PreparedTable.__slots__ if name not in ("folder", "validated")}
     return {**values, "said": list(prepared.said), "columns": list(prepared.columns)}
 
 

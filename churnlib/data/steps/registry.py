@@ -11,13 +11,21 @@ from churnlib.data.steps.step import Fitted, Step
 from churnlib.errors import BundleError, ConfigError
 
 STEPS: dict[str, tuple[str, str, str]] = {
+    "band": ("privacy", "Band", "FittedBand"),
     "bins": ("bins", "Bins", "FittedBins"),
+    "drop_missing": ("drop_missing", "DropMissing", "FittedDropMissing"),
     "expressions": ("expressions", "Expressions", "FittedExpressions"),
     "frequency": ("frequency", "Frequency", "FittedFrequency"),
     "hashing": ("hashing", "Hashing", "FittedHashing"),
+    "impute": ("impute", "Impute", "FittedImpute"),
+    "impute_iterative": ("impute_iterative", "ImputeIterative", "FittedIterative"),
+    "impute_knn": ("impute_knn", "ImputeKNN", "FittedKNN"),
+    "map": ("mapping", "Map", "FittedMap"),
     "one_hot": ("one_hot", "OneHot", "FittedOneHot"),
     "ordinal": ("ordinal", "Ordinal", "FittedOrdinal"),
+    "outliers": ("outliers", "Outliers", "FittedOutliers"),
     "pca": ("pca", "PrincipalComponents", "FittedComponents"),
+    "rare": ("privacy", "Rare", "FittedRare"),
     "scale": ("scale", "Scale", "FittedScale"),
     "select_correlated": ("select_correlated", "SelectCorrelated", "FittedSelection"),
     "select_information_value": ("select_information_value", "SelectInformationValue", "FittedSelection"),
@@ -27,8 +35,6 @@ STEPS: dict[str, tuple[str, str, str]] = {
     "target_encoding": ("target_encoding", "TargetEncoding", "FittedTargetEncoding"),
     "text": ("text", "Text", "FittedText"),
     "vector": ("vector", "Vector", "FittedVector"),
-    "band": ("privacy", "Band", "FittedBand"),
-    "rare": ("privacy", "Rare", "FittedRare"),
 }
 """Word -> module of this package, class of the options, class of what was learned; loaded when asked for."""
 

@@ -4,6 +4,7 @@
     masks.py        the rows of a table that break each of them
     table_rules.py  what no row shows by itself: repeated keys, stale columns, columns with too many gaps
     report.py       the account: rule, rows, share; no cell of any row
+    stream.py       the same, of a table that is read piece by piece
     validate.py     a table in; the rows that go on, the others with the names of their rules, and the account out
     one_row.py      the same rules in plain Python, for one customer
     sql_in_python.py  expressions in plain Python, where Python means the same

@@ -35,9 +35,9 @@ def broken_by(rule: Rule) -> pl.Expr:
     if rule.check is Check.required:
         return cell.is_null()
     if rule.check is Check.min:
-        return _as_number(cell, limit) < limit
+        return _comparable(cell, limit) < pl.lit(limit)
     if rule.check is Check.max:
-        return _as_number(cell, limit) > limit
+        return _comparable(cell, limit) > pl.lit(limit)
     if rule.check is Check.whole:
         return cell != cell.floor()
     if rule.check is Check.values:
@@ -50,7 +50,7 @@ def broken_by(rule: Rule) -> pl.Expr:
     return ~pl.sql_expr(str(limit))
 
 
-def _as_number(cell: pl.Expr, limit: object) -> pl.Expr:
+def _comparable(cell: pl.Expr, limit: object) -> pl.Expr:
     """A whole limit is that of a date, in microseconds."""
     return cell.to_physical() if isinstance(limit, int) else cell
 

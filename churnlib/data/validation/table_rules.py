@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import polars as pl
 
@@ -33,14 +33,20 @@ def repeated(typed: pl.DataFrame, book: RuleBook) -> pl.DataFrame:
     return pl.DataFrame([mask for mask in masks if mask.any()])
 
 
-def share_missing(typed: pl.DataFrame, book: RuleBook) -> Iterator[Entry]:
-    """Yield an entry for each column whose gaps are limited."""
+def share_missing(typed: pl.DataFrame, book: RuleBook) -> list[Entry]:
+    """Return an entry for each column whose gaps are limited."""
+    return missing_entries({name: typed[name].null_count() for name in book.columns}, len(typed), book)
+
+
+def missing_entries(missing: Mapping[str, int], n_rows: int, book: RuleBook) -> list[Entry]:
+    """Return the entries of limited gaps, from counts of them by column."""
+    entries = []
     for name, options in book.columns.items():
         if "max_missing" in options:
-            limit = float(options["max_missing"])
-            share = typed[name].null_count() / max(len(typed), 1)
-            yield Entry(f"{name}.max_missing", f"missing in at most {limit:.4g} of the rows", found=f"{share:.4f}",
-                        holds=share <= limit)  # fmt: skip
+            limit, share = float(options["max_missing"]), missing.get(name, 0) / max(n_rows, 1)
+            asked = f"missing in at most {limit:.4g} of the rows"
+            entries.append(Entry(f"{name}.max_missing", asked, found=f"{share:.4f}", holds=share <= limit))
+    return entries
 
 
 def freshness(
@@ -90,4 +96,4 @@ def _from_now(typed: pl.DataFrame, name: str, now: dt.datetime | None) -> float 
     return (now - newest).total_seconds() / 86_400
 
 
-__all__ = ["freshness", "repeated", "share_missing"]
+__all__ = ["freshness", "missing_entries", "repeated", "share_missing"]

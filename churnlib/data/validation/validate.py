@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -98,7 +98,8 @@ def validate(
         masks.select(pl.any_horizontal(pl.all())).to_series().to_numpy() if masks.width else np.zeros(len(frame), bool)
     )
     whole = [*share_missing(typed, book), *freshness(typed, book, schema, now=now)]
-    report = Report(len(frame), int(bad.sum()), book.max_share, (*row_entries(rules, book, masks), *whole))
+    counts = {mask.name: int(mask.sum()) for mask in masks}
+    report = Report(len(frame), int(bad.sum()), book.max_share, (*row_entries(rules, book, counts), *whole))
     return Validated(rules, ~bad, quarantined(frame, masks, bad), report)
 
 
@@ -121,17 +122,16 @@ def with_other_roles(frame: pl.DataFrame, typed: pl.DataFrame, schema: Schema) -
     return typed.hstack(read)
 
 
-def row_entries(rules: Sequence[Rule], book: RuleBook, masks: pl.DataFrame) -> list[Entry]:
+def row_entries(rules: Sequence[Rule], book: RuleBook, counts: Mapping[str, int]) -> list[Entry]:
     """Return the entries of the rules about rows.
 
     Args:
         rules: Of single rows.
         book: Has those of keys.
-        masks: Of the broken ones.
+        counts: Rows that break each of the broken ones.
     """
     asked = {rule.name: rule.asked for rule in rules}
     asked |= {f"{'+'.join(key)}.unique": "names one row" for key in book.unique}
-    counts = {mask.name: int(mask.sum()) for mask in masks}
     return [Entry(name, words, counts.get(name, 0), holds=name not in counts) for name, words in asked.items()]
 
 

@@ -1,0 +1,75 @@
+"""Steps that need arrays: a block of numeric columns out of a table, and back into it, wherever the rows come from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import polars as pl
+
+from churnlib.schema.parsing import cell_of
+
+FLOAT32_MAX = float(np.finfo(np.float32).max)
+
+
+def numeric_block(rows: pl.DataFrame, names: Sequence[str]) -> np.ndarray:
+    """Return columns as ``(n, len(names))`` float64, missing values NaN; a copy that may be written to.
+
+    Values are kept to the range of float32, as networks read them: squares and sums stay finite.
+    """
+    if not names:
+        return np.zeros((len(rows), 0))
+    cells = (cell_of(name).cast(pl.Float64).clip(-FLOAT32_MAX, FLOAT32_MAX).fill_null(np.nan) for name in names)
+    block = rows.select(cells).to_numpy()
+    return np.array(block, dtype=np.float64, order="C")
+
+
+def as_columns(block: np.ndarray, names: Sequence[str]) -> list[pl.Series]:
+    """Return the columns of a block, NaN as missing."""
+    return [pl.Series(name, block[:, place], nan_to_null=True) for place, name in enumerate(names)]
+
+
+def by_pieces(
+    rows: pl.LazyFrame, compute: Callable[[pl.DataFrame], pl.DataFrame], *, numbers: Sequence[str] = ()
+) -> pl.LazyFrame:
+    """Return the rows as a function makes them, piece by piece where they are streamed.
+
+    Args:
+        rows: Any rows.
+        compute: Returns as many rows, with the same columns and ``numbers`` behind them.
+        numbers: Numeric columns that it adds.
+    """
+    schema = {**rows.collect_schema(), **dict.fromkeys(numbers, pl.Float64())}
+    return rows.map_batches(
+        compute,
+        schema=schema,
+        predicate_pushdown=False,
+        projection_pushdown=False,
+        slice_pushdown=False,
+        streamable=True,
+    )
+
+
+def center_and_spread(block: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return mean and standard deviation of each column, ``(d,)``, without its gaps; a constant one has spread 1.
+
+    Every column has at least one value.
+    """
+    center, spread = np.nanmean(block, axis=0), np.nanstd(block, axis=0)
+    return center, np.where(spread > 0, spread, 1.0)
+
+
+def with_values(rows: pl.DataFrame, names: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the columns that have a value in some row, and those that have none."""
+    counts = rows.select(cell_of(name).count() for name in names).row(0) if names else ()
+    return (
+        tuple(name for name, count in zip(names, counts, strict=True) if count),
+        tuple(name for name, count in zip(names, counts, strict=True) if not count),
+    )
+
+
+def some_rows(n: int, most: int, seed: int) -> np.ndarray:
+    """Return the numbers of at most so many of ``n`` rows, drawn evenly, ascending."""
+    if n <= most:
+        return np.arange(n)
+    return np.sort(np.random.default_rng(seed).choice(n, size=most, replace=False))

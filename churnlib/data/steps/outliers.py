@@ -1,0 +1,216 @@
+"""``outliers``: values far from the others, found in the training rows and flagged, capped, compressed or left out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from churnlib.data.steps import isolation
+from churnlib.data.steps.arrays import by_pieces, numeric_block, with_values
+from churnlib.data.steps.step import NUMBERS, Fitted, Learned, Step, Training, number
+from churnlib.errors import ConfigError, DataError
+from churnlib.schema.parsing import cell_of
+
+LIMITS = {"z": 3.0, "robust_z": 3.5, "iqr": 1.5}
+"""Methods that look at one column at a time, and how far out a value is an outlier unless the user says otherwise."""
+
+METHODS = (*LIMITS, "isolation_forest")
+TREATMENTS = ("flag", "cap", "log", "drop")
+NORMAL_MAD = 0.6745
+"""Median absolute deviation of a normal distribution, in standard deviations."""
+
+MOST_SAID = 8
+"""Columns that are named one by one."""
+
+Bounds = dict[str, tuple[float, float]]
+
+
+@dataclass(frozen=True)
+class Outliers(Step):
+    """Find outliers and do something about them.
+
+    Attributes:
+        columns: Numeric columns to look at; all of them when left out.
+        method: ``z`` (standard deviations from the mean), ``robust_z`` (from the median, by the median absolute
+            deviation), ``iqr`` (interquartile ranges beyond the quartiles), or ``isolation_forest`` (rows that are
+            unusual in several columns together).
+        treatment: ``flag`` (``NAME_outlier``, 0 or 1; of a forest one column ``flag``), ``cap`` (move to the border),
+            ``log`` (the whole column becomes sign(x) log(1 + abs(x))), or ``drop`` (training rows only: every other row
+            gets its answer).
+        limit: How far out; 3 for ``z``, 3.5 for ``robust_z``, 1.5 for ``iqr`` when left out.
+        contamination: Of a forest: share of the training rows that are unusual, in (0, 0.5].
+        n_trees: Of a forest.
+        flag: Of a forest: name of the flag.
+    """
+
+    word = "outliers"
+    columns: tuple[str, ...] = ()
+    method: str = "iqr"
+    treatment: str = "cap"
+    limit: float | None = None
+    contamination: float = 0.01
+    n_trees: int = 100
+    flag: str = "unusual"
+
+    def __post_init__(self) -> None:
+        self.check_choice("method", METHODS)
+        self.check_choice("treatment", TREATMENTS)
+        self.check_range("limit", 0, open_ends="low")
+        self.check_range("contamination", 0, 0.5, open_ends="low")
+        self.check_range("n_trees", 1)
+        if self.method == "isolation_forest" and self.treatment in ("cap", "log"):
+            raise ConfigError(
+                f"{self.option('treatment')} must be flag or drop with method=isolation_forest, which finds rows and "
+                f"no borders of columns, got {self.treatment!r}"
+            )
+
+    def fit(self, training: Training) -> Learned:
+        """Find the borders, or grow the forest."""
+        names = training.choose(self.columns, NUMBERS, option=self.option("columns"))
+        names, _ = with_values(training.rows, names)
+        learn = self._grow if self.method == "isolation_forest" else self._find_borders
+        return learn(training, names)
+
+    # --- one column at a time ---------------------------------------------------------------------------------------
+
+    def _find_borders(self, training: Training, names: tuple[str, ...]) -> Learned:
+        block = numeric_block(training.rows, names)
+        low, high = borders(block, self.method, LIMITS[self.method] if self.limit is None else float(self.limit))
+        with np.errstate(invalid="ignore"):
+            outside = (block < low) | (block > high)
+        touched = [place for place in range(len(names)) if outside[:, place].any()]
+        bounds = {names[place]: (float(low[place]), float(high[place])) for place in touched}
+        said = [
+            f"{names[place]!r}: {int(outside[:, place].sum()):,} of {len(block):,} training rows "
+            f"({outside[:, place].mean():.2%}) outside [{low[place]:.6g}, {high[place]:.6g}]"
+            for place in touched[:MOST_SAID]
+        ]
+        if len(touched) > MOST_SAID:
+            said.append(f"and outliers in {len(touched) - MOST_SAID} more columns")
+        if not touched:
+            said.append(f"no outliers in {len(names)} columns")
+        columns, kept = training.columns, None
+        if self.treatment == "flag":
+            flags = [f"{name}_outlier" for name in bounds]
+            self._refuse_taken(training, flags)
+            columns = (*columns, *(number(name, note=f"by {self.method}") for name in flags))
+        if self.treatment == "drop" and touched:
+            kept, line = self._dropped(training, np.asarray(outside.any(axis=1)))
+            said.append(line)
+        return Learned(FittedOutliers(self.treatment, bounds, "", None), columns, kept=kept, said=tuple(said))
+
+    # --- all columns together ---------------------------------------------------------------------------------------
+
+    def _grow(self, training: Training, names: tuple[str, ...]) -> Learned:
+        if not names:
+            return Learned(FittedOutliers(self.treatment, {}, "", None), training.columns, said=("no numeric columns",))
+        block = numeric_block(training.rows, names)
+        medians = np.nanmedian(block, axis=0)
+        filled = np.where(np.isnan(block), medians, block)
+        share = float(self.contamination)
+        forest = isolation.grow(filled, n_trees=int(self.n_trees), contamination=share, seed=training.seed)
+        kept_forest = {"names": names, "medians": tuple(medians.tolist()), **_tuples(forest)}
+        unusual = isolation.score(filled, forest) > forest["border"]
+        said = [f"{int(unusual.sum()):,} of {len(block):,} training rows are unusual in {len(names)} columns together"]
+        if self.treatment == "drop":
+            kept, line = self._dropped(training, unusual)
+            # Rows that are answered are never left out, so nothing of the forest has to stay.
+            fitted = FittedOutliers("drop", {}, "", None)
+            return Learned(fitted, training.columns, kept=kept, said=(*said, line))
+        self._refuse_taken(training, [self.flag])
+        fitted = FittedOutliers("flag", {}, self.flag, kept_forest)
+        return Learned(fitted, (*training.columns, number(self.flag, note="by isolation_forest")), said=tuple(said))
+
+    def _dropped(self, training: Training, outside: np.ndarray) -> tuple[np.ndarray, str]:
+        kept = ~outside
+        if len(np.unique(training.label[kept])) < len(np.unique(training.label)):
+            raise DataError(
+                f"{self.option('treatment')}=drop would leave no training row of a class; flag or cap outliers instead"
+            )
+        return kept, f"{int(outside.sum()):,} training rows left out; validation and test rows all stay"
+
+    def _refuse_taken(self, training: Training, names: list[str]) -> None:
+        taken = [name for name in names if name in training.rows.columns]
+        if taken:
+            raise ConfigError(f"the step {self.word!r} makes the column {taken[0]!r}, which is there already")
+
+
+@dataclass(frozen=True)
+class FittedOutliers(Fitted):
+    """What is done to outliers.
+
+    Attributes:
+        treatment: One of :data:`TREATMENTS`.
+        bounds: Lowest and highest usual value, by column, of those that had outliers in the training rows.
+        flag: Name of the forest's flag.
+        forest: What :func:`~churnlib.data.steps.isolation.grow` returned, with the ``names`` of its columns and the
+            ``medians`` that stand for their gaps.
+    """
+
+    treatment: str
+    bounds: Mapping[str, tuple[float, float]]
+    flag: str
+    forest: Mapping[str, Any] | None
+
+    @cached_property
+    def _arrays(self) -> dict[str, Any]:
+        assert self.forest is not None
+        return {name: np.asarray(v) if isinstance(v, tuple) else v for name, v in self.forest.items()}
+
+    def apply(self, rows: pl.LazyFrame) -> pl.LazyFrame:  # noqa: D102
+        if self.forest is not None:
+            return by_pieces(rows, self._with_flag, numbers=[self.flag])
+        if self.treatment == "drop":
+            return rows
+        return rows.with_columns(self._treated(name, *bounds) for name, bounds in self.bounds.items())
+
+    def _treated(self, name: str, low: float, high: float) -> pl.Expr:
+        cell = cell_of(name)
+        if self.treatment == "cap":
+            return cell.clip(low, high)
+        if self.treatment == "log":
+            return cell.sign() * cell.abs().log1p()
+        outside = ((cell < low) | (cell > high)).fill_null(False)
+        return outside.cast(pl.Float64).alias(f"{name}_outlier")
+
+    def _with_flag(self, rows: pl.DataFrame) -> pl.DataFrame:
+        assert self.forest is not None
+        block = numeric_block(rows, self.forest["names"])
+        filled = np.where(np.isnan(block), self._arrays["medians"], block)
+        unusual = isolation.score(filled, self._arrays) > self.forest["border"]
+        return rows.with_columns(pl.Series(self.flag, unusual.astype(np.float64)))
+
+
+def borders(block: np.ndarray, method: str, limit: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return the lowest and the highest usual value of each column, ``(d,)`` each.
+
+    A column in which the measure is 0 (more than half of the values are equal, say) has no borders: they would make
+    outliers of all the others.
+
+    Args:
+        block: ``(n, d)``, NaN for a gap.
+        method: ``z``, ``robust_z`` or ``iqr``.
+        limit: How far out.
+    """
+    if not block.shape[1]:
+        return np.zeros(0), np.zeros(0)
+    if method == "z":
+        low = high = np.nanmean(block, axis=0)
+        reach = np.nanstd(block, axis=0)
+    elif method == "robust_z":
+        low = high = np.nanmedian(block, axis=0)
+        reach = np.nanmedian(np.abs(block - low), axis=0) / NORMAL_MAD
+    else:
+        low, high = np.nanquantile(block, [0.25, 0.75], axis=0)
+        reach = high - low
+    reach = np.where(reach > 0, reach * limit, np.inf)
+    return low - reach, high + reach
+
+
+def _tuples(forest: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in forest.items()}
