@@ -12,6 +12,11 @@ from churnlib.errors import BundleError, ConfigError
 
 STEPS: dict[str, tuple[str, str, str]] = {
     "expressions": ("expressions", "Expressions", "FittedExpressions"),
+    "dates": ("dates", "Dates", "FittedDates"),
+    "cut": ("cut", "Cut", "FittedCut"),
+    "tenure_groups": ("cut", "TenureGroups", "FittedCut"),
+    "polynomial": ("polynomial", "Polynomial", "FittedTerms"),
+    "interactions": ("interactions", "Interactions", "FittedTerms"),
 }
 """Word -> module of this package, class of the options, class of what was learned; loaded when asked for."""
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -39,6 +39,7 @@ class Training:
         seed: Of whatever a step draws.
         time: Name of the column with the date of each row, if there is one.
         groups: ``(n,)`` customer of each row, where customers have several; None if each row is one of its own.
+        barred: Columns of the table that no step may read, and why not.
     """
 
     rows: pl.DataFrame
@@ -48,6 +49,7 @@ class Training:
     seed: int = 0
     time: str | None = None
     groups: np.ndarray | None = None
+    barred: Mapping[str, str] = field(default_factory=dict)
 
     def names(self, *kinds: Kind) -> tuple[str, ...]:
         """Return the names of the features of some kinds, in table order."""
@@ -68,6 +70,8 @@ class Training:
             return self.names(*kinds)
         known = {column.name: column.kind for column in self.columns}
         for name in wanted:
+            if name in self.barred:
+                raise ConfigError(f"{option} names {name!r}, {self.barred[name]}")
             if name not in known:
                 near = near_misses(name, list(known))
                 hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(map(repr, list(known)[:8]))}"
@@ -76,6 +80,20 @@ class Training:
                 allowed = " or ".join(kinds)
                 raise ConfigError(f"{option} names {name!r}, which is {known[name]}; it takes {allowed} columns only")
         return tuple(wanted)
+
+    def check_new(self, names: Sequence[str], *, option: str) -> None:
+        """Refuse names of new columns that are taken.
+
+        Raises:
+            ConfigError: With the first that is.
+        """
+        for place, name in enumerate(names):
+            if name in self.rows.columns or name in self.barred:
+                raise ConfigError(
+                    f"{option} makes the column {name!r}, which the table has already; rename one of them"
+                )
+            if name in names[:place]:
+                raise ConfigError(f"{option} makes the column {name!r} twice; leave one out")
 
     def kept(self, *without: str) -> tuple[Column, ...]:
         """Return the features but for some."""
