@@ -24,10 +24,20 @@ EXAMPLES = {
     "expressions": {
         "columns": {"ratio": "charges / NULLIF(services, 0)", "long": "tenure > 24", "both": "plan || region"}
     },
+    "dates": {"cyclic": ["month", "weekday"], "keep": False},
+    "cut": {"columns": ["charges"], "edges": [20, 50.5], "ordered": False},
+    "tenure_groups": {"columns": ["tenure"]},
+    "polynomial": {
+        "squares": ["tenure"],
+        "products": [["charges", "tenure"]],
+        "ratios": [["usage", "services"]],
+        "crosses": [["plan", "band"]],
+    },
+    "interactions": {"top": 3, "significance": 0.0},
 }
 """Options of each step on the table below, by its word; a second example of a step has a number behind it."""
 
-CHAINS = [["expressions"]]
+CHAINS = [["expressions"], ["dates", "tenure_groups", "polynomial", "interactions"]]
 """Examples that are applied one after the other."""
 
 N_TRAIN = 300

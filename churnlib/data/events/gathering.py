@@ -194,7 +194,7 @@ def _by_pieces(events: Iterable[pl.DataFrame], n_pieces: int, reader: EventReade
 
 def _read_piece(paths: Sequence[Path]) -> pl.DataFrame:
     """Read a piece, and take its files away: what comes next needs room too."""
-    piece = pl.concat([pl.read_ipc(path, memory_map=False) for path in paths])
+    piece = pl.concat([pl.read_ipc(path) for path in paths])
     for path in paths:
         path.unlink()
     return piece

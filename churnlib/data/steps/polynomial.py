@@ -104,10 +104,11 @@ class FittedTerms(Fitted):
     terms: tuple[Term, ...]
 
     def apply(self, rows: pl.LazyFrame) -> pl.LazyFrame:  # noqa: D102
-        return rows.with_columns(_expression(*term) for term in self.terms)
+        return rows.with_columns(term_expression(*term) for term in self.terms)
 
 
-def _expression(way: str, left: str, right: str, name: str) -> pl.Expr:
+def term_expression(way: str, left: str, right: str, name: str) -> pl.Expr:
+    """Return the expression of a term; what is not finite is missing."""
     one, other = cell_of(left), cell_of(right)
     if way == "cross":
         return (one + " & " + other).alias(name)
@@ -115,4 +116,4 @@ def _expression(way: str, left: str, right: str, name: str) -> pl.Expr:
     return pl.when(value.is_finite()).then(value).alias(name)
 
 
-__all__ = ["FittedTerms", "Polynomial", "Term", "term_name", "with_terms"]
+__all__ = ["FittedTerms", "Polynomial", "Term", "term_expression", "term_name", "with_terms"]
