@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 import numpy as np
 import polars as pl
 import pytest
@@ -79,7 +81,7 @@ def test_groups_of_tenure_have_the_documented_edges():
 
 
 def test_parts_of_dates_by_hand():
-    day = pl.Series([pl.datetime(2024, 12, 31, eager=True).item()]).cast(pl.Datetime("us"))
+    day = pl.Series([datetime(2024, 12, 31)], dtype=pl.Datetime("us"))
     rows = pl.DataFrame({"joined": day, "taken": day.dt.offset_by("10d")})
     made = fit({"dates": {"cyclic": ["quarter"]}}, rows, time="taken").rows.row(0, named=True)
     assert [made[f"joined_{part}"] for part in ("month", "weekday", "quarter", "day")] == [12.0, 2.0, 4.0, 31.0]

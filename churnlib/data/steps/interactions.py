@@ -1,4 +1,4 @@
-"""Products, ratios and crossed categories that are searched for, and kept if they help on rows they were not fitted to."""
+"""Products, ratios and crossed categories that are searched for, and kept if they help out of fold."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from itertools import combinations, permutations
 import numpy as np
 
 from churnlib.data.steps.interaction_gain import Candidates, Gain, fold_numbers, ranked_gains
-from churnlib.data.steps.polynomial import Term, term_expression, term_name, with_terms
+from churnlib.data.steps.polynomial import FittedTerms, Term, term_expression, term_name, with_terms
 from churnlib.data.steps.step import CATEGORIES, NUMBERS, Learned, Step, Training
 
 
@@ -86,4 +86,4 @@ def _line(gain: Gain) -> str:
     return f"{gain.term[3]}: log loss out of fold -{gain.mean:.4f} (standard error {gain.error:.4f})"
 
 
-__all__ = ["Interactions"]
+__all__ = ["FittedTerms", "Interactions"]
