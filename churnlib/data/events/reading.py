@@ -110,7 +110,7 @@ class EventReader:
         """
         needed, typed = self._needed(), self._typed()
         with self.reading():
-            for batch in self._table.select(needed).collect_batches(chunk_size=BATCH_ROWS, maintain_order=False):
+            for batch in self._batches(self._table.select(needed)):
                 readable = batch.select(typed).drop_nulls([KEY, MOMENT])
                 known = readable.join(rows, on=KEY, how="inner")
                 first = known.filter(FIRST)
@@ -120,6 +120,18 @@ class EventReader:
                 yield self._in_reach(known)
                 if progress is not None:
                     progress(len(batch))
+
+    def _batches(self, table: pl.LazyFrame) -> Iterator[pl.DataFrame]:
+        """Yield the table in batches.
+
+        Slices hold one batch in memory. A CSV file would be read from its beginning for each, so it is streamed, and
+        polars 2.1 reads ahead of whoever takes the batches.
+        """
+        if self._path is not None and all(dtype == pl.String for dtype in self._dtypes.values()):
+            yield from table.collect_batches(chunk_size=BATCH_ROWS, maintain_order=False)
+            return
+        for start in range(0, self.n_events, BATCH_ROWS):
+            yield table.slice(start, BATCH_ROWS).collect()
 
     @property
     def types(self) -> dict[str, pl.DataType]:
