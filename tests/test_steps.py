@@ -65,11 +65,22 @@ EXAMPLES = {
     "band": {"columns": ["tenure", "usage"], "width": 12},
     "band2": {"columns": ["services"], "edges": [1, 3, 100]},
     "rare": {"columns": ["region", "plan"], "min_count": 8},
+    "dates": {"cyclic": ["month", "weekday"], "keep": False},
+    "cut": {"columns": ["charges"], "edges": [20, 50.5], "ordered": False},
+    "tenure_groups": {"columns": ["tenure"]},
+    "polynomial": {
+        "squares": ["tenure"],
+        "products": [["charges", "tenure"]],
+        "ratios": [["usage", "services"]],
+        "crosses": [["plan", "band"]],
+    },
+    "interactions": {"top": 3, "significance": 0.0},
 }
 """Options of each step on the table below, by its word; a second example of a step has a number behind it."""
 
 CHAINS = [
     ["expressions"],
+    ["dates", "tenure_groups", "polynomial", "interactions"],
     ["ordinal", "one_hot", "scale3", "pca"],
     ["expressions", "rare", "band"],
     ["text", "hashing2", "target_encoding", "bins2", "select_rfe"],

@@ -19,10 +19,11 @@ from scipy import stats
 
 from churnlib import cli, simulate
 from churnlib.data.anonymity import joined_edges, k_anonymity, n_joined
+from churnlib.data.customers import prepare_customers
 from churnlib.evaluation.intervals import wilson_interval
 from churnlib.profiling.associations import correlation
 from churnlib.profiling.bins import MISSING, bins_of
-from churnlib.profiling.checks import leak_lines
+from churnlib.profiling.checks import check_lines
 from churnlib.profiling.columns import cramers_v
 from churnlib.profiling.page import render
 from churnlib.profiling.periods import stability
@@ -146,7 +147,7 @@ def test_groups_retention_doubles_and_small_groups(simulated):
     twice = made_customers(150)
     twin = twice.with_columns(customer=pl.format("D{}", pl.col("customer")))
     doubled = profiled(pl.concat([twice, twin]), id="customer", columns={"paperless": {"sensitive": True}})
-    assert doubled["near_duplicates"] == {"rows": 300, "groups": 150}
+    assert doubled["near_duplicates"] == {"rows": 300, "groups": 150, "largest": 2}
     assert any("fewer than 200 customers" in one["text"] for one in doubled["findings"])
 
 
@@ -167,9 +168,21 @@ def test_several_classes_have_no_churn_rate():
     assert "<html" in render(profile)
 
 
-def test_without_their_module_leak_checks_prepare_nothing(monkeypatch):
-    monkeypatch.setattr("churnlib.profiling.checks.find_spec", lambda name: None)
-    assert leak_lines(lambda: pytest.fail("prepared for nothing")) == []
+def test_leaks_and_broken_rules_are_told():
+    frame = made_customers(600).with_columns(told=(pl.col("churn") == "yes").cast(pl.Int64) * 10 + pl.col("tenure") % 7)
+    known = {"target": "churn", "id": "customer"}
+    rules = {"max_share": 1.0, "columns": {"tenure": {"max": 60}}}
+    leaks, told = check_lines(lambda: prepare_customers(frame, **known, rules=rules))
+    assert [line["evidence"].partition(":")[0] for line in leaks if not line["passed"]] == ["'told'"]
+    assert [line["passed"] for line in told] == [False]
+    page = render(profile_rows(read_rows(frame, **known), customers=lambda: prepare_customers(frame, **known)))
+    assert "told" in page and "Leak checks" in page
+
+
+def test_a_table_that_cannot_be_prepared_says_why_in_place_of_the_checks():
+    frame = made_customers(300)
+    (line,), rules = check_lines(lambda: prepare_customers(frame, target="churn", id="nobody"))
+    assert not line["passed"] and "nobody" in line["evidence"] and rules == []
 
 
 # --- the page -------------------------------------------------------------------------------------------------------

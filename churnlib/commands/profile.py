@@ -55,12 +55,18 @@ def describe(config: ProfileConfig, console: Console) -> dict[str, Any]:
         "columns": {name: asdict(column) for name, column in data.columns.items()}, "about": data.about(),
     }  # fmt: skip
     with console.status("reading the table") as status:
-        frame, _ = load_table(data, seed=config.seed, max_steps=config.preprocess.max_steps)
+        frame = load_table(data, seed=config.seed, max_steps=config.preprocess.max_steps).frame
         return profile_rows(
             read_rows(frame, **known),
             name=data.name,
             customers=lambda: prepare_customers(
-                frame, **known, split=asdict(config.split), preprocess=asdict(config.preprocess), seed=config.seed
+                frame,
+                **known,
+                split=asdict(config.split),
+                preprocess=asdict(config.preprocess),
+                seed=config.seed,
+                rules=data.rules,
+                latest=data.latest,
             ),
             quasi_identifiers=config.quasi_identifiers,
             fewest=config.fewest,

@@ -12,7 +12,7 @@ from typing import Any
 import polars as pl
 
 from churnlib.data.coercion import Coerced, read_columns
-from churnlib.data.duplicates import NearDuplicates
+from churnlib.data.duplicates import NearDuplicates, near_duplicates
 from churnlib.data.missing import Gaps
 from churnlib.schema import Schema, parsing
 
@@ -105,6 +105,13 @@ class CleaningReport:
         return asdict(self)
 
 
+def count_near_duplicates(frame: pl.DataFrame, schema: Schema) -> NearDuplicates | None:
+    """Count rows that are equal but for their customer's name; without names there are none."""
+    if schema.id is None:
+        return None
+    return near_duplicates(frame, [column.name for column in read_columns(schema)])
+
+
 def column_readings(frame: pl.DataFrame, coerced: Coerced, schema: Schema, *, failures: int = 0) -> list[ColumnReading]:
     """Return how the cells of each column were read.
 
@@ -132,4 +139,4 @@ def _failures(frame: pl.DataFrame, coerced: Coerced, name: str, most: int) -> tu
     return tuple(plain.unique(maintain_order=True).head(most).to_list())
 
 
-__all__ = ["CLEANING", "CleaningReport", "ColumnReading", "column_readings"]
+__all__ = ["CLEANING", "CleaningReport", "ColumnReading", "column_readings", "count_near_duplicates"]

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import polars as pl
 
-from churnlib.data.cleaning import CleaningReport, column_readings
+from churnlib.data.cleaning import CleaningReport, column_readings, count_near_duplicates
 from churnlib.data.coercion import Coerced, coerce, read_columns
 from churnlib.data.dealing import (
     MICROSECONDS_PER_DAY,
@@ -24,7 +24,7 @@ from churnlib.data.dealing import (
     moments_of,
     strata_of,
 )
-from churnlib.data.duplicates import NearDuplicates, deduplicate, near_duplicates
+from churnlib.data.duplicates import deduplicate
 from churnlib.data.events import EventDefinition, infer_with_events
 from churnlib.data.missing import Gaps, mostly_missing
 from churnlib.data.preparation import Encoded, Preparation
@@ -181,7 +181,7 @@ def prepare_customers(
 
     report = CleaningReport(
         n_rows, without_target, unique.exact, unique.repeated,
-        near_duplicates=_near_duplicates(frame, schema),
+        near_duplicates=count_near_duplicates(frame, schema),
         breaking_rules=0 if validated is None else validated.report.quarantined,
         columns=tuple(column_readings(frame, coerced, schema, failures=show_unreadable)),
     )  # fmt: skip
@@ -218,13 +218,6 @@ def _with_rules(table: _Table, book: RuleBook) -> _Table:
     rules = book.bind(table.schema, with_other_roles(table.frame, table.coerced.typed, table.schema))
     read = [column.name for column in read_columns(table.schema)]
     return table._replace(schema=replace(table.schema, rules=kept_when_scoring(rules, read)))
-
-
-def _near_duplicates(frame: pl.DataFrame, schema: Schema) -> NearDuplicates | None:
-    """Count rows that are equal but for their customer's name; without names there are none."""
-    if schema.id is None:
-        return None
-    return near_duplicates(frame, [column.name for column in read_columns(schema)])
 
 
 def _format_of(name: str | None, frame: pl.DataFrame, columns: Mapping[str, Any] | None) -> tuple[str, ...]:

@@ -26,13 +26,16 @@ ROWS_TRIED = 24
 _CLOCK = re.compile(r"\b(current_(date|time|timestamp)|now)\b", re.IGNORECASE)
 
 
-def row_expression(sql: str, dtypes: Mapping[str, pl.DataType], *, option: str) -> pl.Expr:
+def row_expression(
+    sql: str, dtypes: Mapping[str, pl.DataType], *, option: str, barred: Mapping[str, str] | None = None
+) -> pl.Expr:
     """Read one expression.
 
     Args:
         sql: In polars' SQL, such as ``monthly_charges / services``; names with blanks stand in double quotes.
         dtypes: The columns it may read.
         option: What the user would have to change, for errors.
+        barred: Further columns of the table, which it may not read, and why not.
 
     Raises:
         ConfigError: If it cannot be read, names a column that is not there, does not suit the columns' types, or is not
@@ -49,6 +52,8 @@ def row_expression(sql: str, dtypes: Mapping[str, pl.DataType], *, option: str) 
     except (pl.exceptions.PolarsError, ValueError) as error:
         raise ConfigError(f"{option} cannot be read as an expression ({_first_line(error)}), got {text!r}") from error
     for name in names:
+        if name not in dtypes and name in (barred or {}):
+            raise ConfigError(f"{option} reads {name!r}, {(barred or {})[name]}")
         if name not in dtypes:
             near = near_misses(name, list(dtypes))
             hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(map(repr, list(dtypes)[:8]))}"

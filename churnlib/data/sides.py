@@ -70,7 +70,7 @@ def prepare_sides(
         raise DataError("there are no training rows to learn the preparation from")
     known = Training(
         training, schema.features, label[split.train], len(schema.classes), seed, schema.time,
-        None if groups is None else groups[split.train],
+        None if groups is None else groups[split.train], _barred(schema),
     )  # fmt: skip
     fitted = fit_chain(steps, known)
     if not fitted.columns:
@@ -91,6 +91,21 @@ def named_steps(features: Mapping[str, Any] | None, steps: Mapping[str, Any] | N
     declared = {name: sql for name, sql in (features or {}).items() if sql is not None}
     first = {"features": {"step": "expressions", "columns": declared}} if declared else {}
     return {**first, **(steps or {})}
+
+
+WHY_BARRED = {
+    Role.target: "which is the target; no feature may be made of it",
+    Role.id: "which names the customer; no feature may be made of it",
+    Role.event_time: (
+        "whose role is event_time: it says something only of those who left, so no feature may be made of it"
+    ),
+    Role.ignored: "which is not among the features; name it with data.columns.NAME.role=feature if it should be",
+}
+"""Why steps may not read columns of a role."""
+
+
+def _barred(schema: Schema) -> dict[str, str]:
+    return {column.name: WHY_BARRED[column.role] for column in schema.columns if column.role in WHY_BARRED}
 
 
 def _after(schema: Schema, fitted: FittedChain) -> Schema:

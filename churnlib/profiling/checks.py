@@ -1,49 +1,48 @@
-"""The one place where a profile asks the leak checks and the rules of a table, where these are there."""
+"""What the leak checks and the rules of a table say, for a profile."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib import import_module
-from importlib.util import find_spec
 from typing import Any
 
 from churnlib.data.customers import Customers
+from churnlib.data.leaks import LeakReport, check_leaks
 from churnlib.errors import ChurnlibError
 
 
-def leak_lines(customers: Callable[[], Customers]) -> list[dict[str, Any]]:
-    """Return the leak checks, ``name``, ``passed`` and ``evidence`` each; none while there is no such module.
+def check_lines(customers: Callable[[], Customers]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Return the leak checks and the table's rules, ``name``, ``passed`` and ``evidence`` each.
 
     Args:
-        customers: Prepares the table with a split; called only if there is something to check.
+        customers: Prepares the table with a split. Where that cannot be done, the reason stands for the leak checks.
     """
-    return _lines("churnlib.data.leaks", "check_leaks", customers)
-
-
-def rule_lines(customers: Callable[[], Customers]) -> list[dict[str, Any]]:
-    """Return the table's rules, ``name``, ``passed`` and ``evidence`` each; none while there is no such module.
-
-    Args:
-        customers: As in :func:`leak_lines`.
-    """
-    return _lines("churnlib.data.rules", "check_rules", customers)
-
-
-def _lines(module: str, function: str, customers: Callable[[], Customers]) -> list[dict[str, Any]]:
-    if find_spec(module) is None or not hasattr(import_module(module), function):
-        return []
     try:
-        checked = getattr(import_module(module), function)(customers())
+        prepared = customers()
     except ChurnlibError as error:
-        return [{"name": "not checked", "passed": False, "evidence": str(error)}]
-    return [_line(one) for one in checked]
+        return [{"name": "not checked", "passed": False, "evidence": str(error)}], []
+    return leak_lines(check_leaks(prepared)), rule_lines(prepared)
 
 
-def _line(check: Any) -> dict[str, Any]:
-    if isinstance(check, str):
-        return {"name": check, "passed": False, "evidence": ""}
-    told = {key: getattr(check, key, None) for key in ("name", "passed", "evidence")}
-    return {"name": str(told["name"]), "passed": bool(told["passed"]), "evidence": str(told["evidence"] or "")}
+def leak_lines(report: LeakReport) -> list[dict[str, Any]]:
+    """Return one line for each leak check."""
+    return [
+        {"name": check.name, "passed": check.verdict != "leak", "evidence": check.said, "verdict": check.verdict}
+        for check in report.checks
+    ]
 
 
-__all__ = ["leak_lines", "rule_lines"]
+def rule_lines(customers: Customers) -> list[dict[str, Any]]:
+    """Return one line for each rule of the table; none where it has no rules."""
+    if customers.validated is None:
+        return []
+    return [
+        {
+            "name": entry.rule,
+            "passed": entry.holds,
+            "evidence": entry.found or (f"{entry.rows:,} rows: {entry.asked}" if entry.rows else entry.asked),
+        }
+        for entry in customers.validated.report.entries
+    ]
+
+
+__all__ = ["check_lines", "leak_lines", "rule_lines"]

@@ -35,17 +35,6 @@ def groups(rows: Rows, bins: Mapping[str, Bins]) -> list[dict[str, Any]]:
     return told
 
 
-def near_duplicates(rows: Rows) -> dict[str, int] | None:
-    """Count rows that equal one of another customer in every feature; None where no column names the customers."""
-    if rows.schema.id is None:
-        return None
-    features = [column.name for column in rows.schema.features]
-    key = rows.typed.select(pl.struct(features).hash(0).alias("key"))
-    named = key.with_columns(rows.frame[rows.schema.id].cast(pl.String).alias("name"))
-    sizes = named.group_by("key").agg(n=pl.len(), names=pl.col("name").n_unique()).filter(pl.col("names") > 1)
-    return {"rows": int(sizes["n"].sum()), "groups": len(sizes)}
-
-
 def singled_out(rows: Rows, quasi_identifiers: Sequence[str], *, fewest: int) -> list[dict[str, Any]]:
     """Say how many customers share what might be known of them: the columns together, and each without the others."""
     known = dict.fromkeys([*(column.name for column in rows.schema.sensitive), *quasi_identifiers])
@@ -65,4 +54,4 @@ def kept_too_long(rows: Rows, *, today: dt.date) -> dict[str, Any] | None:
     return {"days": int(days), "before": limit.isoformat(), "rows": int((dates < limit).sum())}
 
 
-__all__ = ["SMALL_GROUP", "groups", "kept_too_long", "near_duplicates", "singled_out"]
+__all__ = ["SMALL_GROUP", "groups", "kept_too_long", "singled_out"]

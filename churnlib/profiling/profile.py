@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -13,10 +14,10 @@ from churnlib.data.customers import Customers
 from churnlib.evaluation.intervals import wilson_interval
 from churnlib.profiling.associations import associations
 from churnlib.profiling.bins import Bins, bins_of
-from churnlib.profiling.checks import leak_lines, rule_lines
+from churnlib.profiling.checks import check_lines
 from churnlib.profiling.columns import describe_column, missing_shares
 from churnlib.profiling.findings import findings, hot_spots
-from churnlib.profiling.people import groups, kept_too_long, near_duplicates, singled_out
+from churnlib.profiling.people import groups, kept_too_long, singled_out
 from churnlib.profiling.periods import drift, missing_over_time, over_time, periods_of
 from churnlib.profiling.rows import DESCRIBED, Rows, in_days
 from churnlib.schema import Column, Kind, Schema
@@ -72,12 +73,12 @@ def profile_rows(
     profile["associations"] = associations(rows, wanted, bins, most=sample_rows, seed=seed)
     say("people")
     profile["groups"] = groups(rows, bins)
-    profile["near_duplicates"] = near_duplicates(rows)
+    twins = rows.report.near_duplicates
+    profile["near_duplicates"] = None if twins is None else asdict(twins)
     profile["singled_out"] = singled_out(rows, quasi_identifiers, fewest=fewest)
     profile["retention"] = kept_too_long(rows, today=today or dt.datetime.now(dt.UTC).date())
     say("checks")
-    profile["leaks"] = leak_lines(customers) if customers else []
-    profile["rules"] = rule_lines(customers) if customers else []
+    profile["leaks"], profile["rules"] = check_lines(customers) if customers else ([], [])
     profile["findings"] = findings(profile)
     profile["hot_spots"] = hot_spots(profile)
     return profile

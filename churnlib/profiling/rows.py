@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from churnlib.data.cleaning import CleaningReport, column_readings, count_near_duplicates
 from churnlib.data.coercion import coerce
-from churnlib.data.customers import CleaningReport
 from churnlib.data.duplicates import deduplicate
 from churnlib.data.target import check_target, encode_target, target_given
 from churnlib.schema import Kind, Role, Schema, infer_schema
@@ -78,13 +78,20 @@ def read_rows(
     frame = frame.filter(target_given(frame[target]))
     without_target = n_rows - len(frame)
     known = {name: column if column in frame.columns else None for name, column in (("id", id), ("time", time))}
-    unique = deduplicate(frame, **known)
+    unique = deduplicate(frame, id=known["id"], time=known["time"])
     frame = frame[unique.kept]
     label, classes = encode_target(frame[target], positive)
     schema = infer_schema(frame, target=target, id=id, time=time, drop=drop, columns=columns, classes=classes)
     schema = replace(schema, about=dict(about or {}))
     coerced = coerce(frame, schema, sensitive=True)
-    report = CleaningReport(n_rows, without_target, unique.exact, unique.repeated, coerced.unreadable_counts())
+    report = CleaningReport(
+        n_rows,
+        without_target,
+        unique.exact,
+        unique.repeated,
+        near_duplicates=count_near_duplicates(frame, schema),
+        columns=tuple(column_readings(frame, coerced, schema)),
+    )
     return Rows(frame, coerced.typed, label, schema, report)
 
 

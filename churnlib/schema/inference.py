@@ -88,6 +88,7 @@ def _describe(values: pl.Series, correction: Correction, role: Role | None) -> t
             f"data.time names {name!r}, which holds no dates ({_examples(values)}); set data.columns.{name}.format=..."
         )
     note = "as declared" if role in (Role.ignored, Role.feature) and not correction.kind else found.note
+    note = "known only of those who left" if role is Role.event_time else note
     if role in (None, Role.feature, Role.sensitive):
         role = correction.role_of(role or found.role)
     column = Column(

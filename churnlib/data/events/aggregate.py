@@ -8,6 +8,7 @@ the result. (polars' own aggregations round in the last bit by what else is in a
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import polars as pl
@@ -96,110 +97,144 @@ class _Window:
         self._events, self._names, self._days = events, names, days
         self._starts = _starts(events[ROW])
         self._age = events[AGE].to_numpy()
-        self._inside = np.ones(len(events), dtype=bool)
+        self.inside = self._before = np.ones(len(events), dtype=bool)
         if days is not None:
-            self._inside = self._age < round(days * DAY)
-            self._before = ~self._inside & (self._age < round(2 * days * DAY))
+            self.inside = self._age < round(days * DAY)
+            self._before = ~self.inside & (self._age < round(2 * days * DAY))
+        self._cells: dict[str, _Cells] = {}
 
     def aggregate(self, feature: EventFeature) -> np.ndarray:
         """Return the feature of each row, ``(n_rows,)``; not finite where it is missing."""
         value = value_of(feature)
         if value is None:
             return getattr(self, f"_{feature.aggregation}")()
+        name = self._names[value]
         if value.form == "category":
-            return self._distinct(self._names[value])
-        cells = self._events[self._names[value]].cast(pl.Float64).to_numpy()
-        return getattr(self, _METHODS.get(feature.aggregation, f"_{feature.aggregation}"))(cells)
+            return self._distinct(name)
+        if name not in self._cells:
+            self._cells[name] = _Cells(self, self._events[name].cast(pl.Float64).to_numpy())
+        return getattr(self, _METHODS.get(feature.aggregation, f"_{feature.aggregation}"))(self._cells[name])
 
-    # --- sums over the rows -----------------------------------------------------------------------------------------
-
-    def _total(self, values: np.ndarray, where: np.ndarray) -> np.ndarray:
+    def total(self, values: np.ndarray, where: np.ndarray) -> np.ndarray:
         """Sum ``(n_events,)`` values row by row; others than those wanted count as 0."""
         return np.add.reduceat(np.where(where, values, 0), self._starts)
 
-    def _spread(self, values: np.ndarray) -> np.ndarray:
+    def number(self, where: np.ndarray) -> np.ndarray:
+        """Return how many events of each row are among those wanted."""
+        return np.add.reduceat(where, self._starts, dtype=np.int64)
+
+    def spread(self, values: np.ndarray) -> np.ndarray:
         """Repeat the value of each row for its events."""
         return np.repeat(values, np.diff(self._starts, append=len(self._age)))
-
-    def _average(self, cells: np.ndarray, where: np.ndarray) -> np.ndarray:
-        given = where & ~np.isnan(cells)
-        return self._total(cells, given) / self._total(given, given)
 
     # --- of the events ----------------------------------------------------------------------------------------------
 
     def _count(self) -> np.ndarray:
-        return self._total(self._inside.astype(np.int64), self._inside)
+        return self.number(self.inside)
 
     def _active_days(self) -> np.ndarray:
-        first = np.zeros(len(self._age), dtype=np.int64)
-        first[_starts(self._events[ROW], self._events[AGE] // DAY)] = 1
-        return self._total(first, self._inside)
+        first = np.zeros(len(self._age), dtype=bool)
+        first[_starts(self._events[ROW], self._events[AGE] // DAY)] = True
+        return self.number(first & self.inside)
 
     def _recency(self) -> np.ndarray:
         newest = self._starts
-        return np.where(self._inside[newest], self._age[newest] / DAY, np.nan)
+        return np.where(self.inside[newest], self._age[newest] / DAY, np.nan)
 
     def _change(self) -> np.ndarray:
-        return self._count() - self._total(self._before.astype(np.int64), self._before)
+        return self._count() - self.number(self._before)
 
     def _ratio(self) -> np.ndarray:
-        return self._count() / self._total(self._before.astype(np.int64), self._before)
+        return self._count() / self.number(self._before)
 
     # --- of their cells ---------------------------------------------------------------------------------------------
 
-    def _sum(self, cells: np.ndarray) -> np.ndarray:
-        return self._total(cells, self._inside & ~np.isnan(cells))
+    def _sum(self, cells: _Cells) -> np.ndarray:
+        return cells.sum
 
-    def _mean(self, cells: np.ndarray) -> np.ndarray:
-        return self._average(cells, self._inside)
+    def _mean(self, cells: _Cells) -> np.ndarray:
+        return cells.mean
 
-    def _max(self, cells: np.ndarray) -> np.ndarray:
-        given = self._inside & ~np.isnan(cells)
-        return np.maximum.reduceat(np.where(given, cells, -np.inf), self._starts)
+    def _max(self, cells: _Cells) -> np.ndarray:
+        return np.maximum.reduceat(np.where(cells.given, cells.values, -np.inf), self._starts)
 
-    def _min(self, cells: np.ndarray) -> np.ndarray:
-        return -self._max(-cells)
+    def _min(self, cells: _Cells) -> np.ndarray:
+        return np.minimum.reduceat(np.where(cells.given, cells.values, np.inf), self._starts)
 
-    def _std(self, cells: np.ndarray) -> np.ndarray:
-        given = self._inside & ~np.isnan(cells)
-        n = self._total(given, given)
-        off = cells - self._spread(self._mean(cells))
-        return np.where(n > 1, np.sqrt(self._total(off * off, given) / (n - 1)), np.nan)
+    def _std(self, cells: _Cells) -> np.ndarray:
+        variance = self.total(cells.off_mean * cells.off_mean, cells.given) / (cells.n - 1)
+        return np.where(cells.n > 1, np.sqrt(variance), np.nan)
 
-    def _slope(self, cells: np.ndarray) -> np.ndarray:
-        given = self._inside & ~np.isnan(cells)
+    def _slope(self, cells: _Cells) -> np.ndarray:
         days = self._age / -DAY
-        off_time = days - self._spread(self._average(days, given))
-        off = cells - self._spread(self._mean(cells))
-        slope = self._total(off_time * off, given) / self._total(off_time * off_time, given)
-        oldest = np.maximum.reduceat(np.where(given, self._age, -1), self._starts)
-        newest = np.minimum.reduceat(np.where(given, self._age, np.iinfo(np.int64).max), self._starts)
+        off_time = days - self.spread(self.total(days, cells.given) / cells.n)
+        slope = self.total(off_time * cells.off_mean, cells.given) / self.total(off_time * off_time, cells.given)
+        oldest = np.maximum.reduceat(np.where(cells.given, self._age, -1), self._starts)
+        newest = np.minimum.reduceat(np.where(cells.given, self._age, np.iinfo(np.int64).max), self._starts)
         return np.where(newest < oldest, slope, np.nan)
 
-    def _daily_mean(self, cells: np.ndarray) -> np.ndarray:
-        return self._sum(cells) / self._days
+    def _daily_mean(self, cells: _Cells) -> np.ndarray:
+        return cells.sum / self._days
 
-    def _daily_max(self, cells: np.ndarray) -> np.ndarray:
+    def _daily_max(self, cells: _Cells) -> np.ndarray:
         """The largest daily total; a day without events counts as 0, a day ends at the hour of the snapshot."""
         days = _starts(self._events[ROW], self._events[AGE] // DAY)
-        totals = np.add.reduceat(np.where(np.isnan(cells), 0.0, cells), days)
+        totals = np.add.reduceat(np.where(cells.given, cells.values, 0.0), days)
         of_row = np.searchsorted(days, self._starts)
-        largest = np.maximum.reduceat(np.where(self._inside[days], totals, -np.inf), of_row)
+        largest = np.maximum.reduceat(np.where(self.inside[days], totals, -np.inf), of_row)
         # Of fewer days with events than the window has, one at least has a total of 0.
         return np.where(self._active_days() < self._days, np.maximum(largest, 0.0), largest)
 
-    def _mean_change(self, cells: np.ndarray) -> np.ndarray:
-        return self._mean(cells) - self._average(cells, self._before)
+    def _mean_change(self, cells: _Cells) -> np.ndarray:
+        return cells.mean - cells.average(self._before)
 
-    def _mean_ratio(self, cells: np.ndarray) -> np.ndarray:
-        return self._mean(cells) / self._average(cells, self._before)
+    def _mean_ratio(self, cells: _Cells) -> np.ndarray:
+        return cells.mean / cells.average(self._before)
 
     def _distinct(self, column: str) -> np.ndarray:
-        inside = self._events.lazy().filter(pl.lit(pl.Series(self._inside))).drop_nulls(column)
+        inside = self._events.lazy().filter(pl.lit(pl.Series(self.inside))).drop_nulls(column)
         counts = inside.group_by(ROW).agg(pl.col(column).n_unique())
         rows = self._events[ROW].gather(self._starts).to_frame().lazy()
         joined = rows.join(counts, on=ROW, how="left", maintain_order="left").select(pl.col(column).fill_null(0))
         return joined.collect().to_series().to_numpy()
+
+
+class _Cells:
+    """The numbers of one column over a window; what several aggregations need is computed once.
+
+    Args:
+        window: The window.
+        values: ``(n_events,)`` float64, NaN for missing.
+    """
+
+    def __init__(self, window: _Window, values: np.ndarray) -> None:
+        self.values, self._window = values, window
+        self.given = window.inside & ~np.isnan(values)
+
+    @cached_property
+    def n(self) -> np.ndarray:
+        """Number of values of each row."""
+        return self._window.number(self.given)
+
+    @cached_property
+    def sum(self) -> np.ndarray:
+        """Their sum."""
+        return self._window.total(self.values, self.given)
+
+    @cached_property
+    def mean(self) -> np.ndarray:
+        """Their mean; NaN where there are none."""
+        return self.sum / self.n
+
+    @cached_property
+    def off_mean(self) -> np.ndarray:
+        """How far each value is from the mean of its row, ``(n_events,)``."""
+        return self.values - self._window.spread(self.mean)
+
+    def average(self, where: np.ndarray) -> np.ndarray:
+        """Return the mean over other events."""
+        given = where & ~np.isnan(self.values)
+        return self._window.total(self.values, given) / self._window.number(given)
 
 
 _METHODS = {"change": "_mean_change", "ratio": "_mean_ratio", "share": "_mean"}

@@ -1,14 +1,14 @@
 """A customer table in, the same table with columns made from event tables out.
 
-A first pass streams through the events, joins them to the rows and writes what is in reach into pieces, each with all
-events of some of the rows; then one piece after the other is sorted and aggregated. Memory holds one piece and the
-result: it grows with the customers, not with their events.
+A first pass reads the events batch by batch, joins them to the rows and writes what is in reach into pieces, each with
+all events of some of the rows; then one piece after the other is sorted and aggregated. Memory holds one batch or
+piece, and the result: it grows with the customers, not with their events.
 """
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -23,11 +23,13 @@ from churnlib.errors import ConfigError, DataError
 from churnlib.schema import parsing, unknown_column
 from churnlib.schema.kinds import Cells, date_formats
 
+PIECE = "\0piece"
+
 PIECE_CELLS = 16_000_000
 """Cells of a piece that is aggregated at once (about 0.5 GiB with all that is made of it)."""
 
 MOST_PIECES = 512
-"""Beyond as many pieces they grow instead: each is a file that is written to at the same time."""
+"""Beyond as many pieces they grow instead: each batch writes a file for each of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,8 +160,7 @@ def _columns(
     events = reader.joined(rows, count, progress=advance)
     n_pieces = _n_pieces(reader, rows)
     if n_pieces == 1:
-        with reader.reading():
-            parts = [aggregate(events.collect(engine="streaming"), definition)]
+        parts = [aggregate(pl.concat([pl.DataFrame(schema=reader.types), *events]), definition)]
     else:
         parts = _by_pieces(events, n_pieces, reader)
     numbers = pl.DataFrame({ROW: pl.int_range(n_rows, dtype=pl.UInt32, eager=True)})
@@ -175,17 +176,28 @@ def _n_pieces(reader: EventReader, rows: pl.DataFrame) -> int:
     return int(min(MOST_PIECES, max(1, -(-cells // PIECE_CELLS))))
 
 
-def _by_pieces(events: pl.LazyFrame, n_pieces: int, reader: EventReader) -> list[pl.DataFrame]:
+def _by_pieces(events: Iterable[pl.DataFrame], n_pieces: int, reader: EventReader) -> list[pl.DataFrame]:
     """Deal the events to pieces on disk, all of a row to one, and aggregate each."""
-    piece = (pl.col(ROW) % n_pieces).cast(pl.UInt32).alias("piece")
+    piece = (pl.col(ROW) % n_pieces).alias(PIECE)
     with TemporaryDirectory(prefix="churnlib-events-") as folder:
         _check_room(folder, reader)
-        dealt = pl.PartitionBy(folder, key=piece, include_key=False)
-        with reader.reading():
-            events.sink_parquet(dealt, compression="lz4", statistics=False, mkdir=True, maintain_order=False)
-        found = sorted(path for path in Path(folder).iterdir() if path.is_dir())
-        none = aggregate(events.collect_schema().to_frame(), reader.definition)
-        return [none, *(aggregate(pl.read_parquet(path / "*.parquet"), reader.definition) for path in found)]
+        dealt: dict[int, list[Path]] = {}
+        for number, batch in enumerate(events):
+            parts = batch.with_columns(piece).partition_by(PIECE, as_dict=True, include_key=False)
+            for (place,), part in parts.items():
+                path = Path(folder) / f"{place}.{number}.arrow"
+                part.write_ipc(path, compression="lz4")
+                dealt.setdefault(place, []).append(path)
+        none = aggregate(pl.DataFrame(schema=reader.types), reader.definition)
+        return [none, *(aggregate(_read_piece(paths), reader.definition) for _, paths in sorted(dealt.items()))]
+
+
+def _read_piece(paths: Sequence[Path]) -> pl.DataFrame:
+    """Read a piece, and take its files away: what comes next needs room too."""
+    piece = pl.concat([pl.read_ipc(path) for path in paths])
+    for path in paths:
+        path.unlink()
+    return piece
 
 
 def _check_room(folder: str, reader: EventReader) -> None:

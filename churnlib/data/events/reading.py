@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
-from threading import Lock
+from dataclasses import dataclass
 
 import polars as pl
 
@@ -18,6 +17,9 @@ from churnlib.schema.kinds import Cells, date_formats
 
 KEY, MOMENT, SNAPSHOT, FIRST, LAST = "\0key", "\0moment", "\0snapshot", "\0first", "\0last"
 """Customer and time of an event; of a customer's row its date, whether it is his first, and the last of his dates."""
+
+BATCH_ROWS = 2_000_000
+"""Events that are read and joined at once."""
 
 TRIED_ROWS = 10_000
 """Rows at the beginning of an event table on which formats of dates and kinds of columns are found out."""
@@ -38,14 +40,6 @@ class EventCount:
     unreadable: int = 0
     known: int = 0
     later: int = 0
-    _lock: Lock = field(default_factory=Lock, repr=False, compare=False)
-
-    def add(self, *, unreadable: int = 0, known: int = 0, later: int = 0) -> None:
-        """Add to the counts; pieces of a stream come from several threads."""
-        with self._lock:
-            self.unreadable += unreadable
-            self.known += known
-            self.later += later
 
     def lines(self, name: str) -> list[str]:
         """Return one sentence for each kind of event that is not used."""
@@ -103,38 +97,52 @@ class EventReader:
 
     def joined(
         self, rows: pl.DataFrame, count: EventCount, *, progress: Callable[[int], None] | None = None
-    ) -> pl.LazyFrame:
-        """Return ``ROW``, ``AGE`` and the values of each event within reach of a row, in no order, not read yet.
+    ) -> Iterator[pl.DataFrame]:
+        """Yield ``ROW``, ``AGE`` and the values of each event within reach of a row, in no order, batch by batch.
 
-        A row gets the events of its customer that are no later than its own snapshot.
+        A row gets the events of its customer that are no later than its own snapshot. Batches are joined one at a
+        time: as one streaming query, polars 2.1 keeps all of the joined events in memory.
 
         Args:
             rows: ``ROW``, ``KEY``, ``SNAPSHOT``, ``FIRST`` and ``LAST`` of the customers.
-            count: Where to count; complete once the result is read.
-            progress: Called with the number of events of each piece.
+            count: Where to count; complete once all batches are read.
+            progress: Called with the number of events of each batch.
         """
+        needed, typed = self._needed(), self._typed()
+        with self.reading():
+            for batch in self._batches(self._table.select(needed)):
+                readable = batch.select(typed).drop_nulls([KEY, MOMENT])
+                known = readable.join(rows, on=KEY, how="inner")
+                first = known.filter(FIRST)
+                count.unreadable += len(batch) - len(readable)
+                count.known += len(first)
+                count.later += int((first[MOMENT] > first[LAST]).sum())
+                yield self._in_reach(known)
+                if progress is not None:
+                    progress(len(batch))
 
-        def readable(piece: pl.DataFrame) -> pl.DataFrame:
-            kept = piece.drop_nulls([KEY, MOMENT])
-            count.add(unreadable=len(piece) - len(kept))
-            if progress is not None:
-                progress(len(piece))
-            return kept
+    def _batches(self, table: pl.LazyFrame) -> Iterator[pl.DataFrame]:
+        """Yield the table in batches.
 
-        def in_time(piece: pl.DataFrame) -> pl.DataFrame:
-            first = piece.filter(FIRST)
-            count.add(known=len(first), later=int((first[MOMENT] > first[LAST]).sum()))
-            age = (pl.col(SNAPSHOT) - pl.col(MOMENT)).dt.total_microseconds()
-            known = pl.col(AGE) >= 0 if reach is None else pl.col(AGE).is_between(0, round(reach * DAY), closed="left")
-            return piece.with_columns(age.alias(AGE)).filter(known).select(list(types))
+        Slices hold one batch in memory. A CSV file would be read from its beginning for each, so it is streamed, and
+        polars 2.1 reads ahead of whoever takes the batches.
+        """
+        if self._path is not None and all(dtype == pl.String for dtype in self._dtypes.values()):
+            yield from table.collect_batches(chunk_size=BATCH_ROWS, maintain_order=False)
+            return
+        for start in range(0, self.n_events, BATCH_ROWS):
+            yield table.slice(start, BATCH_ROWS).collect()
 
+    @property
+    def types(self) -> dict[str, pl.DataType]:
+        """Columns of what :meth:`joined` yields."""
+        return {ROW: pl.UInt32(), AGE: pl.Int64(), **{name: _dtype(value) for value, name in self.values.items()}}
+
+    def _in_reach(self, known: pl.DataFrame) -> pl.DataFrame:
         reach = self.definition.reach
-        typed = self._table.select(self._typed())
-        typed = typed.map_batches(readable, schema=typed.collect_schema(), streamable=True)
-        values = {name: _dtype(value) for value, name in self.values.items()}
-        types = {ROW: pl.UInt32(), AGE: pl.Int64(), **values}
-        joined = typed.join(rows.lazy(), on=KEY, how="inner")
-        return joined.map_batches(in_time, schema=types, streamable=True)
+        age = (pl.col(SNAPSHOT) - pl.col(MOMENT)).dt.total_microseconds()
+        counts = pl.col(AGE) >= 0 if reach is None else pl.col(AGE).is_between(0, round(reach * DAY), closed="left")
+        return known.lazy().with_columns(age.alias(AGE)).filter(counts).select(list(self.types)).collect()
 
     def _typed(self) -> list[pl.Expr]:
         time, cell, dtypes = self.definition.time, parsing.cell_of, self._dtypes

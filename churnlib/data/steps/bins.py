@@ -72,7 +72,7 @@ class Bins(Step):
         fitted = FittedBins(
             tuple(self._cut(values, label, seed) for values in columns.values()), self.output, self.keep
         )
-        training.check_new(fitted.made, step=self.word)
+        training.check_new(fitted.made, option=f"the step {self.word!r}")
         stay = training.columns if self.keep else training.kept(*names)
         made = tuple(self._entry(cut, name) for cut, name in zip(fitted.columns, fitted.made, strict=True))
         said = [cut.said() for cut in fitted.columns]

@@ -42,7 +42,7 @@ class Expressions(Step):
         for name, sql in ((str(name), str(sql)) for name, sql in self.columns.items() if sql is not None):
             if name in rows.columns:
                 raise ConfigError(f"features.{name} is a column of the table already; choose another name")
-            expression = row_expression(sql, dtypes, option=f"features.{name}")
+            expression = row_expression(sql, dtypes, option=f"features.{name}", barred=training.barred)
             check_row_by_row(rows, {name: expression}, option="features")
             kind = _kind(name, rows.lazy().select(expression.alias(name)).collect_schema()[name])
             made.append((name, sql, str(kind)))

@@ -28,7 +28,7 @@ class Frequency(Step):
         """Count the values."""
         names = training.choose(self.columns, CATEGORIES, option=self.option("columns"))
         made = [f"{name} share" for name in names]
-        training.check_new(made, step=self.word)
+        training.check_new(made, option=f"the step {self.word!r}")
         fitted = FittedFrequency(tuple(_shares(training.rows.get_column(name)) for name in names), self.keep)
         stay = training.columns if self.keep else training.kept(*names)
         return Learned(fitted, (*stay, *(number(name) for name in made)))

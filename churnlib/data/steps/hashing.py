@@ -46,7 +46,7 @@ class Hashing(Step):
         if not names:
             raise ConfigError(f"the step {self.word!r} finds no category to hash; leave it out")
         fitted = FittedHashing(names, self.n_features, self.output)
-        training.check_new(fitted.made, step=self.word)
+        training.check_new(fitted.made, option=f"the step {self.word!r}")
         entry = number if self.output == "numbers" else category
         return Learned(fitted, (*training.kept(*names), *(entry(name) for name in fitted.made)))
 

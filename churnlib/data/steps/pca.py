@@ -54,7 +54,7 @@ class PrincipalComponents(Step):
         loadings = tuple(map(tuple, np.asarray(found.components_).tolist()))
         shares = tuple(np.asarray(found.explained_variance_ratio_).tolist())
         fitted = FittedComponents(names, tuple(mean.tolist()), tuple(factor.tolist()), loadings, shares, self.keep)
-        training.check_new(fitted.made, step=self.word)
+        training.check_new(fitted.made, option=f"the step {self.word!r}")
         stay = training.columns if self.keep else training.kept(*names)
         said = f"{len(fitted.made)} components of {len(names)} numbers hold {sum(fitted.shares):.1%} of their variance"
         return Learned(fitted, (*stay, *(number(name) for name in fitted.made)), said=(said,))

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -40,6 +40,7 @@ class Training:
         seed: Of whatever a step draws.
         time: Name of the column with the date of each row, if there is one.
         groups: ``(n,)`` customer of each row, where customers have several; None if each row is one of its own.
+        barred: Columns of the table that no step may read, and why not.
     """
 
     rows: pl.DataFrame
@@ -49,6 +50,7 @@ class Training:
     seed: int = 0
     time: str | None = None
     groups: np.ndarray | None = None
+    barred: Mapping[str, str] = field(default_factory=dict)
 
     def names(self, *kinds: Kind) -> tuple[str, ...]:
         """Return the names of the features of some kinds, in table order."""
@@ -69,6 +71,8 @@ class Training:
             return self.names(*kinds)
         known = {column.name: column.kind for column in self.columns}
         for name in wanted:
+            if name in self.barred:
+                raise ConfigError(f"{option} names {name!r}, {self.barred[name]}")
             if name not in known:
                 near = near_misses(name, list(known))
                 hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(map(repr, list(known)[:8]))}"
@@ -78,25 +82,28 @@ class Training:
                 raise ConfigError(f"{option} names {name!r}, which is {known[name]}; it takes {allowed} columns only")
         return tuple(wanted)
 
-    def kept(self, *without: str) -> tuple[Column, ...]:
-        """Return the features but for some."""
-        return tuple(column for column in self.columns if column.name not in without)
-
-    def check_new(self, names: Iterable[str], *, step: str) -> None:
-        """Refuse names of new columns that the table has already.
+    def check_new(self, names: Iterable[str], *, option: str) -> None:
+        """Refuse names of new columns that are taken.
 
         Args:
             names: What the columns would be called.
-            step: The step's word, for the error.
+            option: What makes them, for the error.
 
         Raises:
-            ConfigError: With the first such name.
+            ConfigError: With the first that is.
         """
-        for name in names:
-            if name in self.rows.columns:
+        names = list(names)
+        for place, name in enumerate(names):
+            if name in self.rows.columns or name in self.barred:
                 raise ConfigError(
-                    f"the step {step!r} would make a column {name!r}, which the table has already; rename it"
+                    f"{option} makes the column {name!r}, which the table has already; rename one of them"
                 )
+            if name in names[:place]:
+                raise ConfigError(f"{option} makes the column {name!r} twice; leave one out")
+
+    def kept(self, *without: str) -> tuple[Column, ...]:
+        """Return the features but for some."""
+        return tuple(column for column in self.columns if column.name not in without)
 
     def folds(self, n: int) -> np.ndarray:
         """Return the fold of each row, ``(rows,)`` int64: classes spread evenly, rows of a customer together."""

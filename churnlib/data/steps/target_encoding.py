@@ -62,7 +62,7 @@ class TargetEncoding(Step):
             rates.append(learned)
             own += [pl.Series(made, column) for made, column in zip(learned.made, out_of_fold.T, strict=True)]
         fitted = FittedTargetEncoding(tuple(rates), self.keep)
-        training.check_new(fitted.made, step=self.word)
+        training.check_new(fitted.made, option=f"the step {self.word!r}")
         stay = training.columns if self.keep else training.kept(*names)
         rows = training.rows.with_columns(own)
         rows = rows if self.keep else rows.drop(names)

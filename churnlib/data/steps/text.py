@@ -63,7 +63,7 @@ class Text(Step):
             )
         found = [self._directions(training.rows.get_column(name), training.seed) for name in names]
         fitted = FittedText(tuple(one for one, _ in found))
-        training.check_new(fitted.made, step=self.word)
+        training.check_new(fitted.made, option=f"the step {self.word!r}")
         columns = (*training.kept(*names), *(number(name) for name in fitted.made))
         said = [
             f"{one.n_components} directions of {one.name!r} hold {share:.1%} of the variance of its words"

@@ -36,7 +36,7 @@ class Vector(Step):
             raise ConfigError(f"the step {self.word!r} finds no column of lists; leave it out")
         found = [self._length(training.rows.get_column(name)) for name in names]
         fitted = FittedVector(tuple((name, length) for name, (length, _) in zip(names, found, strict=True)))
-        training.check_new((made for one in fitted.columns for made in _made(*one)), step=self.word)
+        training.check_new((made for one in fitted.columns for made in _made(*one)), option=f"the step {self.word!r}")
         made = tuple(number(made) for one in fitted.columns for made in _made(*one))
         said = [
             f"{other:,} lists of {name!r} do not have {length} numbers and count as missing"
