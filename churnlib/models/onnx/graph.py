@@ -138,6 +138,6 @@ class Graph:
 
 def _key(op: str, domain: str, inputs: Sequence[str], outputs: int, attributes: dict[str, Any]) -> Any:
     """Return what two equal nodes have in common; None for one that is not worth comparing."""
-    if any(np.size(value) > SMALL for value in attributes.values()):
+    if any(hasattr(value, "SerializeToString") or np.size(value) > SMALL for value in attributes.values()):
         return None
     return (op, domain, tuple(inputs), outputs, repr(sorted(attributes.items())))
