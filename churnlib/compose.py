@@ -20,6 +20,7 @@ SCHEMAS: dict[str, dict[str, type]] = {
         "score": commands.ScoreConfig,
         "prepare": commands.PrepareConfig,
         "scorecard": commands.ScorecardConfig,
+        "export": commands.ExportConfig,
         "simulate": commands.SimulateConfig,
     },
     "data": {"table": data.TableConfig, "reference": data.ReferenceConfig, "simulator": data.SimulatorConfig},

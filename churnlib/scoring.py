@@ -52,7 +52,7 @@ def score_file(config: ScoreConfig, console: Console | None = None) -> Scored:
     """
     console = console or Console(quiet=True)
     source, target = _check(config)
-    predictor = load(config.bundle, trust=config.trust)
+    predictor = load(config.bundle, trust=config.trust, backend=config.backend)
     table = scan_table(source, separator=config.separator)
     events = _events(config, predictor)
     gathered = events.columns if events is not None else ()
