@@ -119,9 +119,7 @@ def write_bundle(bundle: Bundle, path: str | Path) -> Bundle:
     return replace(bundle, version=manifest["model"]["version"], created=manifest["created"])
 
 
-def read_bundle(
-    path: str | Path, *, trust: Sequence[str] = (), backend: str = "torch", threads: int = 1
-) -> Bundle:
+def read_bundle(path: str | Path, *, trust: Sequence[str] = (), backend: str = "torch", threads: int = 1) -> Bundle:
     """Read a bundle after checking every file of it.
 
     Args:

@@ -125,7 +125,7 @@ def test_every_recipe_belongs_to_a_model_and_an_optimizer():
     assert {optimizer for _, optimizer in recipes} <= optimizers
 
 
-@pytest.mark.parametrize("command", ["train", "score", "scorecard", "simulate"])
+@pytest.mark.parametrize("command", ["train", "score", "scorecard", "export", "simulate"])
 def test_help_names_every_choice_and_every_option(command: str):
     text = (CONF / "hydra" / "help" / f"{command}.yaml").read_text(encoding="utf-8")
     schema = {"train": set()}.get(command, {field.name for field in dataclasses.fields(SCHEMAS[""][command])})

@@ -5,6 +5,7 @@ Each format is a function that writes to a path and returns the model that reads
 
 from __future__ import annotations
 
+import logging
 import shutil
 import warnings
 from collections.abc import Callable
@@ -109,7 +110,11 @@ def _onnx_int8(bundle: Bundle, path: Path) -> FittedModel:
     _read_onnx(bundle, _onnx_file(bundle, path))  # says so if ONNX Runtime is not installed
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
-    quantize_dynamic(path, path, weight_type=QuantType.QInt8)
+    logging.disable(logging.WARNING)  # its advice to prepare the graph, of which little is left to prepare
+    try:
+        quantize_dynamic(path, path, weight_type=QuantType.QInt8)
+    finally:
+        logging.disable(logging.NOTSET)
     return _read_onnx(bundle, path)
 
 

@@ -78,7 +78,9 @@ class Graph:
         number = self._counts[op]
         self._counts[op] += 1
         names = [f"{op}_{number}" + (f"_{place}" if outputs > 1 else "") for place in range(outputs)]
-        self._nodes.append(helper.make_node(op, list(inputs), names, name=f"{op}_{number}", domain=domain, **attributes))
+        self._nodes.append(
+            helper.make_node(op, list(inputs), names, name=f"{op}_{number}", domain=domain, **attributes)
+        )
         if key is not None:
             self._known[key] = names
         if op == "Clip":

@@ -13,7 +13,9 @@ OPERATORS: dict[str, Operator] = {**arithmetic.OPERATORS, **shapes.OPERATORS, **
 """By PyTorch's name, ``mul`` for ``aten.mul.Tensor``."""
 
 
-def draw_module(graph: Graph, module: nn.Module, numeric: str, codes: str, *, n_numeric: int, n_categorical: int) -> str:
+def draw_module(
+    graph: Graph, module: nn.Module, numeric: str, codes: str, *, n_numeric: int, n_categorical: int
+) -> str:
     """Add what a module does to a graph.
 
     Args:

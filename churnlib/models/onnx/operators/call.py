@@ -75,7 +75,9 @@ class At:
             return value if dtype in (None, given.info.dtype) else self.graph.cast(value, wanted)
         if isinstance(given, bool | int | float):
             return self.graph.constant(given, wanted)
-        raise CannotExport(f"PyTorch's {self.call.op} got {type(given).__name__} where a tensor or a number is expected")
+        raise CannotExport(
+            f"PyTorch's {self.call.op} got {type(given).__name__} where a tensor or a number is expected"
+        )
 
     def plain(self, name: str) -> Any:
         """Return an argument that is no tensor.
