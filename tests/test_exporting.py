@@ -62,7 +62,7 @@ def test_a_row_alone_has_the_same_bits(folder):
 
 
 def test_nothing_imports_torch_where_onnx_runtime_answers(folder):
-    rows = made_customers(5).drop("churn", "joined").to_dicts()
+    rows = [{**row, "joined": row["joined"].isoformat()} for row in made_customers(5).drop("churn").to_dicts()]
     words = [sys.executable, "-c", WITHOUT_TORCH, str(folder), json.dumps(rows)]
     done = subprocess.run(words, capture_output=True, text=True, cwd=ROOT, check=True)
     found, difference, imported = json.loads(done.stdout)
@@ -183,10 +183,10 @@ def test_a_triton_repository_says_what_the_graph_reads(folder, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("output", "format", "why"),
+    ("output", "name", "why"),
     [("bundle/model.pt2", "onnx", "lies in the bundle"), (".", "onnx", "is a folder"), ("x", "coreml", "format")],
 )
-def test_export_refuses_with_a_sentence(output, format, why, folder, capsys):
-    assert main([f"bundle={folder}", f"output={folder.parent / output}", f"format={format}"]) == 1
+def test_export_refuses_with_a_sentence(output, name, why, folder, capsys):
+    assert main([f"bundle={folder}", f"output={folder.parent / output}", f"format={name}"]) == 1
     assert why in capsys.readouterr().err
     assert [path.name for path in folder.parent.iterdir()] == ["bundle"]

@@ -114,7 +114,8 @@ def test_a_network_answers_as_in_torch_and_in_any_batch_with_the_same_bits(name)
     rows = made_rows(model, 10_000)
     together = graph.logits(*rows)
     own, other = (probability_from_logits(logits) for logits in (model.logits(*rows), together))
-    assert np.abs(own - other).max() <= 1e-6
+    # In float32 a TabNet with random weights is wrong by 1e-5 itself, with torch as well (beside float64).
+    assert np.abs(own - other).max() <= (2e-5 if "tabnet" in name or name == "entmax" else 1e-6)
     for size in (1, 7, 64, 1_000):
         starts = range(0, min(50 * size, 10_000), size)
         parts = [graph.logits(*(part[start : start + size] for part in rows)) for start in starts]
@@ -128,7 +129,7 @@ def test_several_classes(name):
     rows = made_rows(model, 500)
     own, other = (probability_from_logits(one.logits(*rows)) for one in (model, graph))
     assert own.shape == other.shape == (500, 3)
-    assert np.abs(own - other).max() <= 1e-6
+    assert np.abs(own - other).max() <= (2e-5 if name == "tabnet" else 1e-6)
 
 
 def test_the_same_network_has_the_same_bytes():
@@ -171,10 +172,10 @@ def test_a_network_of_ones_own_that_writes_in_place_and_makes_rows_of_zeros():
     [
         (lambda y, x: torch.fft.fft(x).real[:, :1], "PyTorch's fft_fft has no form"),
         (lambda y, x: y + torch.arange(len(x)).unsqueeze(1), "depend on how many rows"),
-        (lambda y, x: y * len(x), "depends on the number of rows"),
+        (lambda y, x: y * len(x), "got a number that depends on the number of rows"),
         (lambda y, x: y - y[0], "takes a row out"),
         (lambda y, x: x[:, :1].add_(1) + x[:, :1], "writes into a tensor that others share"),
-        (lambda y, x: torch.cat([y[:3], y[3:]]), "has 3 places|takes some of the rows|other things"),
+        (lambda y, x: torch.cat([y[:3], y[3:]]), "has 2 places for 5 rows and 4 for 7"),
     ],
 )
 def test_what_has_no_form_in_onnx_is_refused_with_the_reason(does, why):

@@ -29,7 +29,7 @@ def _run(composed: DictConfig) -> None:
     if config.format == "torchscript":
         say("Warning: PyTorch has deprecated TorchScript; format=torch_export is what it puts in its place.")
     bundle = read_bundle(config.bundle, trust=config.trust)
-    done = export(bundle, Path(config.bundle), Path(config.output), format=config.format)
+    done = export(bundle, Path(config.bundle), Path(config.output), kind=config.format)
     console = Console(highlight=False)
     console.print(f"{bundle.name} {bundle.version}: {done.path} ({done.bytes / 1e6:,.2f} MB)", soft_wrap=True)
     console.print(f"{len(bundle.golden)} golden rows: probabilities differ by up to {done.difference:.2g}")

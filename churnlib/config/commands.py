@@ -28,7 +28,7 @@ class ScoreConfig:
     batch_rows: int = 65_536
     """Rows scored at a time."""
     backend: str = "auto"
-    """What answers: onnx (ONNX Runtime), torch (the model as it was trained), or auto: the former where it is at hand."""
+    """What answers: onnx (ONNX Runtime), torch (the model as it was trained), or auto: the former if it is at hand."""
     trust: list[str] = field(default_factory=list)
     """Packages of your own whose networks a bundle may name."""
 

@@ -46,14 +46,14 @@ class Export:
     divergence: float
 
 
-def export(bundle: Bundle, folder: Path, output: Path, *, format: str) -> Export:
+def export(bundle: Bundle, folder: Path, output: Path, *, kind: str) -> Export:
     """Write a bundle's model for another program, whole or not at all; the bundle stays as it is.
 
     Args:
         bundle: What to write.
         folder: Where it was read from.
         output: What to write to, outside of that folder; a file is replaced, a folder must not be there yet.
-        format: One of ``FORMATS``.
+        kind: The format, one of ``FORMATS``.
 
     Raises:
         ConfigError: If the model has no such form, the path is none to write to, or (unless the format rounds by
@@ -67,15 +67,15 @@ def export(bundle: Bundle, folder: Path, output: Path, *, format: str) -> Export
     temporary = output.with_name(f".{uuid4().hex[:8]}.{output.name}")
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
-        written = FORMATS[format](bundle, temporary)
+        written = FORMATS[kind](bundle, temporary)
         found = _compared(bundle, written)
-        if format != INT8 and not found[0] <= TOLERANCE:
-            raise ConfigError(f"format={format} would answer differently, by up to {found[0]:.1g}; nothing was written")
+        if kind != INT8 and not found[0] <= TOLERANCE:
+            raise ConfigError(f"format={kind} would answer differently, by up to {found[0]:.1g}; nothing was written")
         files = [path for path in (temporary, *temporary.rglob("*")) if path.is_file()]
         size = sum(path.stat().st_size for path in files)
         temporary.replace(output)
     except CannotExport as error:
-        raise ConfigError(f"format={format}: {error}") from error
+        raise ConfigError(f"format={kind}: {error}") from error
     except OSError as error:
         raise ConfigError(f"output={output} cannot be written ({error.strerror or error})") from error
     finally:
@@ -200,7 +200,7 @@ def _torchscript(bundle: Bundle, path: Path) -> FittedModel:
         return _Function(torch.jit.load(str(path)))  # pyright: ignore[reportPrivateImportUsage]
 
 
-def _network(bundle: Bundle, format: str) -> tuple[Any, tuple[Any, Any]]:
+def _network(bundle: Bundle, kind: str) -> tuple[Any, tuple[Any, Any]]:
     """Return a network with rows to trace it by: the golden ones, at least two."""
     import torch
 
@@ -209,7 +209,7 @@ def _network(bundle: Bundle, format: str) -> tuple[Any, tuple[Any, Any]]:
     model = original(bundle.model)
     if not isinstance(model, NetworkModel):
         raise ConfigError(
-            f"format={format} is for a single network, and this bundle holds a {type(model).__name__}; "
+            f"format={kind} is for a single network, and this bundle holds a {type(model).__name__}; "
             "take format=onnx, which holds any model"
         )
     rows = golden_rows(bundle)

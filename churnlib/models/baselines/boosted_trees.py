@@ -98,7 +98,12 @@ def _add_xgboost(builder: TreesBuilder, tree: Mapping[str, list], *, output: int
     conditions = np.array(tree["split_conditions"], dtype=np.float32)
     own = np.arange(len(left))
     is_leaf = left == -1
-    of_node = dict(zip(tree["categories_nodes"], zip(tree["categories_segments"], tree["categories_sizes"])))
+    of_node = {
+        node: (start, size)
+        for node, start, size in zip(
+            tree["categories_nodes"], tree["categories_segments"], tree["categories_sizes"], strict=True
+        )
+    }
     column, threshold = np.zeros(len(left), dtype=np.int64), np.zeros(len(left))
     for node in np.flatnonzero(~is_leaf).tolist():
         feature = tree["split_indices"][node]

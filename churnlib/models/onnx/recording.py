@@ -81,7 +81,7 @@ def record(module: nn.Module, n_numeric: int, n_categorical: int) -> tuple[list[
     """Note what a module does to rows.
 
     Args:
-        module: In evaluation mode, from ``(batch, n_numeric)`` float32 and ``(batch, n_categorical)`` int64 to a tensor.
+        module: In evaluation mode, from ``(batch, n_numeric)`` float32 and ``(batch, n_categorical)`` int64.
         n_numeric: Numbers of a row.
         n_categorical: Codes of a row.
 

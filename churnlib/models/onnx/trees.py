@@ -86,10 +86,8 @@ def _leaves(trees: Trees) -> dict[str, object]:
     tree, node = _names(trees)
     leaves = np.flatnonzero(trees.children[:, 0] == np.arange(len(trees.column)))
     n_values = trees.value.shape[1]
-    if n_values > 1:  # a leaf adds to every output
-        targets = np.tile(np.arange(n_values), len(leaves))
-    else:
-        targets = trees.output[tree[leaves]]
+    # A leaf with several values adds to every output.
+    targets = np.tile(np.arange(n_values), len(leaves)) if n_values > 1 else trees.output[tree[leaves]]
     repeated = np.repeat(leaves, n_values)
     return {
         "target_treeids": tree[repeated].tolist(),

@@ -20,7 +20,7 @@ def draw_module(
 
     Args:
         graph: Where to add it.
-        module: In evaluation mode, from ``(batch, n_numeric)`` float32 and ``(batch, n_categorical)`` int64 to a tensor.
+        module: In evaluation mode, from ``(batch, n_numeric)`` float32 and ``(batch, n_categorical)`` int64.
         numeric: The first input.
         codes: The second.
         n_numeric: Columns of the first.

@@ -75,6 +75,8 @@ class At:
             return value if dtype in (None, given.info.dtype) else self.graph.cast(value, wanted)
         if isinstance(given, bool | int | float):
             return self.graph.constant(given, wanted)
+        if isinstance(given, Varying):
+            raise CannotExport(f"PyTorch's {self.call.op} got a number that depends on the number of rows")
         raise CannotExport(
             f"PyTorch's {self.call.op} got {type(given).__name__} where a tensor or a number is expected"
         )
