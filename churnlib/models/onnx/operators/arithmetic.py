@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,15 +28,15 @@ TOGETHER = 16
 FLOAT32_MAX = float(np.finfo(np.float32).max)
 
 
-def _unary(op: str, **attributes: float | str) -> Operator:
+def _unary(op: str, **attributes: Any) -> Operator:
     return lambda at: at.graph.add(op, at.value("self", at.out.dtype), **attributes)
 
 
-def _steady(op: str, **attributes: float) -> Operator:
+def _steady(op: str, **attributes: Any) -> Operator:
     return lambda at: steady(at.graph, op, at.value("self", at.out.dtype), at.out.shape, **attributes)
 
 
-def steady(graph: Graph, op: str, value: str, shape: Sequence[int], **attributes: float) -> str:
+def steady(graph: Graph, op: str, value: str, shape: Sequence[int], **attributes: Any) -> str:
     """Apply an operator that treats the last few numbers in another way so that there are no last few.
 
     Args:
@@ -79,7 +80,7 @@ def _scaled(op: str, *, turned: bool = False) -> Operator:
 def _divide(at: At) -> str:
     if at.call.arguments.get("rounding_mode") is not None:
         at.require("rounding_mode", None)
-    return _binary("Div")(at)
+    return at.graph.add("Div", at.value("self", at.out.dtype), at.value("other", at.out.dtype))
 
 
 def _compare(op: str) -> Operator:

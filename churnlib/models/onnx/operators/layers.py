@@ -52,7 +52,7 @@ def _by_stack(graph: Graph, rows: str, weights: np.ndarray) -> str:
 
 
 def _addmm(at: At) -> str:
-    factors = {"alpha": float(at.plain("alpha")), "beta": float(at.plain("beta"))}
+    factors: dict[str, Any] = {"alpha": float(at.plain("alpha")), "beta": float(at.plain("beta"))}
     return at.graph.add("Gemm", at.value("mat1"), at.value("mat2"), at.value("self"), **factors)
 
 
@@ -196,7 +196,7 @@ def _recurrent_layer(graph: Graph, op: str, value: str, parameters: list[np.ndar
     both = np.concatenate(biases)
     numbers = [graph.constant(one[None]) for one in (of_inputs, of_states, both)]
     # GRU: PyTorch applies the reset gate after the matrix product.
-    more = {"linear_before_reset": 1} if op == "GRU" else {}
+    more: dict[str, Any] = {"linear_before_reset": 1} if op == "GRU" else {}
     outputs = 2 if op == "GRU" else 3
     made = graph.add_many(op, value, *numbers, outputs=outputs, hidden_size=of_states.shape[1], **more)
     return [graph.add("Squeeze", made[0], graph.constant([1], np.int64)), *made[1:]]
