@@ -16,7 +16,7 @@ FLOORS = [
     ("training", "serving", "monitoring"),
     ("build", "scoring", "compose"),
     ("progress", "noise"),
-    ("evaluation", "explanation"),
+    ("evaluation", "explanation", "exporting"),
     ("predictor",),
     ("bundle",),
     ("models", "data", "decision"),
