@@ -8,6 +8,7 @@
     ensemble.json      both for several of these, and how their answers are combined
     weights.safetensors, or model.txt, model.json: the numbers of LightGBM, XGBoost, CatBoost in their own formats;
                        of an ensemble one for each member, member_000.weights.safetensors, ...
+    model.onnx         the model once more as one graph, where it has that form, to answer without torch
     decision.json      temperature and threshold
     metrics.json       how the model did
     profile.json       what the training rows looked like
@@ -25,7 +26,7 @@ import hashlib
 import json
 import platform
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -33,9 +34,11 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from churnlib.config.checks import check_choice
 from churnlib.data.preparation import Preparation
 from churnlib.errors import BundleError
 from churnlib.models.fitted import KEPT_AS, FittedModel, restore, state_names
+from churnlib.models.onnx.running import OnnxModel, has_runtime
 from churnlib.schema import Schema
 
 FORMAT_VERSION = 4
@@ -49,6 +52,9 @@ JSON_FILES = (
     "metrics.json", "profile.json", "golden.json", "background.json",
 )  # fmt: skip
 """Beside them stand the model's own files: its values (one of ``KEPT_AS``) and its numbers."""
+
+ONNX = "model.onnx"
+BACKENDS = ("auto", "torch", "onnx")
 
 LARGEST_JSON = 64 * 2**20
 LARGEST_STATE = 4 * 2**30
@@ -72,6 +78,7 @@ class Bundle:
         background: Made-up customers.
         version: Hash of the files that decide the answers; set when written or read.
         created: UTC time of writing, ISO 8601.
+        onnx: The model as an ONNX file (:func:`churnlib.models.onnx.writing.to_onnx`); None without one.
     """
 
     schema: Schema
@@ -86,6 +93,7 @@ class Bundle:
     background: Sequence[Mapping[str, Any]] = ()
     version: str = ""
     created: str = ""
+    onnx: bytes | None = field(default=None, repr=False)
 
 
 def write_bundle(bundle: Bundle, path: str | Path) -> Bundle:
@@ -114,17 +122,24 @@ def write_bundle(bundle: Bundle, path: str | Path) -> Bundle:
     return replace(bundle, version=manifest["model"]["version"], created=manifest["created"])
 
 
-def read_bundle(path: str | Path, *, trust: Sequence[str] = ()) -> Bundle:
+def read_bundle(path: str | Path, *, trust: Sequence[str] = (), backend: str = "torch", threads: int = 1) -> Bundle:
     """Read a bundle after checking every file of it.
 
     Args:
         path: The folder.
-        trust: Packages of your own whose networks the bundle may name.
+        trust: Packages of your own whose networks the bundle may name; an ONNX file needs none.
+        backend: What answers. ``torch``: the model as it was trained (baselines by numpy or their own library).
+            ``onnx``: its ONNX file, by ONNX Runtime and without torch. ``auto``: ONNX Runtime where it is installed
+            and the bundle has such a file.
+        threads: Processor threads of ONNX Runtime.
 
     Raises:
-        BundleError: If it is missing, damaged, of a version this release cannot read, or names a network that is not
-            trusted.
+        BundleError: If it is missing, damaged, of a version this release cannot read, names a network that is not
+            trusted, or lacks the file that the backend reads.
+        ConfigError: If there is no such backend.
+        MissingPackageError: If the backend is not installed.
     """
+    check_choice("backend", backend, BACKENDS)
     folder = Path(path)
     manifest = _read_manifest(folder)
     # A network unless the manifest says otherwise: it is the network's file that a bad manifest lacks.
@@ -136,10 +151,15 @@ def read_bundle(path: str | Path, *, trust: Sequence[str] = ()) -> Bundle:
         names = state_names(kept_as, contents[kept_as])
         states = {name: _read_checked(folder, name, manifest, largest=LARGEST_STATE) for name in names}
         schema = Schema.from_dict(parts["schema"])
+        onnx = _read_checked(folder, ONNX, manifest, largest=LARGEST_STATE) if ONNX in manifest["files"] else None
+
+        def original() -> FittedModel:
+            return restore(kept_as, contents[kept_as], states, n_classes=len(schema.classes), trust=trust)
+
         return Bundle(
             schema=schema,
             preparation=Preparation.from_dict(parts["preparation"]),
-            model=restore(kept_as, contents[kept_as], states, n_classes=len(schema.classes), trust=trust),
+            model=_answering(folder, backend, onnx, original, threads=threads),
             temperature=float(parts["decision"]["temperature"]),
             threshold=parts["decision"]["threshold"],
             name=manifest["model"]["name"],
@@ -149,9 +169,21 @@ def read_bundle(path: str | Path, *, trust: Sequence[str] = ()) -> Bundle:
             background=parts["background"],
             version=manifest["model"]["version"],
             created=manifest["created"],
+            onnx=onnx,
         )
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise BundleError(f"the bundle {folder} cannot be used: {str(error) or repr(error)}") from error
+
+
+def _answering(
+    folder: Path, backend: str, onnx: bytes | None, original: Callable[[], FittedModel], *, threads: int
+) -> FittedModel:
+    """Return the model that the backend answers with."""
+    if backend == "onnx" and onnx is None:
+        raise BundleError(f"the bundle {folder} has no {ONNX}; use backend=torch, or train again with bundle.onnx=true")
+    if onnx is None or backend == "torch" or (backend == "auto" and not has_runtime()):
+        return original()
+    return OnnxModel(onnx, original=original, threads=threads)
 
 
 def package_versions() -> dict[str, str]:
@@ -185,11 +217,14 @@ def _write_files(bundle: Bundle, folder: Path) -> list[str]:
         _write_json(folder / name, content)
     for name, state in kept.states.items():
         (folder / name).write_bytes(state)
+    if bundle.onnx is not None:
+        (folder / ONNX).write_bytes(bundle.onnx)
     return [kept.name, *kept.states]
 
 
 def _manifest(bundle: Bundle, folder: Path, model_files: Sequence[str]) -> dict[str, Any]:
-    files = {name: _fingerprint((folder / name).read_bytes()) for name in (*JSON_FILES, *model_files)}
+    exported = [ONNX] if (folder / ONNX).exists() else []
+    files = {name: _fingerprint((folder / name).read_bytes()) for name in (*JSON_FILES, *model_files, *exported)}
     return {
         "format": "churnlib bundle",
         "format_version": FORMAT_VERSION,

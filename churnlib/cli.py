@@ -15,6 +15,7 @@ COMMANDS = {
     "profile": ("churnlib.commands.profile", "write a readable report of a customer table"),
     "score": ("churnlib.commands.score", "score a CSV or Parquet file with a trained model"),
     "scorecard": ("churnlib.commands.scorecard", "write an additive model as points that a person can add up"),
+    "export": ("churnlib.commands.export", "write a trained model for other programs: ONNX, PyTorch, Triton"),
     "serve": ("churnlib.serving.server", "serve a trained model over HTTP"),
     "simulate": ("churnlib.commands.simulate", "write a file of simulated customers"),
     "pseudonymise": ("churnlib.commands.pseudonymise", "replace the customers' names in a table by keyed pseudonyms"),

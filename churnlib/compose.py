@@ -32,6 +32,7 @@ SCHEMAS: dict[str, dict[str, type]] = {
         "score": commands.ScoreConfig,
         "prepare": commands.PrepareConfig,
         "scorecard": commands.ScorecardConfig,
+        "export": commands.ExportConfig,
         "simulate": commands.SimulateConfig,
         "profile": commands.ProfileConfig,
         "pseudonymise": commands.PseudonymiseConfig,

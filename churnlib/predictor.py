@@ -15,13 +15,14 @@ import polars as pl
 import polars.selectors as cs
 
 from churnlib.bundle import Bundle, read_bundle
-from churnlib.data.batches import evaluation_rows
 from churnlib.data.coercion import PROBLEMS, cell_value, coerce, read_columns
+from churnlib.data.rows_at_a_time import evaluation_rows
 from churnlib.data.tables import table_from
 from churnlib.data.validation.masks import broken
 from churnlib.decision import decide, probability_from_logits
 from churnlib.errors import BundleError, CellError, DataError, RowErrors
-from churnlib.models.network_model import NetworkModel
+from churnlib.models.fitted import FittedModel
+from churnlib.models.onnx.running import OnnxModel, original
 from churnlib.schema import Kind, Schema, near_misses
 from churnlib.schema.rules import Check
 
@@ -152,6 +153,16 @@ class Predictor:
         return self.bundle.name
 
     @property
+    def backend(self) -> str:
+        """What answers: ``onnx``, or ``torch`` for the model as it was trained."""
+        return "onnx" if isinstance(self.bundle.model, OnnxModel) else "torch"
+
+    @property
+    def model(self) -> FittedModel:
+        """The model as it was trained, whatever answers for it; a network is read, with torch, when first asked for."""
+        return original(self.bundle.model)
+
+    @property
     def version(self) -> str:
         """Version of the model: the same answers have the same version."""
         return self.bundle.version
@@ -246,7 +257,9 @@ class Predictor:
         Raises:
             TypeError: If the model has no masks.
         """
-        model = self.bundle.model
+        from churnlib.models.network_model import NetworkModel
+
+        model = self.model
         if not (isinstance(model, NetworkModel) and model.has_masks):
             raise TypeError(f"the model {self.model_name} has no masks; a TabNet has (model=tabnet)")
         reading = table if isinstance(table, Reading) else self.read(table)
@@ -273,7 +286,9 @@ class Predictor:
         Raises:
             TypeError: If the model is no additive one.
         """
-        model = self.bundle.model
+        from churnlib.models.network_model import NetworkModel
+
+        model = self.model
         if not (isinstance(model, NetworkModel) and model.is_additive):
             raise TypeError(
                 f"the model {self.model_name} is no sum over columns; a single additive one is (model=additive)"
@@ -406,14 +421,19 @@ def answers_table(probability: np.ndarray, threshold: float | None, classes: Seq
     return answers.select(pl.when(kept).then(pl.col(name)).alias(name) for name in answers.columns)
 
 
-def load(path: str | Path, *, trust: Sequence[str] = ()) -> Predictor:
+def load(path: str | Path, *, trust: Sequence[str] = (), backend: str = "auto", threads: int = 1) -> Predictor:
     """Load a model.
 
     Args:
         path: A bundle's folder.
         trust: Packages of your own whose networks the bundle may name.
+        backend: What answers: ``onnx`` (ONNX Runtime, without torch: quicker for one customer, and a customer's answer
+            is the same to the last bit whoever is asked about with it), ``torch`` (the model as it was trained), or
+            ``auto`` (the former where it is installed and the bundle has a ``model.onnx``).
+        threads: Processor threads of ONNX Runtime.
 
     Raises:
         BundleError: If the bundle is missing, damaged or of a version that cannot be read.
+        MissingPackageError: If the backend is not installed.
     """
-    return Predictor(read_bundle(path, trust=trust))
+    return Predictor(read_bundle(path, trust=trust, backend=backend, threads=threads))

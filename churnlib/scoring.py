@@ -57,7 +57,7 @@ def score_file(config: ScoreConfig, console: Console | None = None) -> Scored:
     console = console or Console(quiet=True)
     source, target = _check(config)
     pseudonyms = read_pseudonyms(**asdict(config.pseudonymise))
-    predictor = load(config.bundle, trust=config.trust)
+    predictor = load(config.bundle, trust=config.trust, backend=config.backend)
     table = scan_table(source, separator=config.separator)
     if pseudonyms is not None:
         check_id(predictor.schema.id, table.collect_schema().names())

@@ -125,7 +125,7 @@ def test_a_stack_weighs_its_models_and_says_so(tmp_path, capsys):
     # Better than each of them on the rows by which it was weighed: the weights could have been those of any one.
     held_out = metrics["validation"]["log_loss"]
     assert held_out <= min(kind["log_loss"]["mean"] for kind in kinds.values()) + 0.01
-    model: Any = churnlib.load(tmp_path / "run" / "bundle").bundle.model
+    model: Any = churnlib.load(tmp_path / "run" / "bundle", backend="torch").bundle.model
     assert len(model.groups) == sum(kind["weight"] > 0 for kind in kinds.values())
     assert "6 models answer together" in capsys.readouterr().out
 

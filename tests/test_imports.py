@@ -16,7 +16,7 @@ FLOORS = [
     ("training", "serving", "monitoring", "privacy", "profiling"),
     ("build", "scoring", "compose"),
     ("progress", "noise"),
-    ("evaluation", "explanation"),
+    ("evaluation", "explanation", "exporting"),
     ("predictor",),
     ("bundle",),
     ("models", "data", "decision"),

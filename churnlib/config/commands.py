@@ -39,10 +39,13 @@ class ScoreConfig:
     """Rows scored at a time."""
     pseudonymise: PseudonymConfig = field(default_factory=PseudonymConfig)
     """Write pseudonyms in place of the customers' names, as ``data.pseudonymise`` of train."""
+    backend: str = "auto"
+    """What answers: onnx (ONNX Runtime), torch (the model as it was trained), or auto: the former if it is at hand."""
     trust: list[str] = field(default_factory=list)
     """Packages of your own whose networks a bundle may name."""
 
     def __post_init__(self) -> None:
+        check_choice("backend", self.backend, ("auto", "torch", "onnx"))
         for option in ("input", "output"):
             if not getattr(self, option):
                 raise ConfigError(f"{option} is missing: score needs input=FILE and output=FILE")
@@ -72,6 +75,25 @@ class ScorecardConfig:
         check_range("decimals", self.decimals, low=0, high=12)
         if self.output is not None and not self.output.lower().endswith((".json", ".csv")):
             raise ConfigError(f"output={self.output} must end in .json or .csv")
+
+
+@dataclass(kw_only=True)
+class ExportConfig:
+    """``scripts/export.py``: a model for other programs."""
+
+    bundle: str = "outputs/latest/bundle"
+    """Folder of the bundle."""
+    output: str | None = None
+    """File to write; with format=triton a folder."""
+    format: str = "onnx"
+    """onnx, onnx_int8, torch_export (.pt2), torchscript (deprecated by PyTorch) or triton."""
+    trust: list[str] = field(default_factory=list)
+    """Packages of your own whose networks a bundle may name."""
+
+    def __post_init__(self) -> None:
+        if not self.output:
+            raise ConfigError("output is missing: export needs output=PATH")
+        check_choice("format", self.format, ("onnx", "onnx_int8", "torch_export", "torchscript", "triton"))
 
 
 @dataclass(kw_only=True)

@@ -120,6 +120,19 @@ class ThresholdConfig:
 
 
 @dataclass(kw_only=True)
+class BundleConfig:
+    """What a run's bundle holds beside the model."""
+
+    onnx: Any
+    """auto (``model.onnx`` where the model has that form, else a line says why not), true (or else the run fails) or
+    false."""
+
+    def __post_init__(self) -> None:
+        self.onnx = str(self.onnx).lower()  # YAML's true and false
+        check_choice("bundle.onnx", self.onnx, ("auto", "true", "false"))
+
+
+@dataclass(kw_only=True)
 class TrainConfig:
     """Everything one training run is told."""
 
@@ -145,6 +158,7 @@ class TrainConfig:
     calibration: str
     """temperature or none; fitted on validation rows."""
     threshold: ThresholdConfig
+    bundle: BundleConfig
     cv: int | None = None
     """Folds of a cross-validation over all rows but the test rows; null for one division into two sides."""
     cv_repeats: int

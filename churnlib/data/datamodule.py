@@ -10,11 +10,12 @@ import numpy as np
 import polars as pl
 import torch
 
-from churnlib.data.batches import IndexBatches, evaluation_rows
+from churnlib.data.batches import IndexBatches
 from churnlib.data.customers import Customers, prepare_customers
 from churnlib.data.events import gather_events, read_definition
 from churnlib.data.history import read_events, with_history
 from churnlib.data.resampling import LearningRows, learning_rows
+from churnlib.data.rows_at_a_time import evaluation_rows
 from churnlib.data.sources import read_table, table_from
 
 

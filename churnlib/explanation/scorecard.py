@@ -200,7 +200,7 @@ def scorecard(predictor: Predictor, *, points_to_double: float = 20.0, decimals:
     Raises:
         ConfigError: If the model is not additive, has more than two classes, or was not trained on a table.
     """
-    model = predictor.bundle.model
+    model = predictor.model
     if not (isinstance(model, NetworkModel) and model.is_additive):
         what = (
             predictor.model_name

@@ -8,13 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from churnlib.models.fitted import FittedModel, Kept, member_file, state_names
 from churnlib.models.fitted import restore as restore_model
+
+if TYPE_CHECKING:
+    from churnlib.models.onnx.graph import Graph
+    from churnlib.models.onnx.writing import EncodedRows
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +80,22 @@ class Ensemble:
         """Return logits, float64; see :class:`~churnlib.models.fitted.FittedModel`."""
         groups = [mean_logits([member.logits(numeric, codes) for member in group]) for group in self.groups]
         return blend_logits(groups, self.weights, self.shift)
+
+    def draw(self, graph: Graph, rows: EncodedRows) -> str:
+        """Add the members to an ONNX graph and return their logits."""
+        from churnlib.models.onnx.blending import draw_blend, draw_mean
+        from churnlib.models.onnx.writing import draw
+
+        single = len(self.shift) == 1
+        groups = [
+            draw_mean(
+                graph,
+                [draw(graph, one.model, rows.of_member(graph, one.numeric, one.codes)) for one in group],
+                single=single,
+            )
+            for group in self.groups
+        ]
+        return draw_blend(graph, groups, self.weights, self.shift)
 
     def keep(self) -> Kept:
         """Write the members down, each as it would be by itself."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -13,6 +13,10 @@ from churnlib.errors import ConfigError
 from churnlib.models.bins import UNREACHED
 from churnlib.models.fitted import WEIGHTS, Kept
 from churnlib.models.network import ChurnNetwork, build_network
+
+if TYPE_CHECKING:
+    from churnlib.models.onnx.graph import Graph
+    from churnlib.models.onnx.writing import EncodedRows
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +40,13 @@ class NetworkModel:
         """Return logits, float32; see :class:`~churnlib.models.fitted.FittedModel`."""
         with torch.inference_mode():
             return self.network(torch.from_numpy(numeric), torch.from_numpy(codes)).numpy()
+
+    def draw(self, graph: Graph, rows: EncodedRows) -> str:
+        """Add the network to an ONNX graph and return its logits."""
+        from churnlib.models.onnx.operators import draw_module
+
+        sizes = {"n_numeric": rows.n_numeric, "n_categorical": len(rows.cardinalities)}
+        return draw_module(graph, self.network, rows.numeric, rows.codes, **sizes)
 
     @property
     def has_masks(self) -> bool:

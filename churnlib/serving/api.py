@@ -33,6 +33,8 @@ class ChurnLitAPI(litserve.LitAPI):
     Args:
         bundle: Folder of the bundle.
         trust: Packages whose networks a bundle may name.
+        backend: What answers; see :func:`churnlib.load`.
+        threads: Processor threads of ONNX Runtime.
         max_batch_size: Most customers predicted together.
         batch_timeout: Seconds a batch waits for company after its first request; 0 takes what is there.
         api_path: Path of the endpoint.
@@ -43,6 +45,8 @@ class ChurnLitAPI(litserve.LitAPI):
         bundle: str,
         *,
         trust: Sequence[str] = (),
+        backend: str = "auto",
+        threads: int = 1,
         max_batch_size: int = 32,
         batch_timeout: float = 0.0,
         api_path: str = "/predict",
@@ -52,13 +56,14 @@ class ChurnLitAPI(litserve.LitAPI):
         )
         self.bundle = bundle
         self.trust = tuple(trust)
+        self.backend, self.threads = backend, threads
         self._predictor: Predictor | None = None
         self._reader: RowReader | None = None
 
     def setup(self, device: Any) -> None:
         """Load the bundle and replay its golden rows; runs once in each worker process.
 
-        torch and polars are imported here and not before, so that the worker can limit their threads first.
+        What computes and polars are imported here and not before, so that the worker can limit their threads first.
 
         Raises:
             BundleError: If the bundle is bad, or this machine does not give its answers.
@@ -66,7 +71,7 @@ class ChurnLitAPI(litserve.LitAPI):
         from churnlib.predictor import load
         from churnlib.serving.rows import RowReader
 
-        self._predictor = load(self.bundle, trust=self.trust)
+        self._predictor = load(self.bundle, trust=self.trust, backend=self.backend, threads=self.threads)
         self._predictor.replay_golden()
         self._reader = RowReader(self._predictor.schema)
 

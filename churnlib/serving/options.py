@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from churnlib.config.checks import check_choice
 from churnlib.errors import ConfigError
 
 HOSTS = ("127.0.0.1", "0.0.0.0", "::")
@@ -32,6 +33,7 @@ class ServeOptions:
     timeout: float = _option(10.0, "seconds until a request is given up with 504", low=0.1, high=3600)
     max_body_bytes: int = _option(1_000_000, "largest request body", low=1024, high=1_000_000_000)
     max_waiting: int = _option(256, "requests in each HTTP process that may wait; more get 503", low=1, high=65536)
+    backend: str = _option("auto", "what answers: onnx, torch, or auto, which takes onnx where it is at hand")
     trust: tuple[str, ...] = _option((), "packages of your own whose networks a bundle may name: a,b")
 
 
@@ -61,6 +63,7 @@ def parse_options(arguments: Sequence[str]) -> ServeOptions:
     options = ServeOptions(**values)
     if options.host not in HOSTS:
         raise ConfigError(f"host must be one of {', '.join(HOSTS)}, got {options.host!r}")
+    check_choice("backend", options.backend, ("auto", "torch", "onnx"))
     if options.batch_timeout >= options.timeout:
         raise ConfigError(f"batch_timeout must be below timeout ({options.timeout:g} s), got {options.batch_timeout:g}")
     return options

@@ -164,12 +164,14 @@ def build_server(options: ServeOptions) -> ChurnServer:
     from churnlib.predictor import load
     from churnlib.serving.metadata import describe, example_row
 
-    predictor = load(options.bundle, trust=options.trust)
+    predictor = load(options.bundle, trust=options.trust, backend=options.backend)
     metadata = describe(predictor)
     example = example_row(predictor)
     api = ChurnLitAPI(
         options.bundle,
         trust=options.trust,
+        backend=options.backend,
+        threads=options.threads,
         max_batch_size=options.max_batch_size,
         batch_timeout=options.batch_timeout,
     )

@@ -282,7 +282,7 @@ class ChurnClassifier(ClassifierMixin, BaseEstimator):
         Raises:
             BundleError: If the bundle is missing, damaged or of a version that cannot be read.
         """
-        predictor = load(path, trust=trust)
+        predictor = load(path, trust=trust, backend="torch")
         self = cls(predictor.model_name)
         self.predictor_, self._exact, self._metrics = predictor, _in_float64(predictor), predictor.metrics
         target = next((column for column in predictor.schema.columns if column.role is Role.target), None)

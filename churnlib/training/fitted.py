@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from churnlib.data.batches import evaluation_rows
 from churnlib.data.customers import Customers
+from churnlib.data.rows_at_a_time import evaluation_rows
 from churnlib.models.fitted import FittedModel
 
 

@@ -8,13 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from rich.console import Console
 
 from churnlib.bundle import Bundle, write_bundle
 from churnlib.config import TrainConfig
 from churnlib.data.profile import build_profile, draw_rows
+from churnlib.errors import ConfigError, MissingPackageError
+from churnlib.exporting.onnx import exported
 from churnlib.models.baselines import BASELINES
 from churnlib.models.network import NETWORKS
 from churnlib.models.network_model import NetworkModel
+from churnlib.models.onnx.graph import CannotExport
 from churnlib.predictor import Predictor
 from churnlib.training.calibrating import calibrate
 from churnlib.training.fitted import Trained
@@ -25,13 +29,14 @@ N_GOLDEN, N_BACKGROUND = 16, 100
 """Made-up customers in a bundle: to replay before serving, and to measure reasons against."""
 
 
-def pack(config: TrainConfig, trained: Trained, path: Path) -> Predictor:
+def pack(config: TrainConfig, trained: Trained, path: Path, console: Console | None = None) -> Predictor:
     """Calibrate, choose the threshold, and write the bundle.
 
     Args:
         config: The run's options.
         trained: What was trained.
         path: The bundle's folder, which does not exist yet.
+        console: Where to say why the bundle holds no ``model.onnx``.
 
     Returns:
         A predictor over the bundle as written; its metrics are those of the test rows and of the held-out rows.
@@ -41,7 +46,25 @@ def pack(config: TrainConfig, trained: Trained, path: Path) -> Predictor:
         "test": side_metrics(trained.customers, "test", predictor),
         "validation": held_out_metrics(trained.customers, trained.held_out, predictor),
     }
-    return Predictor(write_bundle(complete(predictor, metrics), path))
+    bundle = complete(predictor, metrics)
+    if config.bundle.onnx != "false":
+        bundle = with_onnx(bundle, required=config.bundle.onnx == "true", console=console or Console(quiet=True))
+    return Predictor(write_bundle(bundle, path))
+
+
+def with_onnx(bundle: Bundle, *, required: bool, console: Console) -> Bundle:
+    """Return the bundle with the model as an ONNX file, or as it is where the model has no such form.
+
+    Raises:
+        ConfigError: If it has none and ``required``.
+    """
+    try:
+        return replace(bundle, onnx=exported(bundle))
+    except (CannotExport, MissingPackageError) as error:
+        if required:
+            raise ConfigError(f"bundle.onnx=true: {error}") from error
+        console.print(f"The bundle holds no model.onnx: {error}", markup=False, highlight=False, soft_wrap=True)
+        return bundle
 
 
 def calibrated(config: TrainConfig, trained: Trained) -> Predictor:

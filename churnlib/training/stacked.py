@@ -14,7 +14,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from churnlib.data.batches import evaluation_rows
+from churnlib.data.rows_at_a_time import evaluation_rows
 from churnlib.models.losses import TrainingLoss, cross_entropy
 from churnlib.models.module import ChurnModule
 from churnlib.models.network import ChurnNetwork

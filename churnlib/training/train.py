@@ -105,7 +105,7 @@ def train(config: TrainConfig, *, folder: RunFolder, console: Console | None = N
     trained = fit_model(config, customers, path, unlabelled=unlabelled)
     # Only a run that goes on finds a bundle here: its own, of fewer epochs.
     shutil.rmtree(path / "bundle", ignore_errors=True)
-    predictor = pack(config, trained, path / "bundle")
+    predictor = pack(config, trained, path / "bundle", console)
 
     metrics: dict[str, Any] = predictor.metrics  # of the test rows and the held-out rows
     metrics["baseline"] = {"logistic_regression": baseline_metrics(customers, config.threshold, config.calibration)}

@@ -6,11 +6,15 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from churnlib.models.fitted import WEIGHTS, Kept
+
+if TYPE_CHECKING:
+    from churnlib.models.onnx.graph import Graph
+    from churnlib.models.onnx.writing import EncodedRows
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +139,12 @@ class FittedBaseline(ABC):
         """Return logits, float64; see :class:`~churnlib.models.fitted.FittedModel`."""
         return self.head(self.scores(numeric, codes))
 
+    def draw(self, graph: Graph, rows: EncodedRows) -> str:
+        """Add the model to an ONNX graph and return its logits, float64."""
+        scaled = graph.add("Mul", self.draw_scores(graph, rows), graph.constant(self.head.slope, np.float64))
+        shift = self.head.shift[0] if len(self.head.shift) == 1 else self.head.shift
+        return graph.add("Add", scaled, graph.constant(shift, np.float64))
+
     def keep(self) -> Kept:
         """Write the model down."""
         head = {"slope": self.head.slope, "shift": list(self.head.shift)}
@@ -144,6 +154,14 @@ class FittedBaseline(ABC):
     @abstractmethod
     def scores(self, numeric: np.ndarray, codes: np.ndarray) -> np.ndarray:
         """Return the model's own scores, ``(n,)`` for two classes, ``(n, n_classes)`` for more, float64."""
+
+    @abstractmethod
+    def draw_scores(self, graph: Graph, rows: EncodedRows) -> str:
+        """Add the model's own scores to an ONNX graph and return them, float64.
+
+        Raises:
+            CannotExport: If it has no form there.
+        """
 
     @abstractmethod
     def values(self) -> dict[str, Any]:

@@ -8,12 +8,16 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from churnlib.models.baselines.baseline import Baseline, FittedBaseline, Head, Rows, Task
 from churnlib.models.baselines.packages import library
+
+if TYPE_CHECKING:
+    from churnlib.models.onnx.graph import Graph
+    from churnlib.models.onnx.writing import EncodedRows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +50,11 @@ class CatBoostModel(FittedBaseline):
     def scores(self, numeric: np.ndarray, codes: np.ndarray) -> np.ndarray:  # noqa: D102
         rows = _rows(numeric, codes, self.cardinalities)
         return self.model.predict(rows, prediction_type="RawFormulaVal", thread_count=1)
+
+    def draw_scores(self, graph: Graph, rows: EncodedRows) -> str:  # noqa: D102
+        from churnlib.models.onnx.graph import CannotExport
+
+        raise CannotExport("CatBoost keeps statistics of combined categories, which have no form in ONNX here")
 
     def values(self) -> dict[str, Any]:  # noqa: D102
         return {"cardinalities": list(self.cardinalities)}

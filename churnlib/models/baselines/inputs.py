@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 from churnlib.models.baselines.baseline import FittedBaseline
 from churnlib.models.input_layer import InputLayer
+
+if TYPE_CHECKING:
+    from churnlib.models.onnx.graph import Graph
+    from churnlib.models.onnx.writing import EncodedRows
 
 EVERY_VALUE = 10**9
 """``one_hot_max`` of baselines, which have no embeddings."""
@@ -36,6 +40,13 @@ class FlatInputs:
     def width(self) -> int:
         """Number of inputs."""
         return self._layer.out_features
+
+    def draw(self, graph: Graph, rows: EncodedRows) -> str:
+        """Add the layer to an ONNX graph and return its output, float64."""
+        from churnlib.models.onnx.operators import draw_module
+
+        sizes = {"n_numeric": rows.n_numeric, "n_categorical": len(rows.cardinalities)}
+        return graph.cast(draw_module(graph, self._layer, rows.numeric, rows.codes, **sizes), np.float64)
 
     def __call__(self, numeric: np.ndarray, codes: np.ndarray) -> np.ndarray:
         """Return ``(n, width)`` float64 for ``(n, n_numeric)`` float32 and ``(n, n_categorical)`` int64."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -17,6 +17,10 @@ from churnlib.models.baselines.arrays import read_arrays, write_arrays
 from churnlib.models.baselines.baseline import Baseline, Head, Rows, Task
 from churnlib.models.baselines.inputs import FlatBaseline, FlatInputs
 from churnlib.models.baselines.linear import MAX_ITERATIONS, platt_scaled
+
+if TYPE_CHECKING:
+    from churnlib.models.onnx.graph import Graph
+    from churnlib.models.onnx.writing import EncodedRows
 
 FEWEST = 5
 """Rows behind each landmark at least."""
@@ -49,6 +53,17 @@ class KernelModel(FlatBaseline):
         inputs = self.inputs(numeric, codes)
         scores = _kernel(inputs, self.landmarks, self.gamma) @ self.weights + self.intercepts
         return scores[:, 0] if scores.shape[1] == 1 else scores
+
+    def draw_scores(self, graph: Graph, rows: EncodedRows) -> str:  # noqa: D102
+        from churnlib.models.onnx.blending import draw_affine
+
+        inputs = self.inputs.draw(graph, rows)
+        own = graph.reduce("ReduceSum", graph.add("Mul", inputs, inputs), [1], keepdims=True)
+        offsets = (self.landmarks**2).sum(1)
+        crossed = draw_affine(graph, inputs, -2 * self.landmarks.T, offsets, squeeze=False)
+        squared = graph.add("Max", graph.add("Add", own, crossed), graph.constant(0, np.float64))
+        likeness = graph.add("Exp", graph.add("Mul", squared, graph.constant(-self.gamma, np.float64)))
+        return draw_affine(graph, likeness, self.weights, self.intercepts)
 
     def values(self) -> dict[str, Any]:  # noqa: D102
         return {**super().values(), "gamma": self.gamma}

@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from churnlib.models.baselines.baseline import Baseline, FittedBaseline, Head, Rows, Task
 from churnlib.models.baselines.inputs import raw_matrix
 from churnlib.models.baselines.packages import library
+
+if TYPE_CHECKING:
+    from churnlib.models.onnx.graph import Graph
+    from churnlib.models.onnx.writing import EncodedRows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +41,12 @@ class LightGBMModel(FittedBaseline):
 
     def scores(self, numeric: np.ndarray, codes: np.ndarray) -> np.ndarray:  # noqa: D102
         return self.booster.predict(raw_matrix(numeric, codes), raw_score=True, num_threads=1)
+
+    def draw_scores(self, graph: Graph, rows: EncodedRows) -> str:  # noqa: D102
+        from churnlib.models.baselines.boosted_trees import lightgbm_trees
+        from churnlib.models.onnx.trees import draw_trees
+
+        return draw_trees(graph, lightgbm_trees(self.text, rows.n_numeric, rows.cardinalities), rows)
 
     def values(self) -> dict[str, Any]:  # noqa: D102
         return {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import numpy as np
 
@@ -12,6 +12,10 @@ from churnlib.models.baselines.arrays import read_arrays, write_arrays
 from churnlib.models.baselines.baseline import Baseline, FittedBaseline, Head, Rows, Task
 from churnlib.models.baselines.inputs import FlatBaseline, FlatInputs
 from churnlib.models.baselines.platt import fit_platt
+
+if TYPE_CHECKING:
+    from churnlib.models.onnx.graph import Graph
+    from churnlib.models.onnx.writing import EncodedRows
 
 MAX_ITERATIONS = 1_000
 """Of the solvers; they need some dozens on scaled inputs."""
@@ -35,6 +39,11 @@ class LinearModel(FlatBaseline):
     def scores(self, numeric: np.ndarray, codes: np.ndarray) -> np.ndarray:  # noqa: D102
         scores = self.inputs(numeric, codes) @ self.coefficients + self.intercepts
         return scores[:, 0] if scores.shape[1] == 1 else scores
+
+    def draw_scores(self, graph: Graph, rows: EncodedRows) -> str:  # noqa: D102
+        from churnlib.models.onnx.blending import draw_affine
+
+        return draw_affine(graph, self.inputs.draw(graph, rows), self.coefficients, self.intercepts)
 
     def state(self) -> bytes:  # noqa: D102
         return write_arrays({"coefficients": self.coefficients, "intercepts": self.intercepts})

@@ -13,12 +13,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from churnlib.models.baselines.arrays import read_arrays, write_arrays
 from churnlib.models.baselines.baseline import FittedBaseline, Head
+
+if TYPE_CHECKING:
+    from churnlib.models.onnx.graph import Graph
+    from churnlib.models.onnx.writing import EncodedRows
 
 FLOAT32_MAX = np.finfo(np.float32).max
 
@@ -229,6 +233,12 @@ class TreesModel(FittedBaseline):
             shares = (self.votes * sums + even) / (self.votes + 1)
             sums = np.log(shares) - np.log1p(-shares) if single else np.log(shares)
         return sums[:, 0] if single else sums
+
+    def draw_scores(self, graph: Graph, rows: EncodedRows) -> str:  # noqa: D102
+        from churnlib.models.onnx.trees import draw_trees, draw_votes
+
+        sums = draw_trees(graph, self.trees, rows)
+        return draw_votes(graph, sums, self.votes, n_outputs=len(self.trees.start)) if self.votes else sums
 
     def values(self) -> dict[str, Any]:  # noqa: D102
         return {"n_numeric": self.trees.n_numeric, "votes": self.votes}

@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from churnlib.models.baselines.baseline import Baseline, FittedBaseline, Head, Rows, Task
 from churnlib.models.baselines.inputs import raw_matrix
 from churnlib.models.baselines.packages import library
+
+if TYPE_CHECKING:
+    from churnlib.models.onnx.graph import Graph
+    from churnlib.models.onnx.writing import EncodedRows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +42,12 @@ class XGBoostModel(FittedBaseline):
         margins = self.booster.inplace_predict(raw_matrix(numeric, codes), predict_type="margin", strict_shape=True)
         margins = margins.astype(np.float64)
         return margins[:, 0] if margins.shape[1] == 1 else margins
+
+    def draw_scores(self, graph: Graph, rows: EncodedRows) -> str:  # noqa: D102
+        from churnlib.models.baselines.boosted_trees import xgboost_trees
+        from churnlib.models.onnx.trees import draw_trees
+
+        return draw_trees(graph, xgboost_trees(self.json, rows.n_numeric, rows.cardinalities), rows)
 
     def values(self) -> dict[str, Any]:  # noqa: D102
         return {}

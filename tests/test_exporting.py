@@ -1,0 +1,192 @@
+"""Bundles with ``model.onnx``: written, read, answered with and without torch, and written for other programs."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from made import made_bundle, made_customers
+from rich.console import Console
+from torch import nn
+
+import churnlib
+from churnlib.bundle import Bundle, read_bundle, write_bundle
+from churnlib.commands.export import main
+from churnlib.errors import BundleError, ConfigError, MissingPackageError
+from churnlib.exporting.formats import FORMATS
+from churnlib.exporting.onnx import exported
+from churnlib.models.network_model import NetworkModel
+from churnlib.predictor import Predictor
+from churnlib.training import packing
+
+ROOT = Path(__file__).resolve().parents[1]
+WITHOUT_TORCH = """
+import json, sys
+import churnlib, churnlib.scoring
+predictor = churnlib.load(sys.argv[1], backend="onnx")
+found = predictor.predict(json.loads(sys.argv[2]))["churn_probability"].to_list()
+print(json.dumps([found, predictor.replay_golden(), sorted({"torch", "onnx", "sklearn"} & set(sys.modules))]))
+"""
+
+
+@pytest.fixture(scope="module")
+def bundle() -> Bundle:
+    made = packing.complete(Predictor(made_bundle()), {})
+    return replace(made, onnx=exported(made))
+
+
+@pytest.fixture
+def folder(bundle, tmp_path) -> Path:
+    write_bundle(bundle, tmp_path / "bundle")
+    return tmp_path / "bundle"
+
+
+def test_onnx_runtime_answers_as_torch_does(folder):
+    table = made_customers(200)
+    own, other, chosen = (churnlib.load(folder, backend=name) for name in ("torch", "onnx", "auto"))
+    assert [one.backend for one in (own, other, chosen)] == ["torch", "onnx", "onnx"]
+    assert np.abs(own.probabilities(table) - other.probabilities(table)).max() <= 1e-6
+    assert other.version == own.version
+    assert isinstance(other.model, NetworkModel)
+
+
+def test_a_row_alone_has_the_same_bits(folder):
+    table, predictor = made_customers(40), churnlib.load(folder, backend="onnx")
+    alone = [predictor.probabilities(table[row])[0] for row in range(len(table))]
+    assert alone == predictor.probabilities(table).tolist()
+
+
+def test_nothing_imports_torch_where_onnx_runtime_answers(folder):
+    rows = [{**row, "joined": row["joined"].isoformat()} for row in made_customers(5).drop("churn").to_dicts()]
+    words = [sys.executable, "-c", WITHOUT_TORCH, str(folder), json.dumps(rows)]
+    done = subprocess.run(words, capture_output=True, text=True, cwd=ROOT, check=True)
+    found, difference, imported = json.loads(done.stdout)
+    expected = churnlib.load(folder, backend="torch").predict(rows)["churn_probability"].to_list()
+    assert found == pytest.approx(expected, abs=1e-6)
+    assert difference <= 1e-6
+    assert imported == []
+
+
+def test_a_changed_file_is_refused_whatever_answers(folder):
+    content = (folder / "model.onnx").read_bytes()
+    (folder / "model.onnx").write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    for backend in ("torch", "onnx", "auto"):
+        with pytest.raises(BundleError, match=r"model\.onnx is damaged"):
+            churnlib.load(folder, backend=backend)
+
+
+def test_a_file_with_a_right_checksum_and_wrong_content_is_refused(bundle, tmp_path):
+    write_bundle(replace(bundle, onnx=b"no graph"), tmp_path / "bundle")
+    with pytest.raises(BundleError, match=r"ONNX Runtime cannot read model\.onnx"):
+        churnlib.load(tmp_path / "bundle", backend="onnx")
+    assert churnlib.load(tmp_path / "bundle", backend="torch").replay_golden() < 1e-6
+
+
+def test_a_bundle_without_the_file_is_read_as_before(bundle, tmp_path):
+    write_bundle(replace(bundle, onnx=None), tmp_path / "bundle")
+    assert not (tmp_path / "bundle" / "model.onnx").exists()
+    assert churnlib.load(tmp_path / "bundle").backend == "torch"
+    with pytest.raises(BundleError, match=r"has no model\.onnx; use backend=torch"):
+        churnlib.load(tmp_path / "bundle", backend="onnx")
+
+
+def test_an_unknown_backend_and_an_absent_one_are_refused(folder, monkeypatch):
+    with pytest.raises(ConfigError, match="backend"):
+        churnlib.load(folder, backend="tensorrt")
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(MissingPackageError, match=r"pip install 'churnlib\[onnx\]'"):
+        churnlib.load(folder, backend="onnx")
+
+
+class Fourier(nn.Module):
+    """A network of a user's own with an operator that ONNX has no word for here."""
+
+    def __init__(self, in_features: int, out_features: int = 1) -> None:
+        super().__init__()
+        self.linear = nn.Linear(in_features, out_features)
+
+    def forward(self, x):
+        import torch
+
+        return self.linear(torch.fft.fft(x).real)
+
+
+def test_a_model_without_such_a_form_is_packed_without_it_unless_it_is_required(bundle):
+    from churnlib.models.network import build_network
+
+    spec, inputs = {"_target_": f"{__name__}.Fourier"}, bundle.preparation.input_spec()
+    own = replace(bundle, model=NetworkModel(build_network(spec, inputs), spec, inputs), onnx=None, golden=())
+    console = Console(record=True, width=200, quiet=False, file=open("/dev/null", "w"))  # noqa: PTH123, SIM115
+    assert packing.with_onnx(own, required=False, console=console).onnx is None
+    console.file.close()
+    assert "The bundle holds no model.onnx: PyTorch's fft_fft has no form in ONNX here" in console.export_text()
+    with pytest.raises(ConfigError, match=r"bundle\.onnx=true: PyTorch's fft_fft"):
+        packing.with_onnx(own, required=True, console=Console(quiet=True))
+
+
+def test_a_graph_that_answers_otherwise_is_not_packed(bundle, monkeypatch):
+    from churnlib.exporting import onnx as module
+
+    monkeypatch.setattr(module, "difference", lambda *_: 1e-3)
+    found = packing.with_onnx(replace(bundle, onnx=None), required=False, console=Console(quiet=True))
+    assert found.onnx is None
+
+
+# --- for other programs ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_export_writes_what_answers_alike_and_leaves_the_bundle_alone(name, folder, tmp_path, capsys):
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    output = tmp_path / "out" / ("repository" if name == "triton" else "model.pt2")
+    assert main([f"bundle={folder}", f"output={output}", f"format={name}"]) == 0
+    said = capsys.readouterr()
+    assert "16 golden rows: probabilities differ by up to" in said.out
+    assert ("deprecated TorchScript" in said.err) == (name == "torchscript")
+    assert [path.name for path in output.parent.iterdir()] == [output.name]
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    if name == "onnx":
+        assert output.read_bytes() == before["model.onnx"]
+
+
+def test_a_pt2_takes_any_number_of_rows(folder, tmp_path):
+    import torch
+
+    from churnlib.exporting.onnx import golden_rows
+
+    assert main([f"bundle={folder}", f"output={tmp_path / 'model.pt2'}", "format=torch_export"]) == 0
+    bundle = read_bundle(folder)
+    rows = golden_rows(bundle)
+    program = torch.export.load(tmp_path / "model.pt2").module()
+    for n in (1, 3, 16):
+        found = program(torch.from_numpy(rows.numeric[:n]), torch.from_numpy(rows.codes[:n]))
+        assert found.numpy() == pytest.approx(bundle.model.logits(rows.numeric[:n], rows.codes[:n]), abs=1e-5)
+
+
+def test_a_triton_repository_says_what_the_graph_reads(folder, tmp_path):
+    import onnx
+
+    assert main([f"bundle={folder}", f"output={tmp_path / 'models'}", "format=triton"]) == 0
+    bundle = read_bundle(folder)
+    model = tmp_path / "models" / bundle.name
+    graph = onnx.load(str(model / "1" / "model.onnx")).graph
+    config = (model / "config.pbtxt").read_text()
+    for value in graph.input:
+        columns = value.type.tensor_type.shape.dim[1].dim_value
+        assert f'name: "{value.name}"' in config
+        assert f"dims: [ {columns} ]" in config
+
+
+@pytest.mark.parametrize(
+    ("output", "name", "why"),
+    [("bundle/model.pt2", "onnx", "lies in the bundle"), (".", "onnx", "is a folder"), ("x", "coreml", "format")],
+)
+def test_export_refuses_with_a_sentence(output, name, why, folder, capsys):
+    assert main([f"bundle={folder}", f"output={folder.parent / output}", f"format={name}"]) == 1
+    assert why in capsys.readouterr().err
+    assert [path.name for path in folder.parent.iterdir()] == ["bundle"]
