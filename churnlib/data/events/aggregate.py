@@ -70,6 +70,7 @@ def aggregate(events: pl.DataFrame, definition: EventDefinition) -> pl.DataFrame
                 values = np.asarray(over.aggregate(feature), dtype=np.float64)
             finite = np.isfinite(values)
             columns[feature.name] = pl.Series(np.where(finite, values, np.nan), nan_to_null=True)
+        over.release()
     rows = events[ROW].gather(_starts(events[ROW]))
     return pl.DataFrame({ROW: rows, **{name: columns[name] for name in definition.names}})
 
@@ -114,6 +115,10 @@ class _Window:
         if name not in self._cells:
             self._cells[name] = _Cells(self, self._events[name].cast(pl.Float64).to_numpy())
         return getattr(self, _METHODS.get(feature.aggregation, f"_{feature.aggregation}"))(self._cells[name])
+
+    def release(self) -> None:
+        """Let go of what was computed: window and cells hold each other, and would wait for the garbage collector."""
+        self._cells.clear()
 
     def total(self, values: np.ndarray, where: np.ndarray) -> np.ndarray:
         """Sum ``(n_events,)`` values row by row; others than those wanted count as 0."""
