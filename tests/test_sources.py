@@ -11,9 +11,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from churnlib.data import quotes
-from churnlib.data.delimited import delimiter
-from churnlib.data.sources import normalize_name, read_table, reading, scan_table
+from churnlib.data.sources import normalize_name, quotes, read_table, reading, scan_table
+from churnlib.data.sources.delimited import delimiter
 from churnlib.errors import ChurnlibError, ConfigError, DataError
 
 

@@ -16,8 +16,8 @@ from typing import IO, cast
 
 import polars as pl
 
-from churnlib.data.delimited import MAGIC, is_remote, read_header
-from churnlib.data.parts import table_format
+from churnlib.data.sources.delimited import MAGIC, is_remote, read_header
+from churnlib.data.sources.parts import table_format
 
 BINARY_BYTES = 4096
 """Bytes at the start of a file in which a NUL means that it is no text."""
