@@ -129,7 +129,13 @@ def churnlib_side(file: str) -> dict[str, float]:
     return _found(fit, seconds, result, names.index("age"), next(i for i, n in enumerate(names) if REGION in n), np)
 
 
-STEPS: dict[str, Any] = {}
+STEPS: dict[str, Any] = {
+    "gaps": {"step": "impute", "numbers": "median", "categories": "none", "indicator": False},
+    "cap": {"step": "outliers", "method": "quantile", "share": 0.01, "treatment": "cap"},
+    "scale": {"step": "scale", "method": "standard"},
+    "region": {"step": "target_encoding", "columns": [REGION]},
+    "few": {"step": "one_hot"},
+}
 """churnlib's steps for the same work."""
 
 
@@ -155,11 +161,13 @@ def sklearn_side(file: str) -> dict[str, float]:
     label = (frame.pop("churn") == "yes").to_numpy()
     numbers = list(frame.select_dtypes("number"))
     texts = [name for name in frame if name not in numbers and name != REGION]
-    work = ColumnTransformer(
+    one_hot: Any = OneHotEncoder(handle_unknown="ignore", sparse_output=False, dtype=np.float32)  # type: ignore[arg-type]
+    target: Any = TargetEncoder(random_state=0)  # type: ignore[arg-type]
+    work: Any = ColumnTransformer(
         [
             ("numbers", make_pipeline(SimpleImputer(strategy="median"), Cap(), StandardScaler()), numbers),
-            ("texts", OneHotEncoder(handle_unknown="ignore", sparse_output=False, dtype=np.float32), texts),
-            ("region", TargetEncoder(random_state=0), [REGION]),
+            ("texts", one_hot, texts),
+            ("region", target, [REGION]),
         ]
     )
     start = time.perf_counter()
@@ -216,7 +224,7 @@ def prepare(file: str, output: str) -> dict[str, float]:
     from churnlib.data.prepared_table import TABLE, prepare_table
     from churnlib.data.simulator_command import peak_memory
 
-    features = compose(["features=none"]).preprocess.features
+    features = compose(["features=simulator"]).preprocess.features
     shutil.rmtree(output, ignore_errors=True)
     start = time.perf_counter()
     done = prepare_table(

@@ -41,8 +41,10 @@ def _value(known: Sequence[Event], snapshot: datetime, feature: Mapping[str, Any
         case "slope":
             return _slope([(e["time"] - snapshot) / timedelta(days=1) for e in given], cells)
         case "daily_mean":
+            assert window is not None
             return math.fsum(cells) / window
         case "daily_max":
+            assert window is not None
             totals = [0.0] * int(window)
             for event in given:
                 totals[(snapshot - event["time"]) // timedelta(days=1)] += event[column]

@@ -90,7 +90,10 @@ class Ensemble:
         groups = [
             draw_mean(
                 graph,
-                [draw(graph, one.model, rows.of_member(graph, one.numeric, one.codes)) for one in group],
+                [
+                    draw(graph, one.model, rows.of_member(graph, one.numeric, one.codes, one.categorical))
+                    for one in group
+                ],
                 single=single,
             )
             for group in self.groups

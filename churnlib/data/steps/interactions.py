@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import combinations, permutations
 
@@ -74,7 +74,10 @@ class Interactions(Step):
         )  # fmt: skip
 
     def _terms(self, numbers: list[str], categories: list[str]) -> Iterator[Term]:
-        ways = [("product", combinations(numbers, 2)), ("cross", combinations(categories, 2))]
+        ways: list[tuple[str, Iterable[tuple[str, str]]]] = [
+            ("product", combinations(numbers, 2)),
+            ("cross", combinations(categories, 2)),
+        ]
         if self.ratios:
             ways.append(("ratio", permutations(numbers, 2)))
         for way, pairs in ways:

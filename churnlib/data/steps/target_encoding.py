@@ -83,7 +83,7 @@ class TargetEncoding(Step):
         return Rates(name, tuple(known), tuple(of_known), missing, tuple(hit.mean(axis=0).tolist())), out_of_fold
 
     def _smoothed(self, count: np.ndarray, hits: np.ndarray) -> np.ndarray:
-        """Return rates ``(..., values, classes)`` from counts ``(..., values, 1)`` and hits of the rates' shape."""
+        """Return rates ``(..., values, classes)`` from counts ``(..., values, 1)`` and hits of that shape."""
         prior = hits.sum(axis=-2, keepdims=True) / np.maximum(count.sum(axis=-2, keepdims=True), 1)
         rate = hits / np.maximum(count, 1)
         if self.smooth == "auto":

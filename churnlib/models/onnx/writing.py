@@ -28,7 +28,11 @@ class EncodedRows:
     cardinalities: tuple[int, ...]
 
     def of_member(
-        self, graph: Graph, numeric: Sequence[int] | None, codes: Sequence[Sequence[int]] | None
+        self,
+        graph: Graph,
+        numeric: Sequence[int] | None,
+        codes: Sequence[Sequence[int]] | None,
+        categorical: Sequence[int] | None = None,
     ) -> EncodedRows:
         """Return the rows as a member of an ensemble reads them, which knows other columns and values.
 
@@ -36,8 +40,13 @@ class EncodedRows:
             graph: Where to add what makes them.
             numeric: The place of each of its numbers; None for the same.
             codes: For each categorical column a table from the code to its own; None for the same.
+            categorical: The place of each of its categorical columns; None for the same.
         """
         rows = self
+        if categorical is not None:
+            picked = graph.add("Gather", self.codes, graph.constant(list(categorical), np.int64), axis=1)
+            known = tuple(self.cardinalities[place] for place in categorical)
+            rows = replace(rows, codes=picked, cardinalities=known)
         if numeric is not None:
             places = graph.constant(list(numeric), np.int64)
             picked = graph.add("Gather", self.numeric, places, axis=1)
@@ -45,7 +54,7 @@ class EncodedRows:
         if codes:
             starts = np.cumsum([0, *map(len, codes)])[:-1]
             table = graph.constant([own for of_column in codes for own in of_column], np.int64)
-            places = graph.add("Add", self.codes, graph.constant(starts, np.int64))
+            places = graph.add("Add", rows.codes, graph.constant(starts, np.int64))
             own = tuple(max(of_column) + 1 for of_column in codes)
             rows = replace(rows, codes=graph.add("Gather", table, places, axis=0), cardinalities=own)
         return rows
