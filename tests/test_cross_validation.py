@@ -47,7 +47,7 @@ def run(folder: Path, *words: str) -> dict[str, Any]:
 def test_a_run_of_several_models_ends_in_one_bundle_that_answers_as_they_do(tmp_path, words, n_models):
     metrics = run(tmp_path / "run", *words)
     assert len(metrics["members"]["parts"]) == n_models
-    predictor = churnlib.load(tmp_path / "run" / "bundle")
+    predictor = churnlib.load(tmp_path / "run" / "bundle", backend="torch")
     assert len(predictor.bundle.model.members) == n_models  # type: ignore[attr-defined]
     assert predictor.replay_golden() < 1e-6
     written = pl.read_parquet(tmp_path / "run" / "predictions.parquet")

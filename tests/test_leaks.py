@@ -73,7 +73,7 @@ def test_the_isp_configuration_leaves_both_out(data_dir):
 
 
 def test_a_leak_stops_a_run_that_wants_none_before_anything_is_written(tmp_path):
-    words = ["data.n_customers=500", "data.drop=[]", "model=logistic", "leaks=error"]
+    words = ["data.n_customers=500", "data.columns.churn_date.role=feature", "model=logistic", "leaks=error"]
     with pytest.raises(DataError, match=r"'churn_date' .* data.drop=\[churn_date\]"):
         train(compose(words), folder=RunFolder(tmp_path / "run", latest=None))
     assert not (tmp_path / "run").exists()

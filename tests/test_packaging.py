@@ -22,7 +22,7 @@ from churnlib import cli
 ALONG = {"requests": "pooch", "starlette": "litserve", "uvicorn": "litserve", "yaml": "omegaconf"}
 """Packages that a declared one brings and whose objects its interface hands out."""
 
-CALLED = {"hydra": "hydra-core", "sklearn": "scikit-learn"}
+CALLED = {"hydra": "hydra-core", "imblearn": "imbalanced-learn", "sklearn": "scikit-learn"}
 """Distributions that are not called like their package."""
 
 
@@ -71,7 +71,8 @@ def test_upper_bounds_have_a_reason(checkout):
 
 
 def test_every_imported_package_is_declared(project):
-    declared = {canonicalize_name(Requirement(text).name) for text in project["dependencies"]}
+    extras = [text for name, texts in project["optional-dependencies"].items() if name != "dev" for text in texts]
+    declared = {canonicalize_name(Requirement(text).name) for text in [*project["dependencies"], *extras]}
     for path in Path(churnlib.__file__).parent.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []

@@ -213,5 +213,5 @@ def test_an_impossible_option_is_refused_in_one_sentence(word, options, says):
 
 def test_a_new_column_does_not_replace_an_old_one():
     known = training(FRAME.with_columns(pl.Series("plan rate", RNG.normal(size=N))), LABEL)
-    with pytest.raises(ConfigError, match="would make a column 'plan rate', which the table has already"):
+    with pytest.raises(ConfigError, match="makes the column 'plan rate', which the table has already"):
         learn("target_encoding", known)

@@ -123,10 +123,11 @@ def column_readings(frame: pl.DataFrame, coerced: Coerced, schema: Schema, *, fa
     """
     empty = coerced.typed.null_count().row(0, named=True) if coerced.typed.width else {}
     failed = coerced.unreadable_counts()
+    came = dict(frame.schema)
     readings = []
     for column in read_columns(schema):
         missing, wrong = empty[column.name], failed.get(column.name, 0)
-        came_as = str(frame.schema[column.name]) if column.name in frame.columns else "absent"
+        came_as = str(came.get(column.name, "absent"))
         shown = _failures(frame, coerced, column.name, failures) if wrong and failures else ()
         parsed = len(frame) - missing
         readings.append(ColumnReading(column.name, came_as, str(column.kind), parsed, missing - wrong, wrong, shown))

@@ -12,8 +12,8 @@ from typing import IO, Any, cast
 
 import polars as pl
 
-from churnlib.data.delimited import Header, read_header
-from churnlib.data.quotes import BOM, quote_mark
+from churnlib.data.sources.delimited import Header, read_header
+from churnlib.data.sources.quotes import BOM, quote_mark
 from churnlib.schema import parsing
 
 AT_ONCE = 100_000

@@ -20,8 +20,8 @@ from uuid import uuid4
 
 import polars as pl
 
-from churnlib.data.parts import table_format
 from churnlib.data.pseudonyms import NOTE
+from churnlib.data.sources.parts import table_format
 from churnlib.errors import ChurnlibError, ConfigError, DataError
 from churnlib.privacy.records import Layout, matching, opened
 from churnlib.schema import parsing

@@ -46,13 +46,15 @@ class Cells:
 def read_cells(typed: pl.DataFrame, columns: Sequence[Column]) -> Iterator[Cells]:
     """Yield the columns one by one."""
     for column in columns:
-        dtype = typed.schema[column.name]
+        values = typed.get_column(column.name)
         if column.kind is Kind.sequence:
-            yield _numbers(column, typed[column.name].list.len().cast(pl.Float64))
+            yield _numbers(column, values.list.len().cast(pl.Float64))
         elif column.kind in NUMBER_KINDS:
-            yield _numbers(column, typed.select(as_number(column.name, dtype, order=column.order)).to_series())
+            # A table of its own: asking a wide one costs in proportion to its width.
+            number = as_number(column.name, values.dtype, order=column.order)
+            yield _numbers(column, values.to_frame().select(number).to_series())
         else:
-            yield _categories(column, typed[column.name])
+            yield _categories(column, values)
 
 
 def _numbers(column: Column, values: pl.Series) -> Cells:
@@ -72,13 +74,18 @@ def _categories(column: Column, values: pl.Series) -> Cells:
 
 
 def _common(values: pl.Series, missing: np.ndarray, *, shown: object) -> tuple[tuple[str, np.ndarray], ...]:
-    """Return the values that at least one row in a hundred has, and the gaps, where there are some."""
+    """Return the values that come often enough to be judged, and the gaps, where there are some."""
     counts = values.alias("value").drop_nulls().value_counts(name="rows")
-    often = counts.filter(pl.col("rows") >= max(1, GIVEAWAY_ROWS * len(values)))["value"].to_list()
+    often = counts.filter(pl.col("rows") >= _fewest(len(values)))["value"].to_list()
     groups = [(f"the value {shown(value)}", (values == value).fill_null(False).to_numpy()) for value in often]  # type: ignore[operator]
     if missing.any():
         groups += [("no value", missing), ("any value", ~missing)]
     return tuple(groups)
+
+
+def _fewest(n_rows: int) -> float:
+    """Return how many rows of a value it takes to say something about it."""
+    return max(30, GIVEAWAY_ROWS * n_rows)
 
 
 # --- the checks -----------------------------------------------------------------------------------------------------
@@ -147,7 +154,7 @@ def check_giveaways(cells: Sequence[Cells], churned: np.ndarray) -> Check:
     for one in cells:
         for what, rows in one.common:
             n = int(rows.sum())
-            if n < max(30, GIVEAWAY_ROWS * len(rows)):
+            if n < _fewest(len(rows)):
                 continue
             share = float(churned[rows].mean())
             low = wilson_low(share, n)

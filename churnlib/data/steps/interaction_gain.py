@@ -135,7 +135,8 @@ class _Fold:
             hessian = inside.T @ (inside * (p * (1 - p))[:, None]) + np.diag(penalty)
             weights += np.linalg.solve(hessian, inside.T @ (self._target[self._in] - p) - penalty * weights)
         self.logit = design @ weights
-        self._weight, self._hessian = p * (1 - p), hessian
+        self._weight: np.ndarray = np.asarray(p * (1 - p))
+        self._hessian = hessian
 
     def gains(self, candidates: Candidates, places: Sequence[int]) -> np.ndarray:
         """Return how much lower the loss of each row outside is with each term, ``(n_out, n_places)``."""

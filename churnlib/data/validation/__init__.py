@@ -10,10 +10,9 @@
     sql_in_python.py  expressions in plain Python, where Python means the same
 
 Plain polars expressions, and no validation library: a rule is one Boolean expression here, and what a library adds is
-collecting the answers. On 1,000,000 rows and 6 rules, dataframely 3.1.2 filtered in 0.08 s and these masks in 0.03 s;
-one row took dataframely 2.4 ms, polars 0.2 ms, and plain Python, which only rules of our own can be compiled to, some
-microseconds. It has neither freshness nor a share of gaps, its schemas are classes that cannot be written down as JSON,
-and its plug-in weighs 29 MB.
+collecting the answers. dataframely, the best of them for polars, has neither freshness nor a share of gaps, its schemas
+are classes that cannot be written down as JSON, and a row by itself takes it milliseconds, where our own rules can be
+compiled to plain Python. In bulk it is faster than this where many rows break rules.
 """
 
 from churnlib.data.validation.book import RuleBook, read_rules
