@@ -310,7 +310,7 @@ def test_a_resumed_network_keeps_its_shift(tmp_path):
     last = folder / "checkpoints" / "last.ckpt"
     config = compose([*words, "trainer.max_epochs=3", f"ckpt_path='{last}'"])
     train(config, folder=RunFolder(None, ckpt_path=last, latest=None))
-    offset = churnlib.load(folder / "bundle").bundle.model.network.offset
+    offset = churnlib.load(folder / "bundle", backend="torch").bundle.model.network.offset
     counts = read_customers(config).class_counts("train")
     assert float(offset) == pytest.approx(np.log(counts[0] / counts[1]), abs=1e-4)
 
