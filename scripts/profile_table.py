@@ -1,4 +1,4 @@
-"""Run ``churnlib profile`` from a checkout."""
+"""Run ``churnlib profile`` from a checkout; a file called profile.py would stand before the module of that name."""
 
 import sys
 from pathlib import Path
