@@ -101,7 +101,7 @@ class EventReader:
         """Yield ``ROW``, ``AGE`` and the values of each event within reach of a row, in no order, batch by batch.
 
         A row gets the events of its customer that are no later than its own snapshot. Batches are joined one at a
-        time: as one streaming query, polars 2.1 keeps all of the joined events in memory.
+        time, so that no more than one batch of joined events is in memory.
 
         Args:
             rows: ``ROW``, ``KEY``, ``SNAPSHOT``, ``FIRST`` and ``LAST`` of the customers.
@@ -124,8 +124,8 @@ class EventReader:
     def _batches(self, table: pl.LazyFrame) -> Iterator[pl.DataFrame]:
         """Yield the table in batches.
 
-        Slices hold one batch in memory. A CSV file would be read from its beginning for each, so it is streamed, and
-        polars 2.1 reads ahead of whoever takes the batches.
+        Slices hold one batch in memory. A CSV file would be read from its beginning for each, so it is streamed;
+        polars may then read ahead of whoever takes the batches.
         """
         if self._path is not None and all(dtype == pl.String for dtype in self._dtypes.values()):
             yield from table.collect_batches(chunk_size=BATCH_ROWS, maintain_order=False)
