@@ -229,7 +229,7 @@ def prepare(file: str, output: str) -> dict[str, float]:
     shutil.rmtree(output, ignore_errors=True)
     start = time.perf_counter()
     done = prepare_table(
-        pl.scan_parquet(file), output, target="churn", positive="yes", id="customer_id", time_column="snapshot_date",
+        pl.scan_parquet(file), output, target="churn", positive="yes", id="customer_id", time="snapshot_date",
         drop=["churn_date"], preprocess={"features": features},
     )  # fmt: skip
     seconds = time.perf_counter() - start

@@ -1,9 +1,11 @@
+import re
+
 import numpy as np
 import polars as pl
 import pytest
 from made import made_customers, made_prepared
 
-from churnlib.data.customers import prepare_customers, prepare_labelled
+from churnlib.data.customers import TableSpec, prepare_customers, prepare_labelled
 from churnlib.data.splits import Split
 from churnlib.errors import ConfigError, DataError
 from churnlib.schema import Column, Kind, Role
@@ -123,14 +125,36 @@ def test_the_seed_fixes_the_split_and_split_seed_pins_it_alone():
         ({"columns": {"tenure": {"kind": "number"}}}, ConfigError, "must be one of numeric"),
         ({"columns": {"tenure": {"kind": "text"}}}, ConfigError, "which no model reads"),
         ({"columns": {"plan": {"kind": "ordinal"}}}, ConfigError, "order="),
+        ({"split": {"valdation": 0.2}}, ConfigError, "unknown option split.valdation; did you mean validation?"),
         ({"preprocess": {"scale": "log"}}, ConfigError, "preprocess.scale"),
         ({"drop": ["tenure", "charges", "plan", "region", "paperless", "joined"]}, DataError, "no column is left"),
     ],
 )
 def test_a_wrong_option_is_refused_in_one_sentence(options, error, says):
-    with pytest.raises(error, match=says.replace("(", r"\(")) as refusal:
+    with pytest.raises(error, match=re.escape(says)) as refusal:
         made_prepared(100, **options)
     assert "\n" not in str(refusal.value)
+
+
+def test_what_a_table_is_may_be_said_in_one_or_in_words():
+    frame = made_customers(120)
+    spec = TableSpec(target="churn", id="customer", drop=["region"])
+    words = prepare_customers(frame, target="churn", id="customer", drop=["region"])
+    assert prepare_customers(frame, spec).schema == words.schema
+    assert "plan" not in prepare_customers(frame, spec, drop=["plan"]).preparation.feature_names
+    with pytest.raises(TypeError, match="tarjet"):
+        prepare_customers(frame, tarjet="churn")
+
+
+def test_the_truth_stays_beside_its_rows():
+    frame = made_customers(120)
+    table = pl.concat([frame[:3].with_columns(churn=pl.lit(None, pl.String)), frame, frame[:2]])
+    truth = np.arange(125.0)
+    rules = {"max_share": 1.0, "columns": {"tenure": {"max": 60}}}
+    done = prepare_customers(table, target="churn", id="customer", rules=rules, truth=truth)
+    kept = frame.with_row_index("place").filter((pl.col("tenure") <= 60) | pl.col("tenure").is_null())
+    assert done.truth is not None and 0 < done.report.breaking_rules == 120 - len(kept)
+    assert done.truth.tolist() == (kept["place"] + 3).to_list()
 
 
 def test_too_few_rows_of_a_class_are_refused_by_count():

@@ -423,5 +423,5 @@ def test_a_data_module_makes_them_too():
 def test_a_prepared_table_keeps_how_they_are_made(tmp_path):
     definition = read_definition("usage", SHORT)
     frame = gather_events(customers(90), [definition], {"usage": events()}, id="id", time="taken").frame
-    prepare_table(frame.lazy(), tmp_path / "out", target="churn", id="id", time_column="taken", events=[definition])
+    prepare_table(frame.lazy(), tmp_path / "out", target="churn", id="id", time="taken", events=[definition])
     assert read_preparation(tmp_path / "out")[0].events == (definition.to_dict(),)

@@ -238,6 +238,27 @@ def test_the_command_writes_page_and_figures(empty_folder, capsys):
     assert "there is no folder" in capsys.readouterr().err
 
 
+def test_the_command_describes_and_checks_the_rows_of_a_training_run_with_their_events(empty_folder):
+    """Complaints come in the week before somebody leaves, and one of the rows of each customer is an old one."""
+    customers = made_customers(600).with_columns(taken=pl.lit(dt.date(2025, 1, 1)), written=pl.lit(2))
+    older = customers.head(50).with_columns(written=pl.lit(1), churn=pl.lit("no"))
+    pl.concat([customers, older]).write_parquet("customers.parquet")
+    gone = customers.filter(pl.col("churn") == "yes")
+    gone.select("customer", day=pl.lit(dt.date(2024, 12, 30))).write_parquet("complaints.parquet")
+    event = "{path: complaints.parquet, id: customer, time: day, windows: [7], aggregations: [count]}"
+    words = ["data=table", "data.path=customers.parquet", "data.target=churn", "data.id=customer", "data.time=taken"]
+    words += ["data.latest=written", f"+data.events.complaints={event}", "split.by=random", "output=page.html"]
+    assert cli.main(["profile", *words]) == 0
+    page = json.loads((empty_folder / "page.json").read_text())
+    assert page["table"]["rows"] == 600
+    columns = {column["name"]: column for column in page["schema"]}
+    (made,) = [name for name in columns if name.startswith("complaints")]
+    # Counts that are all 0 or 1 look like a truth word; they are numbers, here as in training.
+    assert columns[made]["kind"] == "numeric" and columns["written"]["role"] == "ignored"
+    (told,) = [check["evidence"] for check in page["leaks"] if not check["passed"] and made in check["evidence"]][:1]
+    assert "1.000" in told or "100" in told, told
+
+
 OWN_SERVICES = re.compile(r"https?://([\w-]+\.)*(google|googleapis|gvt1|gstatic)\.com(/|$)")
 """Requests that the browser makes for itself, whatever page it shows."""
 

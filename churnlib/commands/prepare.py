@@ -48,7 +48,7 @@ def _prepare(config: PrepareConfig, console: Console) -> PreparedTable:
     )
 
     from churnlib.data.prepared_table import prepare_table
-    from churnlib.training.tables import event_definitions, reading_table, scan_configured
+    from churnlib.training.tables import reading_table, scan_configured, table_spec
 
     data = config.data
     columns = (TextColumn("rows"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn(), TimeRemainingColumn())
@@ -58,19 +58,11 @@ def _prepare(config: PrepareConfig, console: Console) -> PreparedTable:
             return prepare_table(
                 scan_configured(data, seed=config.seed, max_steps=config.preprocess.max_steps, say=console.print),
                 config.output or "",
-                target=data.target or "",
-                positive=data.positive,
-                id=data.id,
-                time_column=data.time,
-                drop=data.drop,
-                columns={name: asdict(column) for name, column in data.columns.items()},
-                events=event_definitions(data),
+                table_spec(data),
                 shares=(config.split.train, config.split.validation, config.split.test),
                 preprocess=asdict(config.preprocess),
-                about=data.about(),
                 seed=config.seed,
                 sample_rows=config.sample_rows,
-                rules=data.rules,
                 progress=lambda done, rows: bar.update(task, total=rows, completed=done),
             )
 

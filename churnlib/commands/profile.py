@@ -47,26 +47,16 @@ def describe(config: ProfileConfig, console: Console) -> dict[str, Any]:
     from churnlib.data.customers import prepare_customers
     from churnlib.profiling.profile import profile_rows
     from churnlib.profiling.rows import read_rows
-    from churnlib.training.tables import load_table
+    from churnlib.training.tables import load_table, table_spec
 
-    data = config.data
-    known: dict[str, Any] = {
-        "target": data.target, "positive": data.positive, "id": data.id, "time": data.time, "drop": data.drop,
-        "columns": {name: asdict(column) for name, column in data.columns.items()}, "about": data.about(),
-    }  # fmt: skip
+    spec = table_spec(config.data)
     with console.status("reading the table") as status:
-        frame = load_table(data, seed=config.seed, max_steps=config.preprocess.max_steps).frame
+        frame = load_table(config.data, seed=config.seed, max_steps=config.preprocess.max_steps).frame
         return profile_rows(
-            read_rows(frame, **known),
-            name=data.name,
+            read_rows(frame, spec),
+            name=config.data.name,
             customers=lambda: prepare_customers(
-                frame,
-                **known,
-                split=asdict(config.split),
-                preprocess=asdict(config.preprocess),
-                seed=config.seed,
-                rules=data.rules,
-                latest=data.latest,
+                frame, spec, split=asdict(config.split), preprocess=asdict(config.preprocess), seed=config.seed
             ),
             quasi_identifiers=config.quasi_identifiers,
             fewest=config.fewest,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import lightning as L
@@ -17,6 +18,7 @@ from churnlib.data.history import read_events, with_history
 from churnlib.data.resampling import LearningRows, learning_rows
 from churnlib.data.rows_at_a_time import evaluation_rows
 from churnlib.data.sources import read_table, table_from
+from churnlib.data.table_spec import TableSpec
 
 
 class ChurnDataModule(L.LightningDataModule):
@@ -87,10 +89,10 @@ class ChurnDataModule(L.LightningDataModule):
         self._separator = separator
         self._history = history
         self._events = events or {}
-        self._options = {
-            "target": target, "positive": positive, "id": id, "time": time, "drop": drop, "columns": columns,
-            "split": split, "preprocess": preprocess, "seed": seed,
-        }  # fmt: skip
+        self._spec = TableSpec(
+            target=target or "", positive=positive, id=id, time=time, drop=drop, columns=columns or {}
+        )
+        self._split, self._preprocess = split, preprocess
         self._batches: dict[str, IndexBatches] = {}
 
     @property
@@ -103,23 +105,29 @@ class ChurnDataModule(L.LightningDataModule):
             tables = {name: options.pop("table", None) for name, options in given.items()}
             wanted = [read_definition(name, options) for name, options in given.items()]
             if wanted:
-                names = {"id": self._options["id"], "time": self._options["time"], "formats": self._time_format()}
-                frame = gather_events(frame, wanted, tables, **names).frame
-            self._customers = prepare_customers(self._with_history(frame), events=wanted, **self._options)
+                frame = gather_events(frame, wanted, tables, **self._snapshot()).frame
+            self._customers = prepare_customers(
+                self._with_history(frame),
+                replace(self._spec, events=wanted),
+                split=self._split,
+                preprocess=self._preprocess,
+                seed=self.seed,
+            )
         return self._customers
 
-    def _time_format(self) -> tuple[str] | None:
-        corrections = (self._options["columns"] or {}).get(self._options["time"], {})
-        return (corrections["format"],) if corrections.get("format") else None
+    def _snapshot(self) -> dict[str, Any]:
+        """Return which columns say whose row it is and of what date, and how the dates are read."""
+        spec = self._spec
+        given = None if spec.time is None else spec.format_of(spec.time)
+        return {"id": spec.id, "time": spec.time, "formats": (given,) if given else None}
 
     def _with_history(self, frame: pl.DataFrame) -> pl.DataFrame:
         if self._history is None:
             return frame
-        options = self._options
-        most = {"most": options["preprocess"]["max_steps"]} if "max_steps" in (options["preprocess"] or {}) else {}
-        events = read_events(**{"id": options["id"], **self._history})
-        names = {"id": options["id"], "time": options["time"], "formats": self._time_format()}
-        return with_history(frame, events, **names, **most)
+        preprocess = self._preprocess or {}
+        most = {"most": preprocess["max_steps"]} if "max_steps" in preprocess else {}
+        events = read_events(**{"id": self._spec.id, **self._history})
+        return with_history(frame, events, **self._snapshot(), **most)
 
     def setup(self, stage: str | None = None) -> None:
         """Read and prepare the table (once)."""

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -101,24 +100,3 @@ def goes_by_time(typed: pl.DataFrame, schema: Schema, by: str) -> bool:
     if by != "auto" or schema.time is None:
         return by == "time"
     return typed[schema.time].drop_nulls().n_unique() >= FEWEST_DATES
-
-
-def check_dealing(options: Mapping[str, Any], *, by_time: bool) -> None:
-    """Refuse options that do not go with the way in which rows are dealt.
-
-    Raises:
-        ConfigError: With the option and the remedy.
-    """
-    how = "time" if by_time else "column" if options["by"] == "column" else "random"
-    if options["stratify"] and how != "random":
-        raise ConfigError(
-            f"split.stratify is for sides at random, and these go by {how}; add split.by=random, or leave it out"
-        )
-    if options["group"] is not None and how == "column":
-        raise ConfigError("split.group does not go with split.column, which says itself who stands where; give one")
-    for option, none in (("origins", 1), ("gap_days", 0)):
-        if options[option] != none and not by_time:
-            raise ConfigError(
-                f"split.{option}={options[option]} is for sides that go by time, and these go by {how}; add "
-                "split.by=time and data.time=COLUMN, or leave it out"
-            )

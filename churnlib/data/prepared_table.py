@@ -16,18 +16,19 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import uuid4
 
 import numpy as np
 import polars as pl
 
 from churnlib.data.coercion import coerce
-from churnlib.data.events import EventDefinition, infer_with_events
+from churnlib.data.described import describe, rows_with_target
 from churnlib.data.preparation import NUMBER_KINDS, Preparation
 from churnlib.data.sides import prepare_sides
 from churnlib.data.splits import SIDES, Split, check_shares
-from churnlib.data.target import check_target, encode_target, target_given
+from churnlib.data.table_spec import TableSpec, table_spec
+from churnlib.data.target import target_given
 from churnlib.data.validation import RuleBook, Validated, broken, read_rules
 from churnlib.data.validation.masks import kept_when_scoring
 from churnlib.data.validation.stream import StreamedRules
@@ -77,21 +78,14 @@ class PreparedTable:
 def prepare_table(
     source: pl.LazyFrame,
     output: str | Path,
+    spec: TableSpec | None = None,
     *,
-    target: str,
-    positive: str | None = None,
-    id: str | None = None,  # noqa: A002 - the field's and the configuration's name
-    time_column: str | None = None,
-    drop: Sequence[str] = (),
-    columns: Mapping[str, Mapping[str, Any]] | None = None,
-    events: Sequence[EventDefinition] = (),
     shares: Sequence[float] = (0.7, 0.15, 0.15),
     preprocess: Mapping[str, Any] | None = None,
-    about: Mapping[str, Any] | None = None,
     seed: int = 42,
     sample_rows: int = 1_000_000,
-    rules: Any = None,
     progress: Callable[[int, int], None] | None = None,
+    **said: Any,
 ) -> PreparedTable:
     """Prepare a table into a new folder, whole or not at all.
 
@@ -100,21 +94,15 @@ def prepare_table(
         output: Folder to write: ``prepared.parquet`` (the id, the date, the target as it came, the side, and the
             features after the last step, in the rows' order), ``preparation.json`` (what was learned) and
             ``prepared.json`` (an account of it).
-        target: Column that says who left; rows without it are left out.
-        positive: Its value that means "left".
-        id: Column that names the customer; without it every row is a customer of its own.
-        time_column: Column with the date of each row.
-        drop: Columns that are not read.
-        columns: Corrections to the schema, see :func:`churnlib.schema.infer_schema`.
-        events: How columns of the table were made from event tables.
+        spec: What the table is; its rules without ``unique``. Rows without a target are left out, and so are those that
+            break rules: they lie in ``quarantine.parquet``. No row is compared with another, so that copies stay.
         shares: Of train, validation and test.
         preprocess: ``features`` and ``steps``; other options belong to the network and are not applied here.
-        about: What the schema keeps about the table: ``owner``, ``purpose``, ...
         seed: Of the sides, the sample and the steps.
         sample_rows: Rows that kinds and steps are learned from, at most: those of them that are for training.
-        rules: Rules of the table, see :func:`churnlib.data.validation.read_rules`, without ``unique``. Rows that break
-            some are left out, and lie in ``quarantine.parquet``.
         progress: Called with the rows done and all rows.
+        said: ``target``, ``id`` and what else is said of the table, in place of a spec: see
+            :class:`~churnlib.data.table_spec.TableSpec`.
 
     Raises:
         ConfigError: If an option is wrong, or the folder is there already.
@@ -126,20 +114,17 @@ def prepare_table(
     if folder.exists():
         raise ConfigError(f"{folder} exists already; choose another output, or remove it")
     check_shares(shares)
+    spec = table_spec(spec, said)
     n_rows = int(source.select(pl.len()).collect(engine="streaming").item())
     if not n_rows:
         raise DataError("the table has columns but no rows; export it again with its customers")
-    sided = _with_sides(source, id, shares, seed)
+    sided = _with_sides(source, spec.id, shares, seed)
     sample = _sample(sided, n_rows, sample_rows, seed)
-    book = read_rules(rules)
-    schema, preparation, said, sampled, bound = _learn(
-        sample, target, positive, id, time_column, drop, columns, events, preprocess, seed, book
-    )
-    schema = replace(schema, about=dict(about or {}))
-    said = (*said, *_kept_out(schema))
-    checks = StreamedRules(book, bound, schema, n_rows) if book else None
-    learned = time.perf_counter()
-    writer = _Writer(schema, preparation, n_rows, progress, checks)
+    book = read_rules(spec.rules)
+    learned = _learn(sample, spec, book, preprocess=preprocess, seed=seed)
+    checks = StreamedRules(book, learned.rules, learned.schema, n_rows) if book else None
+    writer = _Writer(learned.schema, learned.preparation, n_rows, progress, checks)
+    learning_seconds = time.perf_counter() - started
     temporary = folder.with_name(f".{folder.name}.{uuid4().hex[:8]}")
     try:
         temporary.mkdir(parents=True)
@@ -150,11 +135,12 @@ def prepare_table(
             validated.check()
             validated.write(temporary)
         prepared = PreparedTable(
-            folder, writer.rows, writer.left_out, sampled, dict(writer.sides), dict(writer.unreadable),
-            tuple(column.name for column in writer.features), said,
-            time.perf_counter() - started, learned - started, validated,
+            folder, writer.rows, writer.left_out, learned.sampled, dict(writer.sides), dict(writer.unreadable),
+            tuple(column.name for column in writer.features), learned.said,
+            time.perf_counter() - started, learning_seconds, validated,
         )  # fmt: skip
-        _write_json(temporary / LEARNED, {"schema": schema.to_dict(), "preparation": preparation.to_dict()})
+        kept = {"schema": learned.schema.to_dict(), "preparation": learned.preparation.to_dict()}
+        _write_json(temporary / LEARNED, kept)
         _write_json(temporary / ACCOUNT, _account(prepared))
         temporary.replace(folder)
     except OSError as error:
@@ -201,38 +187,32 @@ def _sample(sided: pl.LazyFrame, n_rows: int, most: int, seed: int) -> pl.DataFr
     return sided.filter(drawn).collect(engine="streaming")
 
 
+class _Learned(NamedTuple):
+    """What is known after the sample: the schema, the fitted steps and the rules bound to the columns."""
+
+    schema: Schema
+    preparation: Preparation
+    rules: tuple[Rule, ...]
+    sampled: int
+    said: tuple[str, ...]
+
+
 def _learn(
-    sample: pl.DataFrame,
-    target: str,
-    positive: str | None,
-    id_column: str | None,
-    time_column: str | None,
-    drop: Sequence[str],
-    columns: Mapping[str, Mapping[str, Any]] | None,
-    events: Sequence[EventDefinition],
-    preprocess: Mapping[str, Any] | None,
-    seed: int,
-    book: RuleBook,
-) -> tuple[Schema, Preparation, tuple[str, ...], int, tuple[Rule, ...]]:
+    sample: pl.DataFrame, spec: TableSpec, book: RuleBook, *, preprocess: Mapping[str, Any] | None, seed: int
+) -> _Learned:
     """Learn kinds from the sample, and the steps from those of its training rows that break no rules."""
-    check_target(sample, target, positive=positive)
-    sample = sample.filter(target_given(sample[target]))
-    label, classes = encode_target(sample[target], positive)
-    schema = infer_with_events(
-        sample, events, target=target, id=id_column, time=time_column, drop=[*drop, SIDE], columns=columns,
-        classes=classes,
-    )  # fmt: skip
-    coerced = coerce(sample, schema)
-    typed = coerced.typed
-    bound = book.bind(schema, with_other_roles(sample, typed, schema)) if book else ()
+    table = describe(rows_with_target(sample, spec), spec.without(SIDE), sensitive=False)
+    frame, typed, schema = table.frame, table.typed, table.schema
+    checked = with_other_roles(frame, typed, schema)
+    bound = book.bind(schema, checked) if book else ()
     schema = replace(schema, rules=kept_when_scoring(bound, typed.columns))
-    keeps = ~any_of(broken(with_other_roles(sample, typed, schema), bound, coerced.unreadable), len(sample))
-    train = np.flatnonzero((sample[SIDE] == SIDES[0]).to_numpy() & keeps)
+    keeps = ~any_of(broken(checked, bound, table.coerced.unreadable), len(frame))
+    train = np.flatnonzero((frame[SIDE] == SIDES[0]).to_numpy() & keeps)
     split = Split(train, train[:0], train[:0], by="random")
     options = {key: (preprocess or {}).get(key) for key in ("features", "steps")}
-    groups = None if id_column is None else sample[id_column].cast(pl.String).fill_null("").to_numpy()
-    done = prepare_sides(typed, label, schema, split, preprocess=options, groups=groups, seed=seed)
-    return schema, done.preparation, done.said, len(done.split.train), bound
+    groups = None if spec.id is None else frame[spec.id].cast(pl.String).fill_null("").to_numpy()
+    done = prepare_sides(typed, table.label, schema, split, preprocess=options, groups=groups, seed=seed)
+    return _Learned(schema, done.preparation, bound, len(done.split.train), (*done.said, *_kept_out(schema)))
 
 
 class _Writer:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import polars as pl
 
-from churnlib.data.cleaning import CleaningReport, column_readings, count_near_duplicates
-from churnlib.data.coercion import coerce
-from churnlib.data.duplicates import deduplicate
-from churnlib.data.target import check_target, encode_target, target_given
-from churnlib.schema import Kind, Role, Schema, infer_schema
+from churnlib.data.cleaning import CleaningReport
+from churnlib.data.described import cleaning_report, describe, rows_with_target, without_duplicates
+from churnlib.data.table_spec import TableSpec, table_spec
+from churnlib.schema import Kind, Role, Schema
 
 DESCRIBED = (Role.feature, Role.sensitive)
 """Roles whose columns are described."""
@@ -46,53 +44,21 @@ class Rows:
         return len(self.schema.classes) == 2
 
 
-def read_rows(
-    frame: pl.DataFrame,
-    *,
-    target: str,
-    positive: str | None = None,
-    id: str | None = None,  # noqa: A002 - the field's and the configuration's name
-    time: str | None = None,
-    drop: Sequence[str] = (),
-    columns: Mapping[str, Mapping[str, Any]] | None = None,
-    about: Mapping[str, Any] | None = None,
-) -> Rows:
-    """Clean a table as :func:`churnlib.data.customers.prepare_customers` does, and stop before the split.
+def read_rows(frame: pl.DataFrame, spec: TableSpec | None = None, **said: Any) -> Rows:
+    """Clean a table as :func:`churnlib.data.customers.prepare_customers` does, and stop before rules and split.
 
     Args:
         frame: The table.
-        target: Column that says who left.
-        positive: Its value that means "left".
-        id: Column that names the customer.
-        time: Column with the date of each row.
-        drop: Columns that are not read.
-        columns: Corrections to the schema.
-        about: What the schema keeps about the table.
+        spec: What it is.
+        said: What is said of it, in place of a spec: see :class:`~churnlib.data.table_spec.TableSpec`.
 
     Raises:
         DataError: If the table cannot be read as customers.
         ConfigError: If an option is wrong.
     """
-    check_target(frame, target, positive=positive)
-    n_rows = len(frame)
-    frame = frame.filter(target_given(frame[target]))
-    without_target = n_rows - len(frame)
-    known = {name: column if column in frame.columns else None for name, column in (("id", id), ("time", time))}
-    unique = deduplicate(frame, id=known["id"], time=known["time"])
-    frame = frame[unique.kept]
-    label, classes = encode_target(frame[target], positive)
-    schema = infer_schema(frame, target=target, id=id, time=time, drop=drop, columns=columns, classes=classes)
-    schema = replace(schema, about=dict(about or {}))
-    coerced = coerce(frame, schema, sensitive=True)
-    report = CleaningReport(
-        n_rows,
-        without_target,
-        unique.exact,
-        unique.repeated,
-        near_duplicates=count_near_duplicates(frame, schema),
-        columns=tuple(column_readings(frame, coerced, schema)),
-    )
-    return Rows(frame, coerced.typed, label, schema, report)
+    spec = table_spec(spec, said)
+    table = describe(without_duplicates(rows_with_target(frame, spec), spec), spec)
+    return Rows(table.frame, table.typed, table.label, table.schema, cleaning_report(table))
 
 
 def in_days(rows: Rows) -> Rows:

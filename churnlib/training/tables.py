@@ -13,6 +13,7 @@ import polars as pl
 from churnlib.config import DataConfig, ReferenceConfig, SimulatorConfig, TableConfig
 from churnlib.data.events import EventDefinition, GatheredEvents, gather_events, read_definition
 from churnlib.data.pseudonyms import Pseudonyms, check_id, read_pseudonyms
+from churnlib.data.table_spec import TableSpec
 from churnlib.errors import ConfigError, DataError
 
 
@@ -144,6 +145,29 @@ def join_history(frame: pl.DataFrame, data: TableConfig, *, max_steps: int) -> p
     snapshot = data.columns[data.time].format if data.time in data.columns else None
     formats = None if snapshot is None else (snapshot,)
     return with_history(frame, events, id=data.id, time=data.time, formats=formats, most=max_steps)
+
+
+def table_spec(data: DataConfig) -> TableSpec:
+    """Return what a data configuration says of its table.
+
+    Raises:
+        ConfigError: If it names no target, or asks for impossible events.
+    """
+    if not data.target:
+        raise ConfigError("data.target is missing; name the column that says who left, such as data.target=churn")
+    return TableSpec(
+        target=data.target,
+        positive=data.positive,
+        id=data.id,
+        time=data.time,
+        drop=data.drop,
+        columns={name: asdict(column) for name, column in data.columns.items()},
+        events=event_definitions(data),
+        rules=data.rules,
+        latest=data.latest,
+        show_unreadable=data.show_unreadable,
+        about=data.about(),
+    )
 
 
 def event_definitions(data: DataConfig) -> tuple[EventDefinition, ...]:

@@ -44,7 +44,7 @@ from churnlib.training.results import (
 )
 from churnlib.training.run_folder import LEAKS, RunFolder, write_json
 from churnlib.training.stacking import check_stack, fit_stack, is_stack, parts_of
-from churnlib.training.tables import event_definitions, load_table
+from churnlib.training.tables import load_table, table_spec
 from churnlib.training.unlabelled import pretraining_rows
 from churnlib.training.weights import row_weights
 
@@ -178,28 +178,15 @@ def read_customers(config: TrainConfig) -> Customers:
     Raises:
         ChurnlibError: If the table cannot be learned from, or an option about it is wrong.
     """
-    data = config.data
-    if not data.target:
-        raise ConfigError("data.target is missing; name the column that says who left, such as data.target=churn")
-    events = event_definitions(data)
-    table = load_table(data, seed=config.seed, max_steps=config.preprocess.max_steps)
+    spec = table_spec(config.data)
+    table = load_table(config.data, seed=config.seed, max_steps=config.preprocess.max_steps)
     customers = prepare_customers(
         table.frame,
-        target=data.target,
-        positive=data.positive,
-        id=data.id,
-        time=data.time,
-        drop=data.drop,
-        columns={name: asdict(column) for name, column in data.columns.items()},
-        events=events,
+        spec,
         split=asdict(config.split),
         preprocess=asdict(config.preprocess),
         seed=config.seed,
         truth=table.truth,
-        rules=data.rules,
-        latest=data.latest,
-        show_unreadable=data.show_unreadable,
-        about=data.about(),
     )
     said = (*table.said, *customers.report.steps)
     return replace(customers, report=replace(customers.report, steps=said))
