@@ -77,9 +77,8 @@ def alone(function: Callable[..., Any], *arguments: Any) -> Any:
 
 def write(n_customers: int, customers: Path, usage: Path) -> tuple[float, float]:
     """Write customers and events; return seconds and peak MiB."""
-    from churnlib.data.simulator import simulate_to_parquet
-    from churnlib.data.simulator_command import peak_memory
-    from churnlib.data.simulator_event_tables import simulate_events_to_parquet
+    from churnlib.console import peak_memory
+    from churnlib.data.simulator import simulate_events_to_parquet, simulate_to_parquet
 
     start = time.perf_counter()
     simulate_to_parquet(customers, n_customers, event_days=90, duplicate_share=0.0)
@@ -91,8 +90,8 @@ def run(customers: Path, usage: Path, made: Path) -> tuple[int, int, float, floa
     """Make the columns; return events, columns, seconds and peak MiB."""
     import polars as pl
 
+    from churnlib.console import peak_memory
     from churnlib.data.events import gather_events, read_definition
-    from churnlib.data.simulator_command import peak_memory
 
     frame = pl.read_parquet(customers, columns=["customer_id", "snapshot_date"])
     definition = read_definition("usage", GRID)

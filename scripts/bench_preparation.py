@@ -181,7 +181,7 @@ def sklearn_side(file: str) -> dict[str, float]:
 
 
 def _found(fit: float, transform: float, result: Any, number: int, region: int, np: Any) -> dict[str, float]:
-    from churnlib.data.simulator_command import peak_memory
+    from churnlib.console import peak_memory
 
     # Means of squares: two results that agree in them have the same scale and the same codes.
     means = (float(np.square(result[:, place], dtype=np.float64).mean()) for place in (number, region))
@@ -222,8 +222,8 @@ def prepare(file: str, output: str) -> dict[str, float]:
     import polars as pl
 
     from churnlib.compose import compose
+    from churnlib.console import peak_memory
     from churnlib.data.prepared_table import TABLE, prepare_table
-    from churnlib.data.simulator_command import peak_memory
 
     features = compose(["features=simulator"]).preprocess.features
     shutil.rmtree(output, ignore_errors=True)

@@ -46,8 +46,8 @@ def main(words: list[str]) -> int:
 
 def write(n_customers: int) -> tuple[float, float, float]:
     """Write a file and return seconds, peak MiB of this process, and MiB of the file."""
+    from churnlib.console import peak_memory
     from churnlib.data.simulator import simulate_to_parquet
-    from churnlib.data.simulator_command import peak_memory
 
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "customers.parquet"

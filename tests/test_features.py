@@ -10,8 +10,7 @@ import pytest
 
 from churnlib.compose import compose
 from churnlib.data.customers import prepare_customers
-from churnlib.data.simulator import simulate
-from churnlib.data.simulator_event_tables import simulate_events
+from churnlib.data.simulator import simulate, simulate_events
 from churnlib.data.steps import Training, fit_chain
 from churnlib.errors import ConfigError
 from churnlib.schema import Column, Kind, Role

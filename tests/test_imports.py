@@ -15,7 +15,7 @@ FLOORS = [
     ("cli", "commands"),
     ("training", "serving", "monitoring", "privacy", "profiling"),
     ("build", "scoring", "compose"),
-    ("progress", "noise"),
+    ("console", "progress", "noise"),
     ("evaluation", "explanation", "exporting"),
     ("predictor",),
     ("bundle",),

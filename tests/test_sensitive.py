@@ -8,10 +8,10 @@ import pytest
 from made import made_bundle, made_customers
 
 from churnlib.compose import compose
-from churnlib.data import simulator_model
 from churnlib.data.customers import prepare_customers
 from churnlib.data.one_row import OneRowReader
 from churnlib.data.prepared_table import prepare_table
+from churnlib.data.simulator import model
 from churnlib.predictor import Predictor
 from churnlib.serving.rows import RowReader
 
@@ -34,10 +34,10 @@ def test_only_gender_is_declared_by_shipped_tables_and_the_simulators_truth_does
         for name in ("simulator", "telco", "mlc", "isp")
     }
     assert declared == {"simulator": {"gender"}, "telco": {"gender"}, "mlc": set(), "isp": set()}
-    drawn = simulator_model.draw_customers(np.random.default_rng(0), 500)
-    before = simulator_model.churn_probability(drawn)
+    drawn = model.draw_customers(np.random.default_rng(0), 500)
+    before = model.churn_probability(drawn)
     drawn.gender[:] = 1 - drawn.gender
-    np.testing.assert_array_equal(simulator_model.churn_probability(drawn), before)
+    np.testing.assert_array_equal(model.churn_probability(drawn), before)
 
 
 def test_it_is_no_input_and_stays_beside_the_rows(customers):

@@ -13,10 +13,17 @@ from rich.console import Console
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
-from churnlib.data import simulator_model as model
-from churnlib.data.simulator import BLOCK_SIZE, SNAPSHOT_DATE, TRUTH, simulate, simulate_to_parquet, snapshot_dates
-from churnlib.data.simulator_command import write_customers
-from churnlib.data.simulator_errors import AGE_ERROR, CALL_ERROR, MISSING_WEIGHTS, USAGE_ERROR
+from churnlib.commands.simulate import write_customers
+from churnlib.data.simulator import (
+    BLOCK_SIZE,
+    SNAPSHOT_DATE,
+    TRUTH,
+    model,
+    simulate,
+    simulate_to_parquet,
+    snapshot_dates,
+)
+from churnlib.data.simulator.errors import AGE_ERROR, CALL_ERROR, MISSING_WEIGHTS, USAGE_ERROR
 from churnlib.errors import ConfigError, DataError
 
 CLEAN = {"missing_share": 0.0, "outlier_share": 0.0, "duplicate_share": 0.0}

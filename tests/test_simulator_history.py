@@ -11,9 +11,8 @@ from polars.testing import assert_frame_equal
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.metrics import roc_auc_score
 
-from churnlib.data import simulator_model as model
-from churnlib.data.simulator import TRUTH, simulate, simulate_to_parquet
-from churnlib.data.simulator_history import draw_histories, longest_fall
+from churnlib.data.simulator import TRUTH, model, simulate, simulate_to_parquet
+from churnlib.data.simulator.history import draw_histories, longest_fall
 from churnlib.errors import ConfigError
 
 COLUMNS = ["data_usage_history_gb", "call_history_minutes"]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from churnlib.commands.application import exit_status, refuse_sweep, run_hydra
 from churnlib.compose import from_hydra
+from churnlib.console import memory_words, row_bar
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -38,39 +39,26 @@ def _run(composed: DictConfig) -> None:
 
 
 def _prepare(config: PrepareConfig, console: Console) -> PreparedTable:
-    from rich.progress import (
-        BarColumn,
-        Progress,
-        TaskProgressColumn,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
     from churnlib.data.prepared_table import prepare_table
     from churnlib.training.tables import reading_table, scan_configured, table_spec
 
     data = config.data
-    columns = (TextColumn("rows"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("", total=None)
-        with reading_table(data):
-            return prepare_table(
-                scan_configured(data, seed=config.seed, max_steps=config.preprocess.max_steps, say=console.print),
-                config.output or "",
-                table_spec(data),
-                shares=(config.split.train, config.split.validation, config.split.test),
-                preprocess=asdict(config.preprocess),
-                seed=config.seed,
-                sample_rows=config.sample_rows,
-                progress=lambda done, rows: bar.update(task, total=rows, completed=done),
-            )
+    with row_bar("rows", console) as advance, reading_table(data):
+        return prepare_table(
+            scan_configured(data, seed=config.seed, max_steps=config.preprocess.max_steps, say=console.print),
+            config.output or "",
+            table_spec(data),
+            shares=(config.split.train, config.split.validation, config.split.test),
+            preprocess=asdict(config.preprocess),
+            seed=config.seed,
+            sample_rows=config.sample_rows,
+            progress=advance,
+        )
 
 
 def show(console: Console, prepared: PreparedTable, config: PrepareConfig) -> None:
     """Print what was written."""
     from churnlib.data.prepared_table import SIDE, TABLE
-    from churnlib.data.simulator_command import peak_memory
 
     lines = [*prepared.said]
     if prepared.validated is not None:
@@ -80,10 +68,8 @@ def show(console: Console, prepared: PreparedTable, config: PrepareConfig) -> No
         lines.append(f"{prepared.left_out:,} rows without a target value left out")
     lines += [f"{count:,} unreadable cells of {name!r} count as missing" for name, count in prepared.unreadable.items()]
     sides = ", ".join(f"{prepared.sides.get(side, 0):,} {side}" for side in ("train", "validation", "test"))
-    peak = peak_memory()
-    memory = "" if peak is None else f", peak memory {peak / 2**20:,.0f} MiB"
     written = f"{prepared.rows:,} rows ({sides}), {len(prepared.columns)} features"
-    took = f"{prepared.seconds:.1f} s{memory}; learned from {prepared.sampled:,} training rows"
+    took = f"{prepared.seconds:.1f} s{memory_words()}; learned from {prepared.sampled:,} training rows"
     path = prepared.folder / TABLE
     onward = f"data=table data.path={path} data.target={config.data.target} split.by=column split.column={SIDE}"
     lines += [f"{path}: {written} in {took}", f"Train on it  churnlib train {onward}"]

@@ -1,30 +1,29 @@
 """Event tables of the simulated customers, in memory or straight into a Parquet file.
 
-``simulator_events`` says what the events are; ``simulator`` draws the customers. The customers of block ``number`` are
+``events`` says what the events are. The customers of block ``number`` are
 drawn again for their events, from the same generators: tables of any size belong together by the seed alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import date
+from functools import partial
 from pathlib import Path
 
 import polars as pl
 
-from churnlib.data import simulator_events as events
-from churnlib.data import simulator_model as model
-from churnlib.data.simulator import (
+from churnlib.data.simulator import events, model
+from churnlib.data.simulator.drawing import in_memory, into_parquet
+from churnlib.data.simulator.options import (
     BLOCK_SIZE,
     MAX_CUSTOMERS,
     SNAPSHOT_DATE,
     Options,
-    as_lazy,
     check_whole,
     customer_names,
     draw_snapshots,
     generator_of,
-    write_table,
 )
 from churnlib.errors import ConfigError
 
@@ -43,7 +42,7 @@ def simulate_events(
     Args:
         n_customers: Distinct customers, at least 1.
         table: ``usage`` (``customer_id``, ``time``, ``data_gb``, ``call_minutes``; one record per customer and day) or
-            ``tickets`` (``customer_id``, ``time``, ``topic``, ``minutes``). See ``simulator_events``.
+            ``tickets`` (``customer_id``, ``time``, ``topic``, ``minutes``). See ``events.py``.
         event_days: Most days of usage records; tickets go back 90 days, however many these are.
         seed: As in ``simulate``, like everything below.
         n_snapshots: Month-end dates over which the customers are spread.
@@ -53,7 +52,7 @@ def simulate_events(
         ConfigError: An argument is outside its range.
     """
     options = _options(n_customers, table, event_days, seed, n_snapshots, snapshot_date)
-    return pl.concat(_blocks(table, n_customers, options), rechunk=True)
+    return in_memory(partial(_block, table, options), n_customers)
 
 
 def _options(
@@ -97,12 +96,11 @@ def simulate_events_to_parquet(
         DataError: The file cannot be written.
     """
     options = _options(n_customers, table, event_days, seed, n_snapshots, snapshot_date)
-    blocks = as_lazy(lambda: _blocks(table, n_customers, options), _block(table, 0, options, 1), progress)
-    return write_table(blocks, Path(path))
+    return into_parquet(partial(_block, table, options), n_customers, Path(path), progress=progress)
 
 
-def _block(table: str, number: int, options: Options, keep: int) -> pl.DataFrame:
-    """Draw the events of the first ``keep`` customers of block ``number``, who are those of :func:`_block`."""
+def _block(table: str, options: Options, number: int, keep: int) -> pl.DataFrame:
+    """Draw the events of the first ``keep`` customers of block ``number``."""
     people, fate, trends = (generator_of(number, stream, options) for stream in (0, 1, 4))
     block = events.EventBlock(
         customer_names(number * BLOCK_SIZE + 1, BLOCK_SIZE),
@@ -113,11 +111,6 @@ def _block(table: str, number: int, options: Options, keep: int) -> pl.DataFrame
     )
     stream = 5 + list(events.EVENT_TABLES).index(table)
     return events.EVENT_TABLES[table](generator_of(number, stream, options), block, keep)
-
-
-def _blocks(table: str, n_customers: int, options: Options) -> Iterator[pl.DataFrame]:
-    for number in range(-(-n_customers // BLOCK_SIZE)):
-        yield _block(table, number, options, min(BLOCK_SIZE, n_customers - number * BLOCK_SIZE))
 
 
 __all__ = ["simulate_events", "simulate_events_to_parquet"]

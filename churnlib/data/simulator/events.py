@@ -10,7 +10,7 @@ tell it. ``z`` are independent standard normals, ``d`` whole days before the sna
     tickets   ``support_tickets`` of them, evenly over the time from the last interaction back to 90 days or the start
       topic         billing, technical (more with fibre), contract or other
       minutes       Gamma(2, 12), spent on it
-    churn     ``-0.8 tanh(t)`` on top of ``simulator_model.churn_terms``: who uses less and less is about to leave
+    churn     ``-0.8 tanh(t)`` on top of ``model.churn_terms``: who uses less and less is about to leave
 
 The record of day ``d`` was written at a random second of the 24 hours that end ``d`` days before the snapshot, so that
 a window of 30 days before the snapshot holds 30 of them. On average they sum to the monthly usage of the customer table
@@ -25,7 +25,7 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from churnlib.data.simulator_model import FIBRE, TICKET_WINDOW_DAYS, Customers
+from churnlib.data.simulator.model import FIBRE, TICKET_WINDOW_DAYS, Customers
 
 MAX_DAYS = 1096
 

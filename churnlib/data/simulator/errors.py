@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
-from churnlib.data.simulator_model import Customers
+from churnlib.data.simulator.model import Customers
 
 MISSING_WEIGHTS = {
     "age": 1.5,

@@ -1,45 +1,36 @@
-"""Simulated telecom customers, the embedded default data: any number, from a model whose best result is known.
-
-``simulator_model`` says who the customers are and how likely each is to leave; ``simulator_history`` gives them monthly
-histories and ``simulator_events`` tables of events, if wanted; ``simulator_errors`` adds what real source systems get
-wrong; this module deals all of it out as tables, in memory or straight into a Parquet file.
-
-Customers are drawn in blocks of ``BLOCK_SIZE``, each with generators of its own from (seed, number of the block).
-Hence a customer is the same in a table of any size: the distinct customers of ``simulate(1_000, seed=s)`` are the
-first 1,000 of ``simulate(1_000_000, seed=s)``, errors included, and a file holds the very rows of the table in memory.
-(Only the places of the repeated rows within the last, unfinished block depend on the size.)
-"""
+"""The table of simulated customers, with the labels and the true probabilities behind them."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import polars as pl
-from polars.io.plugins import register_io_source
 
-from churnlib.data import simulator_events as events
-from churnlib.data import simulator_model as model
-from churnlib.data.simulator_errors import with_duplicates, with_missing, with_outliers
-from churnlib.data.simulator_history import MAX_MONTHS, draw_histories, history_columns
-from churnlib.errors import ConfigError, DataError
+from churnlib.data.simulator import events, model
+from churnlib.data.simulator.drawing import in_memory, into_parquet
+from churnlib.data.simulator.errors import with_duplicates, with_missing, with_outliers
+from churnlib.data.simulator.history import draw_histories, history_columns
+from churnlib.data.simulator.options import (
+    BLOCK_SIZE,
+    DUPLICATE_SHARE,
+    MAX_CUSTOMERS,
+    MISSING_SHARE,
+    OUTLIER_SHARE,
+    SNAPSHOT_DATE,
+    Options,
+    check_whole,
+    customer_names,
+    draw_snapshots,
+    generator_of,
+)
 
-BLOCK_SIZE = 10_000
-"""Customers that are drawn at once; changing it changes every table."""
-MAX_CUSTOMERS = 1_000_000_000
-"""Identifiers have nine digits."""
-ROW_GROUP_ROWS = 100_000
 TRUTH = "true_churn_probability"
 """Column of the true probabilities in a Parquet file; never a feature."""
-
-SNAPSHOT_DATE = date(2025, 6, 30)
-MISSING_SHARE = 0.02
-OUTLIER_SHARE = 0.003
-DUPLICATE_SHARE = 0.005
 
 
 @dataclass(frozen=True)
@@ -55,58 +46,6 @@ class SimulatedCustomers:
     churn_probability: np.ndarray
 
 
-@dataclass(frozen=True)
-class Options:
-    """What a draw depends on besides its size, checked once."""
-
-    seed: int
-    n_snapshots: int
-    snapshot_date: date
-    missing_share: float
-    outlier_share: float
-    duplicate_share: float
-    history_months: int
-    event_days: int = 0
-
-    def __post_init__(self) -> None:
-        check_whole("seed", self.seed, low=0, high=2**63 - 1)
-        check_whole("n_snapshots", self.n_snapshots, low=1, high=120)
-        check_whole("history_months", self.history_months, low=0, high=MAX_MONTHS)
-        check_whole("event_days", self.event_days, low=0, high=events.MAX_DAYS)
-        _check_share("missing_share", self.missing_share, high=0.2)
-        _check_share("outlier_share", self.outlier_share, high=0.2)
-        _check_share("duplicate_share", self.duplicate_share, high=0.2)
-        if not isinstance(self.snapshot_date, date) or not 1990 <= self.snapshot_date.year <= 2200:
-            raise ConfigError(f"snapshot_date must be a date from 1990 to 2200, got {self.snapshot_date!r}")
-
-
-def check_whole(name: str, value: object, *, low: int, high: int) -> None:
-    """Refuse what is no whole number in this range.
-
-    Raises:
-        ConfigError: With the range.
-    """
-    if not isinstance(value, int | np.integer) or isinstance(value, bool) or not low <= value <= high:
-        raise ConfigError(f"{name} must be a whole number from {low:,} to {high:,}, got {value!r}")
-
-
-def _check_share(name: str, value: object, *, high: float) -> None:
-    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value <= high:
-        raise ConfigError(f"{name} must be a fraction from 0 to {high:g}, got {value!r}")
-
-
-def snapshot_dates(last: date, count: int) -> list[date]:
-    """Return ``count`` snapshot dates from old to new: ``last`` and the ends of the months before it.
-
-    >>> [day.isoformat() for day in snapshot_dates(date(2024, 3, 31), 3)]
-    ['2024-01-31', '2024-02-29', '2024-03-31']
-    """
-    dates = [last]
-    while len(dates) < count:
-        dates.append(dates[-1].replace(day=1) - timedelta(days=1))
-    return dates[::-1]
-
-
 def _text(codes: np.ndarray, labels: Sequence[str]) -> pl.Series:
     """Return the label of each code (integer or bool) as text."""
     return pl.Series(labels, dtype=pl.String).gather(pl.Series(codes.astype(np.uint32)))
@@ -114,11 +53,6 @@ def _text(codes: np.ndarray, labels: Sequence[str]) -> pl.Series:
 
 def _yes_no(flags: np.ndarray) -> pl.Series:
     return _text(flags, ("no", "yes"))
-
-
-def customer_names(first_number: int, n: int) -> pl.Series:
-    """Return the identifiers of ``n`` customers in a row."""
-    return "C" + pl.Series(np.arange(first_number, first_number + n)).cast(pl.String).str.zfill(9)
 
 
 def _clean_table(customers: model.Customers, first_number: int, snapshot: np.ndarray) -> pl.DataFrame:
@@ -161,7 +95,7 @@ def _outcome(probability: np.ndarray, snapshot: np.ndarray, rng: np.random.Gener
     }
 
 
-def _block(number: int, options: Options, keep: int) -> pl.DataFrame:
+def _block(options: Options, number: int, keep: int) -> pl.DataFrame:
     """Draw block ``number`` and return its first ``keep`` customers, repeated rows on top, with the truth.
 
     The whole block is drawn whatever ``keep`` is: that is what makes small tables the beginnings of large ones. Five
@@ -186,23 +120,6 @@ def _block(number: int, options: Options, keep: int) -> pl.DataFrame:
     return with_duplicates(table, errors, options.duplicate_share, keep=keep)
 
 
-def generator_of(number: int, stream: int, options: Options) -> np.random.Generator:
-    """Return the generator of one kind of draws of block ``number``: 0 to 4 here, the event tables have those above."""
-    return np.random.default_rng(np.random.SeedSequence(int(options.seed), spawn_key=(number, stream)))
-
-
-def draw_snapshots(fate: np.random.Generator, options: Options) -> np.ndarray:
-    """Draw the snapshot of each customer of a block; the first that fate is asked for."""
-    dates = np.array(snapshot_dates(options.snapshot_date, options.n_snapshots), dtype="datetime64[D]")
-    return dates[(fate.random(BLOCK_SIZE) * len(dates)).astype(np.int64)]
-
-
-def _blocks(n_customers: int, options: Options) -> Iterator[pl.DataFrame]:
-    """Yield the blocks of ``n_customers`` one after another, the last one cut off."""
-    for number in range(-(-n_customers // BLOCK_SIZE)):
-        yield _block(number, options, min(BLOCK_SIZE, n_customers - number * BLOCK_SIZE))
-
-
 def simulate(
     n_customers: int,
     *,
@@ -224,13 +141,13 @@ def simulate(
             and nothing drifts.
         snapshot_date: The last (or only) date at which customers are looked at.
         missing_share: Fraction in [0, 0.2] of missing cells in a typical column with missing cells; see
-            ``simulator_errors.MISSING_WEIGHTS``.
-        outlier_share: Fraction in [0, 0.2] of impossible values in each of three columns; see ``simulator_errors``.
+            ``errors.MISSING_WEIGHTS``.
+        outlier_share: Fraction in [0, 0.2] of impossible values in each of three columns; see ``errors``.
         duplicate_share: Fraction in [0, 0.2] of the rows that are repeated exactly, under the same ``customer_id``.
         history_months: Most months of the two usage histories, list columns that bear on churn by their order, up to
-            120; 0 for a table without them. See ``simulator_history``.
+            120; 0 for a table without them. See ``history``.
         event_days: Days of the events that :func:`simulate_events` gives these customers, and whose trend then bears on
-            churn; 0 for customers without events. See ``simulator_events``.
+            churn; 0 for customers without events. See ``events``.
 
     Raises:
         ConfigError: An argument is outside its range.
@@ -239,48 +156,8 @@ def simulate(
     options = Options(
         seed, n_snapshots, snapshot_date, missing_share, outlier_share, duplicate_share, history_months, event_days
     )
-    table = pl.concat(_blocks(n_customers, options), rechunk=True)
+    table = in_memory(partial(_block, options), n_customers)
     return SimulatedCustomers(table.drop(TRUTH), table[TRUTH].to_numpy())
-
-
-def as_lazy(
-    draw: Callable[[], Iterator[pl.DataFrame]], example: pl.DataFrame, progress: Callable[[int], None] | None
-) -> pl.LazyFrame:
-    """Return all blocks as a lazy frame that draws one at a time, as fast as they are written."""
-
-    def source(
-        columns: list[str] | None, predicate: pl.Expr | None, n_rows: int | None, batch_size: int | None
-    ) -> Iterator[pl.DataFrame]:
-        rows = 0
-        for block in draw():
-            yield block if columns is None else block.select(columns)
-            rows += block.height
-            if progress is not None:
-                progress(rows)
-
-    return register_io_source(source, schema=example.schema)
-
-
-def write_table(table: pl.LazyFrame, target: Path) -> int:
-    """Write a table under a temporary name, rename it, and return its number of rows.
-
-    Raises:
-        DataError: The file cannot be written.
-    """
-    if not target.parent.is_dir():
-        raise DataError(f"{target} cannot be written: there is no folder {target.parent}; create it first")
-    unfinished = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    try:
-        table.sink_parquet(unfinished, row_group_size=ROW_GROUP_ROWS)
-        unfinished.replace(target)
-    except (OSError, pl.exceptions.PolarsError) as error:
-        raise DataError(f"{target} cannot be written ({error}); choose another place for output") from error
-    finally:
-        try:
-            unfinished.unlink(missing_ok=True)
-        except KeyboardInterrupt:  # polars reports one Ctrl-C twice, and the second one arrives here
-            unfinished.unlink(missing_ok=True)
-    return pl.scan_parquet(target).select(pl.len()).collect().item()
 
 
 def simulate_to_parquet(
@@ -328,5 +205,8 @@ def simulate_to_parquet(
     options = Options(
         seed, n_snapshots, snapshot_date, missing_share, outlier_share, duplicate_share, history_months, event_days
     )
-    table = as_lazy(lambda: _blocks(n_customers, options), _block(0, options, keep=1), progress)
-    return write_table(table if truth else table.drop(TRUTH), Path(path))
+    left_out = () if truth else (TRUTH,)
+    return into_parquet(partial(_block, options), n_customers, Path(path), left_out=left_out, progress=progress)
+
+
+__all__ = ["TRUTH", "SimulatedCustomers", "simulate", "simulate_to_parquet"]

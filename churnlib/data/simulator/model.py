@@ -18,7 +18,7 @@ customer is drawn in the order below, every line reading only what stands above 
     total charges         months x today's price x an average past price level in (0.84, 1.0)
     churn                 yes with probability s(intercept + the sum of ``churn_terms``), within ``HORIZON_DAYS``
 
-Churn reads nothing hidden: every driver stands in the table, up to the errors that ``simulator.py`` adds afterwards.
+Churn reads nothing hidden: every driver stands in the table, up to the errors that ``errors.py`` adds afterwards.
 No term depends on the snapshot, so there is no drift. The equations are the functions below, one line each.
 """
 

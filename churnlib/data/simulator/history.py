@@ -7,7 +7,7 @@ Two list columns, oldest month first, the month of the snapshot last. A customer
     call_history_minutes      the same of ``call_duration_avg_minutes``
     streak                    longest run of months, the last one left out, each below the one before it, in the data
                               usage, or in the calls of a customer who uses no data
-    churn                     ``3.0 (s(3 (streak - 2.5)) - 0.27)`` on top of ``simulator_model.churn_terms``: three
+    churn                     ``3.0 (s(3 (streak - 2.5)) - 0.27)`` on top of ``model.churn_terms``: three
                               falls in a row, at any time of the year, are a customer who weans himself off
 
 The months before the last are drawn alike and independently around the customer's own level, so that each order of
@@ -22,8 +22,8 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from churnlib.data.simulator_errors import USAGE_ERROR
-from churnlib.data.simulator_model import Customers, sigmoid
+from churnlib.data.simulator.errors import USAGE_ERROR
+from churnlib.data.simulator.model import Customers, sigmoid
 
 MAX_MONTHS = 120
 
