@@ -5,7 +5,7 @@ Scoring files, the server, evaluation and monitoring all call this class, so tha
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -263,12 +263,7 @@ class Predictor:
         if not (isinstance(model, NetworkModel) and model.has_masks):
             raise TypeError(f"the model {self.model_name} has no masks; a TabNet has (model=tabnet)")
         reading = table if isinstance(table, Reading) else self.read(table)
-        encoded = self.bundle.preparation.encode(reading.typed)
-        batch_rows = evaluation_rows(len(self.bundle.preparation.feature_names))
-        parts = [
-            model.masks(*(part[start : start + batch_rows] for part in (encoded.numeric, encoded.codes)))
-            for start in range(0, max(1, len(encoded)), batch_rows)
-        ]
+        parts = self._by_batches(reading, model.masks)
         steps = np.concatenate([masks for masks, _ in parts], axis=1)
         importance = np.concatenate([aggregate for _, aggregate in parts])
         steps[:, reading.bad], importance[reading.bad] = np.nan, np.nan
@@ -294,12 +289,7 @@ class Predictor:
                 f"the model {self.model_name} is no sum over columns; a single additive one is (model=additive)"
             )
         reading = table if isinstance(table, Reading) else self.read(table)
-        encoded = self.bundle.preparation.encode(reading.typed)
-        batch_rows = evaluation_rows(len(self.bundle.preparation.feature_names))
-        parts = [
-            model.contributions(*(part[start : start + batch_rows] for part in (encoded.numeric, encoded.codes)))
-            for start in range(0, max(1, len(encoded)), batch_rows)
-        ]
+        parts = self._by_batches(reading, model.contributions)
         values = np.concatenate(parts).astype(np.float64) / self.bundle.temperature
         intercept = model.intercept().astype(np.float64) / self.bundle.temperature
         values[reading.bad] = np.nan
@@ -307,6 +297,13 @@ class Predictor:
             values, intercept = values[:, :, 0], intercept[0]
         names = self.bundle.preparation.feature_names
         return Contributions(tuple(tuple(names[c] for c in term) for term in model.terms), values, intercept)
+
+    def _by_batches(self, reading: Reading, answer: Callable[[np.ndarray, np.ndarray], Any]) -> list[Any]:
+        """Return what a network answers to numbers and codes, a batch after the other; one for a table without rows."""
+        encoded = self.bundle.preparation.encode(reading.typed)
+        size = evaluation_rows(len(self.bundle.preparation.feature_names))
+        starts = range(0, max(1, len(encoded)), size)
+        return [answer(encoded.numeric[start : start + size], encoded.codes[start : start + size]) for start in starts]
 
     def probabilities(self, table: Any) -> np.ndarray:
         """Return calibrated probabilities: ``(n,)`` of leaving for two classes, ``(n, n_classes)`` for more, float64.

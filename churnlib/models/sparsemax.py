@@ -127,6 +127,13 @@ def _project_entmax15(x: Tensor, dim: int) -> Tensor:
     return torch.sub(z, tau, out=root).clamp_(min=0).square_()
 
 
+def _along(slope: Tensor, grad: Tensor, dim: int) -> Tensor:
+    """Return the gradient times diag(s) - s s^T / sum(s), the Jacobian of both projections."""
+    grad = grad * slope
+    mean = grad.sum(dim, keepdim=True) / slope.sum(dim, keepdim=True)
+    return grad.addcmul_(mean, slope, value=-1)
+
+
 class _Sparsemax(Function):
     """The Jacobian is diag(s) - s s^T / |s| with s the 0/1 vector of the support, so only the output is kept."""
 
@@ -140,10 +147,7 @@ class _Sparsemax(Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
         (p,) = ctx.saved_tensors
-        support = p.sign()  # 1 inside, 0 outside
-        grad = grad * support
-        mean = grad.sum(ctx.dim, keepdim=True) / support.sum(ctx.dim, keepdim=True)
-        return grad.addcmul_(mean, support, value=-1), None
+        return _along(p.sign(), grad, ctx.dim), None  # the sign is 1 inside the support, 0 outside
 
 
 class _Entmax15(Function):
@@ -159,10 +163,7 @@ class _Entmax15(Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
         (p,) = ctx.saved_tensors
-        slope = p.sqrt()
-        grad = grad * slope
-        mean = grad.sum(ctx.dim, keepdim=True) / slope.sum(ctx.dim, keepdim=True)
-        return grad.addcmul_(mean, slope, value=-1), None
+        return _along(p.sqrt(), grad, ctx.dim), None
 
 
 class _NegativeEntropy(Function):

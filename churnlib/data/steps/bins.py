@@ -72,11 +72,10 @@ class Bins(Step):
         fitted = FittedBins(
             tuple(self._cut(values, label, seed) for values in columns.values()), self.output, self.keep
         )
-        training.check_new(fitted.made, option=f"the step {self.word!r}")
-        stay = training.columns if self.keep else training.kept(*names)
-        made = tuple(self._entry(cut, name) for cut, name in zip(fitted.columns, fitted.made, strict=True))
+        made = [self._entry(cut, name) for cut, name in zip(fitted.columns, fitted.made, strict=True)]
+        after = self.columns_after(training, made, in_place_of=() if self.keep else names)
         said = [cut.said() for cut in fitted.columns]
-        return Learned(fitted, (*stay, *made), self._out_of_fold(training, columns, fitted), said=tuple(said))
+        return Learned(fitted, after, self._out_of_fold(training, columns, fitted), said=tuple(said))
 
     def _out_of_fold(
         self, training: Training, columns: Mapping[str, pl.Series], fitted: FittedBins

@@ -55,11 +55,10 @@ class Cut(Step):
         columns = training.choose(self.columns, NUMBERS, option=self.option("columns"))
         labels = tuple(map(str, self.labels)) or _intervals(self.edges, right=self.right)
         made = tuple((name, f"{name}_{self.suffix}") for name in columns)
-        training.check_new([name for _, name in made], option=f"the step {self.word!r}")
         fitted = FittedCut(made, tuple(map(float, self.edges)), labels, self.right)
         kind, order = (Kind.ordinal, labels) if self.ordered else (Kind.categorical, ())
         groups = (Column(name, kind, nullable=True, order=order) for _, name in made)
-        return Learned(fitted, (*(training.columns if self.keep else training.kept(*columns)), *groups))
+        return Learned(fitted, self.columns_after(training, groups, in_place_of=() if self.keep else columns))
 
 
 @dataclass(frozen=True)

@@ -60,9 +60,8 @@ class Dates(Step):
             raise ConfigError(f"{self.option('days_before')} needs the date of each row: set data.time=COLUMN")
         since = training.time if self.days_before is not False else None
         fitted = FittedDates(names, self.parts, self.cyclic, since)
-        training.check_new(fitted.names(), option=f"the step {self.word!r}")
-        kept = training.columns if self.keep else training.kept(*names)
-        return Learned(fitted, (*kept, *(number(name) for name in fitted.names())))
+        made = map(number, fitted.names())
+        return Learned(fitted, self.columns_after(training, made, in_place_of=() if self.keep else names))
 
     def _choose(self, training: Training) -> tuple[str, ...]:
         """Return the columns; the time column is no feature, but its parts may be features."""

@@ -27,11 +27,9 @@ class Frequency(Step):
     def fit(self, training: Training) -> Learned:
         """Count the values."""
         names = training.choose(self.columns, CATEGORIES, option=self.option("columns"))
-        made = [f"{name} share" for name in names]
-        training.check_new(made, option=f"the step {self.word!r}")
+        made = [number(f"{name} share") for name in names]
         fitted = FittedFrequency(tuple(_shares(training.rows.get_column(name)) for name in names), self.keep)
-        stay = training.columns if self.keep else training.kept(*names)
-        return Learned(fitted, (*stay, *(number(name) for name in made)))
+        return Learned(fitted, self.columns_after(training, made, in_place_of=() if self.keep else names))
 
 
 def _shares(column: pl.Series) -> tuple[str, tuple[str, ...], tuple[float, ...], float]:

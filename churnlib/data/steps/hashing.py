@@ -46,9 +46,8 @@ class Hashing(Step):
         if not names:
             raise ConfigError(f"the step {self.word!r} finds no category to hash; leave it out")
         fitted = FittedHashing(names, self.n_features, self.output)
-        training.check_new(fitted.made, option=f"the step {self.word!r}")
         entry = number if self.output == "numbers" else category
-        return Learned(fitted, (*training.kept(*names), *(entry(name) for name in fitted.made)))
+        return Learned(fitted, self.columns_after(training, map(entry, fitted.made), in_place_of=names))
 
 
 @dataclass(frozen=True)

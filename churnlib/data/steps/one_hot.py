@@ -40,8 +40,7 @@ class OneHot(Step):
         names = training.choose(self.columns, CATEGORIES, option=self.option("columns"))
         coded = tuple(self._values(name, training.rows.get_column(name)) for name in names)
         fitted = FittedOneHot(coded)
-        training.check_new(fitted.made, option=f"the step {self.word!r}")
-        columns = (*training.kept(*names), *(number(name) for name in fitted.made))
+        columns = self.columns_after(training, map(number, fitted.made), in_place_of=names)
         said = [
             f"{len(one.rare):,} rare values of {one.name!r} {'share a column' if self.other else 'are 0 everywhere'}"
             for one in coded

@@ -54,10 +54,9 @@ class PrincipalComponents(Step):
         loadings = tuple(map(tuple, np.asarray(found.components_).tolist()))
         shares = tuple(np.asarray(found.explained_variance_ratio_).tolist())
         fitted = FittedComponents(names, tuple(mean.tolist()), tuple(factor.tolist()), loadings, shares, self.keep)
-        training.check_new(fitted.made, option=f"the step {self.word!r}")
-        stay = training.columns if self.keep else training.kept(*names)
+        columns = self.columns_after(training, map(number, fitted.made), in_place_of=() if self.keep else names)
         said = f"{len(fitted.made)} components of {len(names)} numbers hold {sum(fitted.shares):.1%} of their variance"
-        return Learned(fitted, (*stay, *(number(name) for name in fitted.made)), said=(said,))
+        return Learned(fitted, columns, said=(said,))
 
     def _wanted(self, n_varying: int, n_rows: int) -> float:
         if not n_varying or n_rows < 2:

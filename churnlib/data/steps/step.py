@@ -172,6 +172,23 @@ class Step(ABC):
         """Return how errors call an option of this step."""
         return f"{name} of the step {self.word!r}"
 
+    def columns_after(
+        self, training: Training, made: Iterable[Column], *, in_place_of: Sequence[str] = ()
+    ) -> tuple[Column, ...]:
+        """Return the features after this step: those that stay, then the new ones.
+
+        Args:
+            training: The rows that the step has learned from.
+            made: The new columns.
+            in_place_of: Features that are no longer there.
+
+        Raises:
+            ConfigError: If a name is taken.
+        """
+        made = tuple(made)
+        training.check_new((column.name for column in made), option=f"the step {self.word!r}")
+        return (*training.kept(*in_place_of), *made)
+
     def check_choice(self, name: str, choices: Iterable[str]) -> None:
         """Refuse an option that is none of its choices.
 

@@ -62,11 +62,10 @@ class TargetEncoding(Step):
             rates.append(learned)
             own += [pl.Series(made, column) for made, column in zip(learned.made, out_of_fold.T, strict=True)]
         fitted = FittedTargetEncoding(tuple(rates), self.keep)
-        training.check_new(fitted.made, option=f"the step {self.word!r}")
-        stay = training.columns if self.keep else training.kept(*names)
+        columns = self.columns_after(training, map(number, fitted.made), in_place_of=() if self.keep else names)
         rows = training.rows.with_columns(own)
         rows = rows if self.keep else rows.drop(names)
-        return Learned(fitted, (*stay, *(number(name) for name in fitted.made)), rows=rows)
+        return Learned(fitted, columns, rows=rows)
 
     def _rates(self, name: str, values: pl.Series, hit: np.ndarray, fold: np.ndarray) -> tuple[Rates, np.ndarray]:
         """Return a column's rates and ``(n, classes)`` those of the training rows."""

@@ -63,8 +63,7 @@ class Text(Step):
             )
         found = [self._directions(training.rows.get_column(name), training.seed) for name in names]
         fitted = FittedText(tuple(one for one, _ in found))
-        training.check_new(fitted.made, option=f"the step {self.word!r}")
-        columns = (*training.kept(*names), *(number(name) for name in fitted.made))
+        columns = self.columns_after(training, map(number, fitted.made), in_place_of=names)
         said = [
             f"{one.n_components} directions of {one.name!r} hold {share:.1%} of the variance of its words"
             for one, share in found

@@ -36,14 +36,14 @@ class Vector(Step):
             raise ConfigError(f"the step {self.word!r} finds no column of lists; leave it out")
         found = [self._length(training.rows.get_column(name)) for name in names]
         fitted = FittedVector(tuple((name, length) for name, (length, _) in zip(names, found, strict=True)))
-        training.check_new((made for one in fitted.columns for made in _made(*one)), option=f"the step {self.word!r}")
-        made = tuple(number(made) for one in fitted.columns for made in _made(*one))
+        made = (number(made) for one in fitted.columns for made in _made(*one))
+        columns = self.columns_after(training, made, in_place_of=names)
         said = [
             f"{other:,} lists of {name!r} do not have {length} numbers and count as missing"
             for name, (length, other) in zip(names, found, strict=True)
             if other
         ]
-        return Learned(fitted, (*training.kept(*names), *made), said=tuple(said))
+        return Learned(fitted, columns, said=tuple(said))
 
     def _length(self, lists: pl.Series) -> tuple[int, int]:
         """Return the length of a column's lists, and how many have another one."""
