@@ -21,7 +21,7 @@ class _Cause(NamedTuple):
 
 CAUSES = (
     _Cause(
-        r"password authentication failed|no password supplied|Access denied|SSPI|GSS|no pg_hba\.conf entry",
+        r"password authentication failed|no password supplied|Access denied for user|SSPI|GSS|no pg_hba\.conf entry",
         "{database} refuses the user: {it}; correct user and password of the address in {variable}",
     ),
     _Cause(
@@ -60,9 +60,10 @@ CAUSES = (
         "cannot connect to {database}: {it}; check the address in {variable}, and that the server runs",
     ),
     _Cause(
-        r"not implemented|Could not retrieve|convert the value|overflow|out of range|exceeds maximum|FromSql",
+        r"not implemented|Could not retrieve|convert the value|overflow|out of range|exceeds maximum|FromSql"
+        r"|decimal scale",
         "a value or a type that {database} sends cannot be read here (such as a zero date, a time beyond 24 hours, a "
-        "decimal of more than 28 digits, a column of nothing but NULL); cast the column in data.query, or replace the "
+        "decimal of more than 18 digits before its point, a column of nothing but NULL); cast the column in data.query, or replace the "
         "value there (NULLIF)",
     ),
 )

@@ -29,7 +29,7 @@ from churnlib.errors import ConfigError, DataError, MissingPackageError
 URL_ENV = "CHURNLIB_SQL_URL"
 """Environment variable that holds the address of the database where no other one is named."""
 
-GRACE_SECONDS = 2.0
+GRACE_SECONDS = 5.0
 """How much later than the server the time is up for the process that reads."""
 
 NEEDED = {"postgresql": ("adbc_driver_postgresql", "pyarrow"), "mysql": ("connectorx", "pyarrow")}
