@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 import os
 import re
 import socket
@@ -19,6 +20,8 @@ import polars as pl
 import pytest
 from servers import PASSWORD, Server, mariadb, postgresql
 
+from churnlib import cli
+from churnlib.data.simulator import simulate
 from churnlib.data.sources.sql import URL_ENV, fetch, fetch_sql, read_sql
 from churnlib.data.sources.sql.address import read_address
 from churnlib.data.sources.sql.statement import one_select, range_conditions, read_query
@@ -54,7 +57,7 @@ def maria() -> Iterator[Server]:
     with mariadb() as server:
         server.run(
             "USE crm; CREATE TABLE log (n INT); CREATE TABLE keyed (id BIGINT, k INT, day DATE) AS "
-            "SELECT seq AS id, IF(seq % 7 > 0, seq % 50, NULL) AS k, DATE '2024-01-01' + INTERVAL (seq % 90) DAY AS day "
+            "SELECT seq AS id, IF(seq % 7, seq % 50, NULL) AS k, DATE '2024-01-01' + INTERVAL (seq % 90) DAY AS day "
             "FROM seq_1_to_1000"
         )
         server.run(
@@ -163,7 +166,7 @@ def test_no_rows_are_an_error_unless_they_are_expected(server):
 
 def test_the_session_may_only_read(server, tmp_path, silent):
     query = {"postgresql": "SELECT nextval('counted')", "mysql": "SELECT writes()"}[server.kind]
-    assert "data.query may only read: " in refusal(query, tmp_path)
+    assert "the query may only read: " in refusal(query, tmp_path)
     count = {"postgresql": "SELECT is_called FROM counted", "mysql": "SELECT COUNT(*) FROM crm.log"}[server.kind]
     assert server.run(count).strip() in ("f", "0")
 
@@ -188,10 +191,10 @@ def test_a_connection_refused_is_one_sentence(server, wrong, said, tmp_path, mon
 @pytest.mark.parametrize(
     ("query", "said"),
     [
-        ("SELECT * FROM nope", "refuses data.query: .*nope.* exist"),
+        ("SELECT * FROM nope", "refuses the query: .*nope.* exist"),
         ("SELECT id AS x, k AS x FROM keyed", "two columns of the query are called 'x'; give each a name"),
-        pytest.param("SELECT nope FROM keyed", "refuses data.query: .*nope", marks=pytest.mark.slow),
-        pytest.param("SELECT id FROM keyed WHERE", "refuses data.query: .*syntax", marks=pytest.mark.slow),
+        pytest.param("SELECT nope FROM keyed", "refuses the query: .*nope", marks=pytest.mark.slow),
+        pytest.param("SELECT id FROM keyed WHERE", "refuses the query: .*syntax", marks=pytest.mark.slow),
     ],
 )
 def test_a_query_refused_is_one_sentence(server, query, said, tmp_path, silent):
@@ -228,7 +231,7 @@ def test_a_slow_query_ends_with_its_time(server, tmp_path, silent):
         "mysql": "SELECT COUNT(*) AS x FROM seq_1_to_1000000 AS a, seq_1_to_1000000 AS b WHERE a.seq < b.seq",
     }
     said = refusal(slow[server.kind], tmp_path, timeout_seconds=0.5)
-    assert "did not send all rows within data.timeout_seconds=0.5; raise it, or ask for less" in said
+    assert "did not send all rows within timeout_seconds=0.5; raise it, or ask for less" in said
     running = {
         "postgresql": "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(60)%' AND state = 'active' "
         "AND pid <> pg_backend_pid()",
@@ -271,7 +274,7 @@ def test_a_server_that_hangs_ends_with_the_time_and_no_secret_is_seen_meanwhile(
         shown = [_bytes(path / name) for path in seen for name in ("cmdline", "environ")]
         thread.join()
     assert any(shown) and all(secret.encode() not in text for text in shown for secret in (PASSWORD, ESCAPED))
-    assert re.search("did not send all rows within data.timeout_seconds=2|cannot connect", said[0])
+    assert re.search("did not send all rows within timeout_seconds=2|cannot connect", said[0])
     assert not set(readers()) - others
 
 
@@ -445,3 +448,58 @@ def test_a_folder_that_is_there_is_not_touched(tmp_path, monkeypatch):
     monkeypatch.setenv("CRM", "mysql://me@host/db")
     with pytest.raises(ConfigError, match="give a new folder"):
         fetch_sql("SELECT 1", tmp_path, url_env="CRM")
+
+
+# --- the commands -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def crm(pg: Server) -> Server:
+    """PostgreSQL with a table of simulated customers."""
+    from adbc_driver_postgresql.dbapi import connect
+
+    with connect(address(pg, user="owner")) as connection, connection.cursor() as cursor:
+        cursor.adbc_ingest("customers", simulate(600, seed=1).table.to_arrow())
+        connection.commit()
+    return pg
+
+
+def files_with(secret: str, folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file() and secret.encode() in path.read_bytes()]
+
+
+@pytest.mark.slow
+def test_train_prepare_profile_and_score_read_a_query(crm, tmp_path, monkeypatch, capfd):
+    monkeypatch.setenv("CRM", address(crm))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
+    Path("all.sql").write_text("SELECT * FROM customers ORDER BY customer_id", encoding="utf-8")
+    words = ["data=sql", "data.query=all.sql", "data.url_env=CRM", "data.target=churn", "data.id=customer_id"]
+    train = [*words, "data.drop=[churn_date]", "trainer=debug", "logger=none", "trainer.progress=false"]
+    assert cli.main(["train", *train, "output_dir=run"]) == 0
+    assert json.loads(Path("run/metrics.json").read_text(encoding="utf-8"))["test"]["n"] > 50
+    assert cli.main(["prepare", *words, "data.partition_on=snapshot_date", "output=prepared"]) == 0
+    assert pl.scan_parquet("prepared/table.parquet").select(pl.len()).collect().item() >= 600
+    assert cli.main(["profile", *words, "output=profile.html"]) == 0
+    assert cli.main(["score", "bundle=run/bundle", "input=all.sql", "url_env=CRM", "output=scores.csv"]) == 0
+    scores = pl.read_csv("scores.csv")
+    tested = pl.read_parquet("run/predictions.parquet").join(scores, on="customer_id", suffix="_scored")
+    assert (tested["churn_probability"] - tested["churn_probability_scored"]).abs().max() < 1e-6
+    assert cli.main(["score", "bundle=run/bundle", "input=all.sql", "url_env=NONE", "output=none.csv"]) == 1
+    printed = capfd.readouterr()
+    assert "the environment variable NONE is not set" in printed.err and not Path("none.csv").exists()
+    for secret in (PASSWORD, ESCAPED):
+        assert secret not in printed.out + printed.err and files_with(secret, tmp_path) == []
+    assert list((tmp_path / "temporary").iterdir()) == []
+
+
+@pytest.mark.slow
+def test_a_frame_of_a_connection_of_ones_own_is_a_table(crm):
+    from adbc_driver_postgresql.dbapi import connect
+
+    from churnlib.data.sources import table_from
+
+    with connect(address(crm)) as connection:
+        frame = pl.read_database("SELECT customer_id, churn FROM customers WHERE tenure_months > 12", connection)
+    assert table_from(frame).columns == ["customer_id", "churn"]

@@ -10,6 +10,9 @@ from typing import Any, ClassVar
 from churnlib.config.checks import check_choice, check_range, check_variable, nearest
 from churnlib.errors import ConfigError
 
+URL_ENV = "CHURNLIB_SQL_URL"
+"""Environment variable that holds the address of a database where no other one is named."""
+
 
 @dataclass
 class ColumnConfig:

@@ -19,6 +19,7 @@
 it runs in where a connection breaks and tries a wrong password for half a minute.
 """
 
-from churnlib.data.sources.sql.fetch import URL_ENV, fetch_sql, read_sql
+from churnlib.config.data import URL_ENV
+from churnlib.data.sources.sql.fetch import fetch_sql, read_sql
 
 __all__ = ["URL_ENV", "fetch_sql", "read_sql"]

@@ -59,7 +59,7 @@ def read_address(variable: str) -> Address:
     Raises:
         ConfigError: If there is no such variable, or it holds no address of a database known here.
     """
-    check_variable("data.url_env", variable)
+    check_variable("url_env", variable)
     url = os.environ.get(variable, "").strip()
     example = "postgresql://user:password@host:5432/database (or mysql://...)"
     if not url:

@@ -26,22 +26,22 @@ CAUSES = (
     ),
     _Cause(
         r"timed out$|statement timeout|max_statement_time exceeded|maximum statement execution time exceeded",
-        "{database} did not send all rows within data.timeout_seconds={seconds:g}; raise it, or ask for less "
-        "(an index, fewer columns, data.partition_on)",
+        "{database} did not send all rows within timeout_seconds={seconds:g}; raise it, or ask for less "
+        "(an index, fewer columns, partition_on)",
     ),
     _Cause(
         r"read-only transaction|READ ONLY transaction",
-        "data.query may only read: {it}; give a SELECT that changes nothing",
+        "the query may only read: {it}; give a SELECT that changes nothing",
     ),
     _Cause(
         r"whole numbers beyond 2\^53",
-        "{it}, which would not stay exact; cast the column in data.query, to text if it names something and to a float "
+        "{it}, which would not stay exact; cast the column in the query, to text if it names something and to a float "
         "if it measures something",
     ),
     _Cause(r"two columns of the query are called", "{it}; give each a name of its own with AS"),
     _Cause(
         r"to partition on",
-        "data.partition_on: {it}; name a column of the query with whole numbers or dates",
+        "partition_on: {it}; name a column of the query with whole numbers or dates",
     ),
     _Cause(
         r"columns changed while",
@@ -63,13 +63,13 @@ CAUSES = (
         r"not implemented|Could not retrieve|convert the value|overflow|out of range|exceeds maximum|FromSql"
         r"|decimal scale",
         "a value or a type that {database} sends cannot be read here (such as a zero date, a time beyond 24 hours, a "
-        "decimal of more than 18 digits before its point, a column of nothing but NULL); cast the column in data.query, or replace the "
-        "value there (NULLIF)",
+        "decimal of more than 18 digits before its point, a column of nothing but NULL); cast the column in "
+        "the query, or replace the value there (NULLIF)",
     ),
 )
 """From the most telling to the least."""
 
-ELSE = "{database} refuses data.query: {it}; correct the query"
+ELSE = "{database} refuses the query: {it}; correct the query"
 UNKNOWN_DATABASE = r"(database|role) \".*\" does not exist$|to database|Unknown database"
 
 

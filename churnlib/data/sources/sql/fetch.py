@@ -19,15 +19,13 @@ from uuid import uuid4
 
 import polars as pl
 
+from churnlib.config.data import URL_ENV
 from churnlib.data.sources.sql.address import Address, read_address
 from churnlib.data.sources.sql.complaints import explain
 from churnlib.data.sources.sql.job import Job
 from churnlib.data.sources.sql.statement import one_select, read_query
 from churnlib.data.sources.tables import scan_table
 from churnlib.errors import ConfigError, DataError, MissingPackageError
-
-URL_ENV = "CHURNLIB_SQL_URL"
-"""Environment variable that holds the address of the database where no other one is named."""
 
 GRACE_SECONDS = 5.0
 """How much later than the server the time is up for the process that reads."""
@@ -100,7 +98,7 @@ def read_sql(
         _fetch(query, Path(parts), url_env, partition_on, partitions, timeout_seconds)
         frame = scan_table(parts).collect()
     if frame.is_empty() and not allow_empty:
-        raise DataError(f"data.query gives {frame.width} columns but no rows; does its condition leave any?")
+        raise DataError(f"the query gives {frame.width} columns but no rows; does its condition leave any?")
     return frame
 
 

@@ -51,9 +51,9 @@ def read_query(query: str) -> str:
     try:
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:
-        raise DataError(f"data.query={text} is not UTF-8 text; save it as UTF-8") from None
+        raise DataError(f"{text} is not UTF-8 text; save it as UTF-8") from None
     except OSError as error:
-        raise ConfigError(f"data.query={text} cannot be read ({error.strerror}); give SQL or a file's path") from None
+        raise ConfigError(f"{text} cannot be read ({error.strerror}); give SQL or a file's path") from None
 
 
 def one_select(sql: str, kind: str) -> str:
@@ -78,11 +78,11 @@ def one_select(sql: str, kind: str) -> str:
             break
     # Comments go where nothing else is left of the text, not within the statement: some of them mean something.
     if re.sub(r"[\s;]+", "", _without_comments(rest, kind)):
-        raise ConfigError("data.query holds several statements; give one SELECT")
+        raise ConfigError("the query holds several statements; give one SELECT")
     begins = _without_comments(sql[:end], kind).strip()
     if not _READS.match(begins):
         first = begins.split(maxsplit=1)[0][:20] if begins else "nothing"
-        raise ConfigError(f"data.query must be a SELECT (or WITH ... SELECT), it begins with {first!r}")
+        raise ConfigError(f"the query must be a SELECT (or WITH ... SELECT), it begins with {first!r}")
     return sql[:end].strip()
 
 
