@@ -39,7 +39,12 @@ SCHEMAS: dict[str, dict[str, type]] = {
         "forget": commands.ForgetConfig,
         "subject-report": commands.SubjectReportConfig,
     },
-    "data": {"table": data.TableConfig, "reference": data.ReferenceConfig, "simulator": data.SimulatorConfig},
+    "data": {
+        "table": data.TableConfig,
+        "sql": data.SqlConfig,
+        "reference": data.ReferenceConfig,
+        "simulator": data.SimulatorConfig,
+    },
     "model": {
         "mlp": networks.MLPConfig,
         "mlp_plain": networks.PlainMLPConfig,

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 from uuid import uuid4
 
@@ -58,7 +60,31 @@ def score_file(config: ScoreConfig, console: Console | None = None) -> Scored:
     source, target = _check(config)
     pseudonyms = read_pseudonyms(**asdict(config.pseudonymise))
     predictor = load(config.bundle, trust=config.trust, backend=config.backend)
-    table = scan_table(source, separator=config.separator)
+    with _rows(source, config) as table:
+        return _score(config, console, predictor, table, target, pseudonyms)
+
+
+@contextmanager
+def _rows(source: str, config: ScoreConfig) -> Iterator[pl.LazyFrame]:
+    """Open the table; a query's rows are put down in a folder first, since they are gone through more than once."""
+    if not source.lower().endswith(".sql"):
+        yield scan_table(source, separator=config.separator)
+        return
+    from churnlib.data.sources.sql import fetch_sql
+
+    options = {"url_env": config.url_env, "timeout_seconds": config.timeout_seconds}
+    with TemporaryDirectory(prefix="churnlib-sql-") as folder:
+        yield fetch_sql(source, Path(folder) / "rows", **options)
+
+
+def _score(
+    config: ScoreConfig,
+    console: Console,
+    predictor: Predictor,
+    table: pl.LazyFrame,
+    target: Path,
+    pseudonyms: Pseudonyms | None,
+) -> Scored:
     if pseudonyms is not None:
         check_id(predictor.schema.id, table.collect_schema().names())
     events = _events(config, predictor)
@@ -77,7 +103,7 @@ def score_file(config: ScoreConfig, console: Console | None = None) -> Scored:
         if pseudonyms is not None:
             pseudonyms.write_note(target, "customer_id")
     except pl.exceptions.PolarsError as error:
-        raise stream.failure or DataError(f"{source} cannot be read to its end ({error})") from error
+        raise stream.failure or DataError(f"{config.input} cannot be read to its end ({error})") from error
     except OSError as error:
         raise DataError(
             f"{target} cannot be written ({error.strerror or error}); choose another output=FILE"

@@ -32,7 +32,11 @@ FROM_DATA = {"in_features", "out_features", "n_numeric", "groups", "sequences", 
 
 
 def composed(*words: str, **options: Any) -> TrainConfig:
-    needed = {"data=table": ["data.path=customers.csv", "data.target=churn"], "loss=cost_sensitive": ["loss.value=x"]}
+    needed = {
+        "data=table": ["data.path=customers.csv", "data.target=churn"],
+        "data=sql": ["data.query=customers.sql", "data.target=churn"],
+        "loss=cost_sensitive": ["loss.value=x"],
+    }
     return compose([*words, *(also for word in words for also in needed.get(word, []))], **options)
 
 

@@ -43,9 +43,10 @@ def _prepare(config: PrepareConfig, console: Console) -> PreparedTable:
     from churnlib.training.tables import reading_table, scan_configured, table_spec
 
     data = config.data
-    with row_bar("rows", console) as advance, reading_table(data):
+    steps = config.preprocess.max_steps
+    with row_bar("rows", console) as advance, reading_table(data) as folder:
         return prepare_table(
-            scan_configured(data, seed=config.seed, max_steps=config.preprocess.max_steps, say=console.print),
+            scan_configured(data, seed=config.seed, max_steps=steps, say=console.print, folder=folder),
             config.output or "",
             table_spec(data),
             shares=(config.split.train, config.split.validation, config.split.test),

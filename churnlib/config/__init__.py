@@ -30,6 +30,7 @@ from churnlib.config.data import (
     ReferenceConfig,
     SimulatorConfig,
     SplitConfig,
+    SqlConfig,
     TableConfig,
     event_tables,
 )
@@ -63,6 +64,7 @@ __all__ = [
     "SimulateConfig",
     "SimulatorConfig",
     "SplitConfig",
+    "SqlConfig",
     "SubjectReportConfig",
     "TableConfig",
     "ThresholdConfig",

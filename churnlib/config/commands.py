@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from churnlib.config.checks import check_choice, check_range
+from churnlib.config.checks import check_choice, check_range, check_variable
 from churnlib.config.data import (
+    URL_ENV,
     DataConfig,
     HistoryConfig,
     PreprocessConfig,
@@ -24,9 +25,13 @@ class ScoreConfig:
     bundle: str = "outputs/latest/bundle"
     """Folder of the bundle."""
     input: str | None = None
-    """CSV or Parquet: a path, a glob, or an s3://, gs://, az:// address."""
+    """CSV or Parquet: a path, a glob, or an s3://, gs://, az:// address; or a .sql file with a query (docs/sql.md)."""
     output: str | None = None
     """File to write; its ending says CSV or Parquet."""
+    url_env: str = URL_ENV
+    """Environment variable that holds the address of the query's database."""
+    timeout_seconds: float = 3600
+    """After which reading from the database has failed."""
     on_error: str | None = "raise"
     """raise (stop at bad rows, write nothing) or null (bad rows get empty results)."""
     separator: str | None = None
@@ -53,6 +58,8 @@ class ScoreConfig:
         check_choice("on_error", self.on_error, ("raise", "null"))
         self.events = event_tables(self.events, option="events")
         check_range("batch_rows", self.batch_rows, low=1)
+        check_variable("url_env", self.url_env)
+        check_range("timeout_seconds", self.timeout_seconds, low=0, open_low=True)
 
 
 @dataclass(kw_only=True)

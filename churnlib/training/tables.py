@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 import numpy as np
 import polars as pl
 
-from churnlib.config import DataConfig, ReferenceConfig, SimulatorConfig, TableConfig
+from churnlib.config import DataConfig, ReferenceConfig, SimulatorConfig, SqlConfig, TableConfig
 from churnlib.data.events import EventDefinition, GatheredEvents, gather_events, read_definition
 from churnlib.data.pseudonyms import Pseudonyms, check_id, read_pseudonyms
 from churnlib.data.table_spec import TableSpec
@@ -85,28 +87,36 @@ def _read_configured(data: DataConfig, *, seed: int, max_steps: int) -> tuple[pl
             raise ConfigError("data.path is missing; give a CSV or Parquet file, such as data.path=customers.csv")
         frame = read_table(data.path, separator=data.separator)
         return join_history(frame, data, max_steps=max_steps), None
-    raise ConfigError(f"data={data.name} is not a table; choose simulator, table, telco, mlc or isp")
+    if isinstance(data, SqlConfig):
+        from churnlib.data.sources.sql import read_sql
+
+        return read_sql(data.query or "", **data.reading()), None
+    raise ConfigError(f"data={data.name} is not a table; choose simulator, table, sql, telco, mlc or isp")
 
 
 def scan_configured(
-    data: DataConfig, *, seed: int, max_steps: int = 36, say: Callable[[str], None] | None = None
+    data: DataConfig,
+    *,
+    seed: int,
+    max_steps: int = 36,
+    say: Callable[[str], None] | None = None,
+    folder: Path | None = None,
 ) -> pl.LazyFrame:
-    """Return the configured table without reading a file's rows; histories and events are joined in memory.
+    """Return the configured table without holding its rows; histories and events are joined in memory.
 
     Args:
         data: One of the data configurations.
         seed: Of the run.
         max_steps: Newest steps of a history that are gathered from a long table.
         say: Called with sentences on events that are not used.
+        folder: Where the rows of a database may be put down, as :func:`reading_table` gives it; in memory without.
 
     Raises:
         ChurnlibError: If the table cannot be had.
     """
-    if isinstance(data, TableConfig) and data.path and data.history.path is None and not data.events:
-        from churnlib.data.sources import scan_table
-
+    lazy = None if data.events else _scan(data, folder)
+    if lazy is not None:
         pseudonyms = configured_pseudonyms(data)
-        lazy = scan_table(data.path, separator=data.separator)
         return lazy if pseudonyms is None else pseudonyms.scan(lazy, check_id(data.id, lazy.collect_schema().names()))
     table = load_table(data, seed=seed, max_steps=max_steps)
     if say is not None:
@@ -115,16 +125,36 @@ def scan_configured(
     return table.frame.lazy()
 
 
-@contextmanager
-def reading_table(data: DataConfig) -> Iterator[None]:
-    """Turn what goes wrong with a file into one sentence, around the reading of :func:`scan_configured`."""
-    if not (isinstance(data, TableConfig) and data.path):
-        yield
-        return
-    from churnlib.data.sources import reading
+def _scan(data: DataConfig, folder: Path | None) -> pl.LazyFrame | None:
+    """Return the table as the source has it, where it can be read bit by bit."""
+    if isinstance(data, TableConfig) and data.path and data.history.path is None:
+        from churnlib.data.sources import scan_table
 
-    with reading(data.path, separator=data.separator):
-        yield
+        return scan_table(data.path, separator=data.separator)
+    if isinstance(data, SqlConfig) and folder is not None:
+        from churnlib.data.sources.sql import fetch_sql
+
+        return fetch_sql(data.query or "", folder / "rows", **data.reading())
+    return None
+
+
+@contextmanager
+def reading_table(data: DataConfig) -> Iterator[Path | None]:
+    """Turn what goes wrong with a file into one sentence, around the reading of :func:`scan_configured`.
+
+    Yields:
+        A folder for the rows of a database, gone at the end; None for other sources.
+    """
+    if isinstance(data, SqlConfig):
+        with TemporaryDirectory(prefix="churnlib-sql-") as folder:
+            yield Path(folder)
+    elif isinstance(data, TableConfig) and data.path:
+        from churnlib.data.sources import reading
+
+        with reading(data.path, separator=data.separator):
+            yield None
+    else:
+        yield None
 
 
 def join_history(frame: pl.DataFrame, data: TableConfig, *, max_steps: int) -> pl.DataFrame:
