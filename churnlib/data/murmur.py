@@ -22,14 +22,13 @@ def murmur3(texts: pl.Series, *, seed: int = 0) -> np.ndarray:
         texts: Strings, none of them missing.
         seed: Of the hash, 32 bits.
     """
-    cells = texts.cast(pl.Binary)
-    sizes = cells.bin.size().to_numpy()
-    hashes = np.empty(len(cells), dtype=np.uint32)
+    sizes = texts.str.len_bytes().to_numpy()
+    hashes = np.empty(len(texts), dtype=np.uint32)
     # Texts of one length make a table of bytes, which is hashed column by column.
     order = np.argsort(sizes, kind="stable")
     lengths, starts = np.unique(sizes[order], return_index=True)
     for length, rows in zip(lengths.tolist(), np.split(order, starts)[1:], strict=True):
-        joined = b"".join(cells.gather(rows).to_list())
+        joined = texts.gather(rows).str.join().item().encode()
         hashes[rows] = _hash_table(np.frombuffer(joined, dtype=np.uint8).reshape(len(rows), length), seed)
     return hashes.view(np.int32)
 
