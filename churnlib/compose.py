@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import fields, is_dataclass
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -95,8 +97,9 @@ SCHEMAS: dict[str, dict[str, type]] = {
 """Group, name in the group, dataclass: what the YAML files refer to as ``/schema/<group>: <name>``."""
 
 
+@cache
 def register() -> None:
-    """Make the schemas known to Hydra."""
+    """Make the schemas known to Hydra, once: its store is one for the whole process."""
     from hydra.core.config_store import ConfigStore
 
     store = ConfigStore.instance()
@@ -149,18 +152,31 @@ def compose(words: Sequence[str] = (), *, name: str = "train", config_dir: str |
     >>> compose(["model=tabnet", "trainer.max_epochs=3"]).trainer.max_epochs
     3
     """
+    if config_dir is not None:
+        return _composed((*words, f"hydra.searchpath=['file://{Path(config_dir).absolute()}']"), name)
+    if any("hydra." in word or "$" in word for word in words):
+        return _composed(tuple(words), name)
+    return deepcopy(_composed_once(tuple(words), name))
+
+
+def _composed(words: tuple[str, ...], name: str) -> Any:
+    """Compose from the files as they are now."""
     from hydra import compose as hydra_compose
     from hydra import initialize_config_dir
     from hydra.core.global_hydra import GlobalHydra
     from hydra.initialize import get_gh_backup, restore_gh_from_backup
 
     register()
-    words = [*words] if config_dir is None else [*words, f"hydra.searchpath=['file://{Path(config_dir).absolute()}']"]
     # Within a command Hydra holds that command's configuration, and takes no second one beside it.
     outer = get_gh_backup()
     GlobalHydra.instance().clear()
     try:
         with initialize_config_dir(str(yaml_folder()), version_base="1.3"):
-            return from_hydra(hydra_compose(name, overrides=words))
+            return from_hydra(hydra_compose(name, overrides=[*words]))
     finally:
         restore_gh_from_backup(outer)
+
+
+_composed_once = lru_cache(maxsize=256)(_composed)
+"""Of churnlib's own files, which stay as they are: composing takes longer than training on a few rows, and a search, a
+stack and its models ask for the same again and again."""

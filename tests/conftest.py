@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,16 @@ def data_dir() -> Path:
     if not folder:
         pytest.skip("CHURNLIB_DATA_DIR does not name a folder with the public tables")
     return Path(folder)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _few_answers_are_timed() -> Iterator[None]:
+    """Every run asks its model for 65 single customers, to report how long that takes; no test looks at the figures."""
+    from churnlib.training import inference
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(inference, "N_ALONE", 5)
+        yield
 
 
 @pytest.fixture

@@ -152,17 +152,17 @@ def test_export_writes_what_answers_alike_and_leaves_the_bundle_alone(name, fold
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
     if name == "onnx":
         assert output.read_bytes() == before["model.onnx"]
+    if name == "torch_export":
+        takes_any_number_of_rows(output, read_bundle(folder))
 
 
-def test_a_pt2_takes_any_number_of_rows(folder, tmp_path):
+def takes_any_number_of_rows(pt2: Path, bundle: Bundle) -> None:
     import torch
 
     from churnlib.exporting.onnx import golden_rows
 
-    assert main([f"bundle={folder}", f"output={tmp_path / 'model.pt2'}", "format=torch_export"]) == 0
-    bundle = read_bundle(folder)
     rows = golden_rows(bundle)
-    program = torch.export.load(tmp_path / "model.pt2").module()
+    program = torch.export.load(pt2).module()
     for n in (1, 3, 16):
         found = program(torch.from_numpy(rows.numeric[:n]), torch.from_numpy(rows.codes[:n]))
         assert found.numpy() == pytest.approx(bundle.model.logits(rows.numeric[:n], rows.codes[:n]), abs=1e-5)

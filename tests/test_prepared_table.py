@@ -8,10 +8,11 @@ import numpy as np
 import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
+from sklearn.utils import murmurhash3_32
 
 from churnlib.commands import prepare as command
 from churnlib.data.coercion import coerce
-from churnlib.data.prepared_table import prepare_table, read_preparation
+from churnlib.data.prepared_table import _sample, _with_sides, prepare_table, prepared_columns, read_preparation
 from churnlib.errors import ConfigError, DataError
 from tests.made import made_customers
 
@@ -66,10 +67,57 @@ def test_rows_of_a_customer_stay_on_one_side(tmp_path):
     assert rows.group_by("customer").agg(pl.col("side").n_unique())["side"].to_list() == [1] * 3_000
 
 
+def test_a_column_that_steps_turn_into_another_kind_is_called_what_it_has_become(tmp_path):
+    """Of the table's own columns only those stay as they were declared that no step has made something else of."""
+    steps = {"cut": {"columns": ["tenure"], "edges": [12], "labels": ["new", "old"]}, "hashing": {"columns": ["region"]}}
+    columns = {"plan": {"kind": "ordinal", "order": ["monthly", "yearly", "two years"]}}
+    steps["bins"] = {"columns": ["charges"], "method": "tree", "output": "woe"}
+    done, rows = prepared(tmp_path, columns=columns, preprocess={"steps": steps})
+    schema, preparation = read_preparation(tmp_path / "out")
+    kinds = {column.name: column.kind for column in prepared_columns(schema, preparation)}
+    assert list(kinds) == list(done.columns)
+    assert kinds["plan"] == "ordinal" and schema["plan"] in prepared_columns(schema, preparation)
+    for name, kind in kinds.items():
+        numeric = rows.schema[name].is_numeric()
+        assert numeric == (kind == "numeric"), (name, kind)
+    assert rows["customer"].to_list() == TABLE["customer"].to_list()
+
+
+def test_whole_numbers_as_ids_come_back_as_text_in_their_order(tmp_path):
+    numbered = TABLE.with_columns(customer=pl.int_range(pl.len()) * 3 + 100_000)
+    _, rows = prepared(tmp_path, numbered)
+    assert rows.columns[:2] == ["customer", "churn"]
+    assert rows["customer"].to_list() == [str(number) for number in numbered["customer"]]
+
+
 def test_without_an_id_each_row_is_dealt_by_itself(tmp_path):
     _, rows = prepared(tmp_path, TABLE.drop("customer"), id=None)
     assert "customer" not in rows.columns
     assert rows["side"].n_unique() == 3
+
+
+def test_a_customer_has_the_same_side_in_every_release(tmp_path):
+    """Whoever prepares next year's table, with next year's packages, finds this year's test customers among them."""
+    wanted = "train train train validation train train train train train train train train".split()
+    _, rows = prepared(tmp_path)
+    assert rows["side"][:12].to_list() == wanted
+    _, rows = prepared(tmp_path, TABLE.reverse(), name="reversed")
+    assert rows["side"].reverse()[:12].to_list() == wanted
+    # By the public definition of the hash, which scikit-learn has as well.
+    drawn = np.array([murmurhash3_32(name.encode(), seed=42, positive=True) for name in TABLE["customer"]]) / 2**32
+    sides = np.select([drawn < 0.7, drawn < 0.85], ["train", "validation"], "test")
+    assert rows["side"].reverse().to_list() == sides.tolist()
+
+
+def test_rows_without_a_name_are_dealt_and_sampled_by_their_number():
+    table = pl.DataFrame({"a": range(5_000)}).lazy()
+    sides = _with_sides(table, None, (0.7, 0.15, 0.15), 7)
+    drawn = np.array([murmurhash3_32(str(row).encode(), seed=7, positive=True) for row in range(5_000)]) / 2**32
+    assert (sides.collect()["side"] == "train").to_list() == (drawn < 0.7).tolist()
+    drawn = np.array([murmurhash3_32(str(row).encode(), seed=8, positive=True) for row in range(5_000)]) / 2**32
+    sample = _sample(sides, 5_000, 1_000, 7)
+    assert sample["a"].to_list() == np.flatnonzero(drawn < 0.2).tolist()
+    assert sample["side"].eq("train").mean() == pytest.approx(0.7, abs=0.05)
 
 
 def test_only_training_rows_are_learned_from(tmp_path):

@@ -6,6 +6,8 @@ next. This one is public, has known answers to check against, and is what scikit
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import polars as pl
 
@@ -22,14 +24,13 @@ def murmur3(texts: pl.Series, *, seed: int = 0) -> np.ndarray:
         texts: Strings, none of them missing.
         seed: Of the hash, 32 bits.
     """
-    cells = texts.cast(pl.Binary)
-    sizes = cells.bin.size().to_numpy()
-    hashes = np.empty(len(cells), dtype=np.uint32)
+    sizes = texts.str.len_bytes().to_numpy()
+    hashes = np.empty(len(texts), dtype=np.uint32)
     # Texts of one length make a table of bytes, which is hashed column by column.
     order = np.argsort(sizes, kind="stable")
     lengths, starts = np.unique(sizes[order], return_index=True)
     for length, rows in zip(lengths.tolist(), np.split(order, starts)[1:], strict=True):
-        joined = b"".join(cells.gather(rows).to_list())
+        joined = texts.gather(rows).str.join().item().encode()
         hashes[rows] = _hash_table(np.frombuffer(joined, dtype=np.uint8).reshape(len(rows), length), seed)
     return hashes.view(np.int32)
 
@@ -62,6 +63,25 @@ def _avalanche(state: np.ndarray) -> np.ndarray:
     state = (state ^ (state >> np.uint32(16))) * np.uint32(0x85EBCA6B)
     state = (state ^ (state >> np.uint32(13))) * np.uint32(0xC2B2AE35)
     return state ^ (state >> np.uint32(16))
+
+
+def draws(texts: pl.Expr, *, seed: int) -> pl.Expr:
+    """Return a number in [0, 1) for each text, Float64: the same for the same text and seed, now and ever after.
+
+    Computed piece by piece where rows are streamed.
+
+    >>> pl.DataFrame({"id": ["C1", "C2", "C1"]}).select(draws(pl.col("id"), seed=1).round(4)).to_series().to_list()
+    [0.3303, 0.7863, 0.3303]
+
+    Args:
+        texts: Strings, none of them missing.
+        seed: Of the hash; its last 32 bits count.
+    """
+    return texts.map_batches(partial(_draws, seed=seed), return_dtype=pl.Float64, is_elementwise=True)
+
+
+def _draws(texts: pl.Series, *, seed: int) -> pl.Series:
+    return pl.Series(texts.name, murmur3(texts, seed=seed % 2**32).view(np.uint32) / 2.0**32)
 
 
 def bucket_and_sign(texts: pl.Series, n_buckets: int) -> tuple[np.ndarray, np.ndarray]:

@@ -24,6 +24,7 @@ import polars as pl
 
 from churnlib.data.coercion import coerce
 from churnlib.data.described import describe, rows_with_target
+from churnlib.data.murmur import draws
 from churnlib.data.preparation import NUMBER_KINDS, Preparation
 from churnlib.data.sides import prepare_sides
 from churnlib.data.splits import SIDES, Split, check_shares
@@ -38,6 +39,9 @@ from churnlib.schema import Column, Kind, Role, Rule, Schema
 
 SIDE = "side"
 """Column of the result that says train, validation or test."""
+
+DRAW = "\0draw"
+"""Column of our own beside those of the table, whose names have no NUL."""
 
 TABLE, LEARNED, ACCOUNT = "prepared.parquet", "preparation.json", "prepared.json"
 
@@ -170,21 +174,26 @@ def _with_sides(source: pl.LazyFrame, id_column: str | None, shares: Sequence[fl
         raise ConfigError(f"the table has a column {SIDE!r} already, which the result needs; rename it")
     if id_column is not None and id_column not in names:
         raise ConfigError(f"data.id names the column {id_column!r}, which the table does not have")
-    row = pl.int_range(pl.len(), dtype=pl.UInt64)
-    number = row.cast(pl.String)
+    number = _row_number()
     key = number if id_column is None else pl.coalesce(pl.col(id_column).cast(pl.String), number)
-    draw = key.hash(seed) / 2.0**64
     train, validation, _ = shares
+    draw = pl.col(DRAW)
     side = pl.when(draw < train).then(pl.lit(SIDES[0])).when(draw < train + validation).then(pl.lit(SIDES[1]))
-    return source.with_columns(side.otherwise(pl.lit(SIDES[2])).alias(SIDE))
+    side = side.otherwise(pl.lit(SIDES[2])).alias(SIDE)
+    # A column of its own: polars asks the branches of a condition about rows with their texts taken away.
+    return source.with_columns(draws(key, seed=seed).alias(DRAW)).with_columns(side).drop(DRAW)
 
 
 def _sample(sided: pl.LazyFrame, n_rows: int, most: int, seed: int) -> pl.DataFrame:
     """Return about as many rows as wanted, spread over the whole table, in its order."""
     if n_rows <= most:
         return sided.collect(engine="streaming")
-    drawn = pl.int_range(pl.len(), dtype=pl.UInt64).hash(seed + 1) / 2.0**64 < most / n_rows
+    drawn = draws(_row_number(), seed=seed + 1) < most / n_rows
     return sided.filter(drawn).collect(engine="streaming")
+
+
+def _row_number() -> pl.Expr:
+    return pl.int_range(pl.len(), dtype=pl.UInt64).cast(pl.String)
 
 
 class _Learned(NamedTuple):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -24,7 +23,7 @@ OWN_OPTIONS = {
 
 
 def compose_options(model: str, options: Any, *, threshold: float | str, progress: bool) -> TrainConfig:
-    """Compose the configuration of a classifier; the same one each time, not to be changed.
+    """Compose the configuration of a classifier.
 
     Args:
         model: Name of a model.
@@ -43,9 +42,7 @@ def compose_options(model: str, options: Any, *, threshold: float | str, progres
     return _composed(tuple(_word(key, value) for key, value in words.items()))
 
 
-@lru_cache(maxsize=32)
 def _composed(words: tuple[str, ...]) -> TrainConfig:
-    """Compose once for the many fits of a search: it takes longer than training on a few rows. Never changed."""
     from hydra.errors import HydraException
 
     try:

@@ -6,6 +6,7 @@ import difflib
 import re
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
+from functools import lru_cache
 
 KNOWN = (
     "churn", "churned", "attrition", "cancel*", "terminat* date", "terminat* reason", "terminated", "deactivat*",
@@ -52,6 +53,7 @@ def known_leak(name: str, also: Sequence[str] = ()) -> str | None:
     return "churn" if "churn" in name.lower() else None
 
 
+@lru_cache(maxsize=4_096)  # the names of a wide table are made of the same few words
 def _matches(word: str, pattern: str) -> bool:
     if "*" in pattern:
         return fnmatchcase(word, pattern)
