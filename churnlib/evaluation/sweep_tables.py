@@ -146,6 +146,8 @@ class ComparisonTable:
                 "of the method, and not measured."
             )
             yield from self._answered()
+            if any(run["metrics"].get("together", 1) > 1 for one in self.configurations for run in one.runs):
+                yield "Runs that were trained in one pass have their share of its seconds."
         for shows, because, names in self._families():
             yield f"{', '.join(names)}: {shows}; {because}."
         reasons: dict[str, list[str]] = {}

@@ -59,13 +59,17 @@ class MemberDropout(nn.Module):
 
     def __init__(self, probabilities: Sequence[float], generators: Sequence[torch.Generator]) -> None:
         super().__init__()
-        self.probabilities = list(probabilities)
-        self.generators = list(generators)
+        self._settle(probabilities, generators)
+
+    def _settle(self, probabilities: Sequence[float], generators: Sequence[torch.Generator]) -> None:
+        self.probabilities, self.generators = list(probabilities), list(generators)
+        dropped = [min(round(p * LEVELS), LEVELS - 1) for p in probabilities]
+        self._least = torch.tensor([one - LEVELS // 2 for one in dropped], dtype=torch.int16)[:, None]
+        self._scale = torch.tensor([LEVELS / (LEVELS - one) for one in dropped])[:, None, None]
 
     def keep(self, places: Sequence[int]) -> None:
         """Go on with the members at these places alone."""
-        self.probabilities = [self.probabilities[place] for place in places]
-        self.generators = [self.generators[place] for place in places]
+        self._settle([self.probabilities[place] for place in places], [self.generators[place] for place in places])
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the units that stay, scaled, and zeros."""
@@ -75,16 +79,14 @@ class MemberDropout(nn.Module):
             p = x.new_tensor(self.probabilities)[:, None, None]
             return x * ((torch.rand_like(x) >= p) / (1 - p))
         _, columns, rows = x.shape
-        dropped = [min(round(p * LEVELS), LEVELS - 1) for p in self.probabilities]
         draws = torch.empty(len(x), -(-columns * rows // 4), dtype=torch.int64)
         for own, p, generator in zip(draws, self.probabilities, self.generators, strict=True):
             if p:
                 own.random_(-(2**63), None, generator=generator)
-        least = torch.tensor([one - LEVELS // 2 for one in dropped], dtype=torch.int16)[:, None]
-        stays = draws.view(torch.int16)[:, : columns * rows] >= least
+        stays = draws.view(torch.int16)[:, : columns * rows] >= self._least
         # A member alone has its rows in front of its columns.
         stays = stays.view(torch.uint8).view(len(x), rows, columns).transpose(1, 2).contiguous().to(x.dtype)
-        return x * stays.mul_(x.new_tensor([LEVELS / (LEVELS - one) for one in dropped])[:, None, None])
+        return x * stays.mul_(self._scale)
 
     def extra_repr(self) -> str:  # noqa: D102
         return f"probabilities={self.probabilities}"

@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 from churnlib.models.dropout import MemberDropout
 from churnlib.models.initialization import ACTIVATIONS
-from churnlib.models.mlp import MLP
+from churnlib.models.mlp import MLP, PlainMLP
 
 
 def can_stack(bodies: Sequence[nn.Module]) -> bool:
@@ -34,10 +34,11 @@ def shapes(body: nn.Module) -> str | None:
     Multilayer perceptrons are, without numeric embeddings and shared members: those two have layers that fill a
     processor by themselves, and stacking them was measured to gain nothing.
     """
-    if not isinstance(body, MLP) or body.embedding is not None or body.members is not None:
+    # A class derived from these may do something else.
+    if type(body) not in (MLP, PlainMLP) or body.embedding is not None or body.members is not None:
         return None
     sizes = [(name, tuple(value.shape)) for name, value in body.state_dict().items()]
-    return repr((body.activation, sizes, [type(block.norm).__name__ for block in body.blocks]))
+    return repr((body.activation, sizes, [type(block.norm).__name__ for block in body.blocks]))  # type: ignore[union-attr]
 
 
 def take_members(tensor: Tensor, members: Sequence[int], n_members: int) -> Tensor:

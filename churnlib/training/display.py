@@ -145,6 +145,8 @@ def show_result(console: Console, metrics: Mapping[str, Any], folder: Path, *, c
         f"{metrics['model']}: {trained} in {metrics['fit_seconds']:.1f} s "
         f"({metrics['rows_per_second']:,.0f} rows/s), {metrics['total_seconds']:.1f} s in all"
     )
+    if (together := metrics.get("together", 1)) > 1:
+        console.print(f"One of {together} runs trained in one pass: the seconds are its share.")
     if members is not None:
         console.print(members_table(members))
     if "origins" in metrics:
