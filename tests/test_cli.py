@@ -31,7 +31,7 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """Stand in for the training: remembers the configurations, and writes and finishes the folders."""
     configs = []
 
-    def fake(config: Any, *, folder: Any, console: Any) -> Any:
+    def fake(config: Any, *, folder: Any, console: Any, ready: Any = None) -> Any:
         configs.append(config)
         if config.seed == 13:
             raise DataError("the table has one class")

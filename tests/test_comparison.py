@@ -15,7 +15,7 @@ from churnlib.evaluation.paired import ScoredRows, paired_difference
 
 def run(number: int, model: str = "mlp", *words: str, seed: int = 0, **changes: Any) -> dict[str, Any]:
     """A finished run; ``validation``, ``test``, ``ms`` and ``seconds`` set its figures."""
-    figures = {"validation": 0.42, "test": 0.41, "ms": 5.0, "seconds": 3.0, **changes}
+    figures = {"validation": 0.42, "test": 0.41, "ms": 5.0, "seconds": 3.0, "backend": "onnx", **changes}
     metrics = {
         "model": model,
         "validation": {"log_loss": figures["validation"]},
@@ -24,6 +24,7 @@ def run(number: int, model: str = "mlp", *words: str, seed: int = 0, **changes: 
         "rows_per_second": 1000.0,
         "inference": {"p50_ms": figures["ms"], "p95_ms": 9.0, "rows_per_second": 5e4, "bundle_bytes": 10**5},
     }
+    metrics["inference"]["backend"] = figures["backend"]
     told = [f"model={model}", f"seed={seed}", *words]
     return {
         "number": number, "overrides": told, "model": model, "seed": seed, "state": "finished", "seconds": 1.0,
@@ -142,7 +143,7 @@ def test_what_is_written_has_the_five_criteria_of_each_run():
         },
         "interpretability": {"shows": "none", "because": found[1].family.because},
         "training": {"fit_seconds": 3.0, "rows_per_second": 1000.0},
-        "inference": {"p50_ms": 5.0, "p95_ms": 9.0, "rows_per_second": 5e4},
+        "inference": {"p50_ms": 5.0, "p95_ms": 9.0, "rows_per_second": 5e4, "backend": "onnx"},
         "scale": {"bundle_bytes": 10**5, "training_grows_with": "rows × inputs"},
     }  # fmt: skip
     assert set(written["1"]["quality"]["log_loss_minus_best"]) == {"to_run", "value", "interval"}

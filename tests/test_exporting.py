@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from made import made_bundle, made_customers
+from made import made_bundle, made_customers, made_prepared
 from rich.console import Console
 from torch import nn
 
@@ -23,6 +23,7 @@ from churnlib.exporting.onnx import exported
 from churnlib.models.network_model import NetworkModel
 from churnlib.predictor import Predictor
 from churnlib.training import packing
+from churnlib.training.inference import measure_inference
 
 ROOT = Path(__file__).resolve().parents[1]
 WITHOUT_TORCH = """
@@ -190,3 +191,13 @@ def test_export_refuses_with_a_sentence(output, name, why, folder, capsys):
     assert main([f"bundle={folder}", f"output={folder.parent / output}", f"format={name}"]) == 1
     assert why in capsys.readouterr().err
     assert [path.name for path in folder.parent.iterdir()] == ["bundle"]
+
+
+def test_answers_are_timed_with_what_will_answer(folder, monkeypatch):
+    customers = made_prepared(60)
+    by_torch = Predictor(read_bundle(folder, backend="torch"))
+    monkeypatch.setattr("churnlib.models.network_model.NetworkModel.logits", lambda *_: pytest.fail("torch was asked"))
+    assert measure_inference(by_torch, customers, folder)["backend"] == "onnx"
+    monkeypatch.undo()
+    without = Predictor(replace(by_torch.bundle, onnx=None))
+    assert measure_inference(without, customers, folder)["backend"] == "torch"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from churnlib.models.ensemble import Ensemble, Member
 from churnlib.models.onnx.graph import CannotExport
 from churnlib.models.onnx.running import OnnxModel
 from churnlib.models.onnx.writing import to_onnx
-from churnlib.training.train import fit_model
+from churnlib.training.train import fit_model, read_customers
 
 BASELINES = {
     "logistic": [],
@@ -27,6 +28,7 @@ BASELINES = {
     "hist_gradient_boosting": ["model.n_estimators=60"],
     "lightgbm": ["model.n_estimators=60"],
     "xgboost": ["model.n_estimators=60"],
+    "catboost": ["model.n_estimators=60"],
 }
 
 
@@ -72,14 +74,19 @@ def test_a_baseline_answers_alike(name, classes):
 
 def test_a_mixed_ensemble_whose_members_know_other_columns_and_values():
     customers = made_prepared(600)
-    network = fit_model(compose(["model=mlp_plain", "trainer.max_epochs=1"]), customers, Path()).fit.model
+    quiet = ["trainer.max_epochs=1", "callbacks=memory", "logger=none"]
+    network = fit_model(compose(["model=mlp_plain", *quiet]), customers, Path()).fit.model
     sizes = customers.preparation.input_spec()["cardinalities"]
     # This member takes every second value for one that it never saw.
     tables = tuple(tuple(code if code % 2 == 0 else 1 for code in range(size)) for size in sizes)
     places = tuple(range(len(customers.preparation.input_spec()["fill"])))
-    lightgbm, forest = fitted("lightgbm", customers), fitted("random_forest", customers)
-    groups = ((Member(network), Member(lightgbm, places, tables)), (Member(forest),))
-    check_alike(Ensemble(groups, weights=(0.7, 0.4), shift=(-0.2,)), customers)
+    lightgbm, forest, catboost = (fitted(name, customers) for name in ("lightgbm", "random_forest", "catboost"))
+    groups = (
+        (Member(network), Member(lightgbm, places, tables)),
+        (Member(forest),),
+        (Member(catboost, places, tables),),
+    )
+    check_alike(Ensemble(groups, weights=(0.7, 0.4, 0.5), shift=(-0.2,)), customers)
 
 
 def test_an_ensemble_for_several_classes():
@@ -91,8 +98,21 @@ def test_an_ensemble_for_several_classes():
     check_alike(Ensemble(groups, weights=(0.7, 0.4), shift=(0.1, 0.0, -0.1)), customers)
 
 
-def test_catboost_is_refused_with_the_reason():
+def test_catboost_asks_for_values_together_with_sides_of_numbers():
+    config = compose(["model=catboost", "model.n_estimators=200", "model.patience=200", "data.n_customers=1500"])
+    customers = read_customers(config)
+    model = fit_model(config, customers, Path()).fit.model
+    combinations = [one["elements"] for one in json.loads(model.json)["features_info"]["ctrs"]]
+    kinds = [{element["combination_element"] for element in one} for one in combinations]
+    # Or else the test would not show what it says.
+    assert {"cat_feature_value", "float_feature", "cat_feature_exact_value"} <= set().union(*kinds)
+    assert any(len(one) > 2 for one in combinations)
+    check_alike(model, customers)
+
+
+def test_catboost_with_too_many_combinations_is_refused_with_the_remedy(monkeypatch):
     customers = made_prepared(300)
-    model = fit_model(compose(["model=catboost", "model.n_estimators=3"]), customers, Path()).fit.model
-    with pytest.raises(CannotExport, match="CatBoost keeps statistics"):
+    model = fitted("catboost", customers)
+    monkeypatch.setattr("churnlib.models.baselines.catboost_trees.MOST_STATES", 5)
+    with pytest.raises(CannotExport, match=r"combinations of values .* fewer categories"):
         check_alike(model, customers)

@@ -138,3 +138,9 @@ def test_each_model_says_how_it_can_be_read():
     rendered = " ".join(comparison([run(0, "logistic"), run(1, "tabnet")], 200).split())
     assert "logistic: coefficients; one number per input" in rendered
     assert "tabnet: masks; they show where it looked for each customer, and not why" in rendered
+
+
+def test_the_comparison_says_what_answered_when_answers_were_timed():
+    every, some = (comparison([run(0), run(1, "mlp", "a=1", backend=other)], 200) for other in ("onnx", "torch"))
+    assert "by ONNX Runtime on one thread." in every
+    assert "by ONNX Runtime on one thread, but for run 1: by the model as trained." in some

@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from churnlib.commands.application import SWEEP_FLAGS, exit_status, run_hydra, say
 from churnlib.compose import from_hydra
+from churnlib.config import TrainConfig
 from churnlib.errors import ChurnlibError, ConfigError
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
-    from churnlib.training.run_folder import RunFolder
+    from churnlib.training.fitted import Ready
+
+HYDRAS_OWN = (
+    "hydra._internal.core_plugins.basic_launcher.BasicLauncher",
+    "hydra._internal.core_plugins.basic_sweeper.BasicSweeper",
+)
+"""Launcher and sweeper that know all runs beforehand and start them here, one after the other."""
 
 
 def main(words: Sequence[str]) -> int:
@@ -33,33 +41,33 @@ def _run(composed: DictConfig) -> None:
 
     if HydraConfig.get().mode == RunMode.MULTIRUN:
         raise ConfigError("a sweep needs -m on the command line; hydra.mode alone does not start one")
-    _train(composed)
+    _train(from_hydra(composed))
 
 
-def _train(composed: DictConfig, *, path: Path | None = None) -> dict[str, Any]:
-    """Train as composed and return the metrics.
+def _train(config: TrainConfig, *, path: Path | None = None, ready: Ready | None = None) -> dict[str, Any]:
+    """Train and return the metrics.
 
     Args:
-        composed: The configuration.
+        config: The run's options.
         path: Folder of the run, if the configuration does not say.
+        ready: What was trained beforehand, together with other runs.
     """
     from rich.console import Console
 
     from churnlib.training.run_folder import RunFolder
 
-    config = from_hydra(composed)
     folder = RunFolder(path or config.output_dir, ckpt_path=config.ckpt_path)
     # Imported last: a mistyped option is answered without waiting for it.
     from churnlib.training.train import train
 
     try:
-        return train(config, folder=folder, console=Console()).metrics
+        return train(config, folder=folder, console=Console(), ready=ready).metrics
     except (KeyboardInterrupt, SystemExit) as stop:
         # Lightning ends a training that was stopped with Ctrl-C by leaving the program.
         raise KeyboardInterrupt(_farewell(folder)) from stop
 
 
-def _farewell(folder: RunFolder) -> str:
+def _farewell(folder: Any) -> str:
     last = folder.path / "checkpoints" / "last.ckpt"
     return f"Stopped; go on with ckpt_path={last}" if last.exists() else "Stopped."
 
@@ -79,8 +87,10 @@ def _sweep(words: Sequence[str]) -> None:
     with TemporaryDirectory(prefix="churnlib-sweep-") as scratch:
         # Hydra wants a folder for a sweep and writes into it; the runs make theirs when they have something to write.
         hydra_words = [*words, f"hydra.sweep.dir='{Path(scratch).as_posix()}'", "hydra.sweep.subdir=."]
+        waiting: list[Job] = []
         try:
-            run_hydra("train", lambda composed: _run_of_sweep(composed, root, Path(scratch)), hydra_words)
+            run_hydra("train", lambda composed: _take(composed, root, Path(scratch), waiting), hydra_words)
+            _run_waiting(waiting, Path(scratch))
         finally:
             outcomes = read_outcomes(Path(scratch))
             if outcomes:
@@ -105,22 +115,96 @@ def _output_dir(words: Sequence[str]) -> Path | None:
     return None if value is None else Path(str(value))
 
 
-def _run_of_sweep(composed: DictConfig, root: Path, scratch: Path) -> None:
-    """Run one combination and keep what became of it."""
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One run of a sweep.
+
+    Attributes:
+        number: From 0.
+        overrides: The words that were given to it.
+        model: Name of its model's configuration.
+        seed: Its seed.
+        folder: Of the run.
+        config: Its options, or what is wrong with them.
+    """
+
+    number: int
+    overrides: Sequence[str]
+    model: str
+    seed: int | None
+    folder: Path
+    config: TrainConfig | Exception
+
+
+def _take(composed: DictConfig, root: Path, scratch: Path, waiting: list[Job]) -> None:
+    """Let a run wait until all are known; one that another launcher starts, in a process of its own, runs at once."""
     from hydra.core.hydra_config import HydraConfig
+
+    hydra = HydraConfig.get()
+    try:
+        config: TrainConfig | Exception = from_hydra(composed)
+    except Exception as error:  # of this run alone
+        config = error
+    number = int(hydra.job.num)
+    overrides = [word for word in hydra.overrides.task if not word.startswith("output_dir=")]
+    model = str(hydra.runtime.choices.get("model"))
+    job = Job(number, overrides, model, composed.seed, root / str(number), config)
+    if (hydra.launcher._target_, hydra.sweeper._target_) == HYDRAS_OWN:
+        waiting.append(job)
+    else:
+        _run_job(job, scratch)
+
+
+def _run_waiting(jobs: Sequence[Job], scratch: Path) -> None:
+    """Run what has waited, in order; those that can share a pass are trained when the first of them has its turn."""
+    from churnlib.training.together import shareable
+
+    configs = {job.number: job.config for job in jobs if isinstance(job.config, TrainConfig)}
+    group_of = {number: group for group in shareable(configs) for number in group}
+    ready: dict[int, Ready] = {}
+    tried: set[int] = set()
+    for job in jobs:
+        if job.number in group_of and job.number not in ready and job.number not in tried:
+            # Those behind it, too: a pass takes as many as fit into memory.
+            group = [number for number in group_of[job.number] if number >= job.number]
+            ready |= _pass({number: configs[number] for number in group}, job.folder)
+            tried.add(job.number)
+        _run_job(job, scratch, ready.pop(job.number, None))
+
+
+def _pass(configs: Mapping[int, TrainConfig], folder: Path) -> dict[int, Ready]:
+    """Train runs together; none if something is in the way, which they will say one by one."""
+    from rich.console import Console
+
+    from churnlib.training.together import fit_together
+
+    if len(configs) < 2:
+        return {}
+    Console().rule(f"runs {', '.join(map(str, configs))} in one pass")
+    try:
+        return fit_together(configs, folder)
+    except ChurnlibError as error:
+        say(f"They are trained one after the other: {error}")
+    except Exception:
+        # One after the other they do without what is broken here; whoever mends it needs to see where it happened.
+        traceback.print_exc()
+    return {}
+
+
+def _run_job(job: Job, scratch: Path, ready: Ready | None = None) -> None:
+    """Run one combination and keep what became of it."""
     from rich.console import Console
 
     from churnlib.training.sweeps import FINISHED, Outcome
 
-    hydra = HydraConfig.get()
-    number = int(hydra.job.num)
-    overrides = [word for word in hydra.overrides.task if not word.startswith("output_dir=")]
-    Console().rule(f"run {number}: {' '.join(overrides)}")
+    Console().rule(f"run {job.number}: {' '.join(job.overrides)}")
     started, metrics, state = time.perf_counter(), {}, "stopped"
     try:
-        if composed.ckpt_path is not None:
+        if isinstance(job.config, Exception):
+            raise job.config
+        if job.config.ckpt_path is not None:
             raise ConfigError("ckpt_path cannot be used with -m; go on with one run at a time")
-        metrics = _train(composed, path=root / str(number))
+        metrics = _train(job.config, path=job.folder, ready=ready)
         state = FINISHED
     except ChurnlibError as error:
         state = f"failed: {error}"
@@ -131,12 +215,12 @@ def _run_of_sweep(composed: DictConfig, root: Path, scratch: Path) -> None:
         traceback.print_exc()
     finally:
         Outcome(
-            number=number,
-            overrides=overrides,
-            model=str(hydra.runtime.choices.get("model")),
-            seed=composed.seed,
+            number=job.number,
+            overrides=job.overrides,
+            model=job.model,
+            seed=job.seed,
             state=state,
-            seconds=time.perf_counter() - started,
-            folder=str(root / str(number)),
+            seconds=time.perf_counter() - started + (0.0 if ready is None else ready.seconds),
+            folder=str(job.folder),
             metrics=metrics,
         ).save(scratch)

@@ -133,6 +133,18 @@ class BundleConfig:
 
 
 @dataclass(kw_only=True)
+class SweepConfig:
+    """How the runs of a sweep (``-m``) are trained."""
+
+    together: Any
+    """auto (in one pass where their networks have the same shapes and learn alike) or false (one after the other)."""
+
+    def __post_init__(self) -> None:
+        self.together = str(self.together).lower()  # YAML's false
+        check_choice("sweep.together", self.together, ("auto", "false"))
+
+
+@dataclass(kw_only=True)
 class TrainConfig:
     """Everything one training run is told."""
 
@@ -159,6 +171,7 @@ class TrainConfig:
     """temperature or none; fitted on validation rows."""
     threshold: ThresholdConfig
     bundle: BundleConfig
+    sweep: SweepConfig
     cv: int | None = None
     """Folds of a cross-validation over all rows but the test rows; null for one division into two sides."""
     cv_repeats: int

@@ -147,9 +147,17 @@ def _entry(
             "fit_seconds": figures["fit_seconds"],
             "rows_per_second": figures["training_rows_per_second"],
         },
-        "inference": {name: figures[name] for name in ("p50_ms", "p95_ms", "rows_per_second")},
+        "inference": {
+            **{name: figures[name] for name in ("p50_ms", "p95_ms", "rows_per_second")},
+            "backend": backend(run),
+        },
         "scale": {"bundle_bytes": figures["bundle_bytes"], "training_grows_with": family.grows_with},
     }
+
+
+def backend(run: Run) -> str | None:
+    """Return what answered when a finished run's answers were timed: ``onnx``, or ``torch`` for the model itself."""
+    return (run["metrics"].get("inference") or {}).get("backend")
 
 
 def _told(run: Run) -> tuple[str, ...]:

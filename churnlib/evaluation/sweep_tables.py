@@ -13,7 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from churnlib.evaluation.comparison import CHOSEN_BY, Configuration, Run
+from churnlib.evaluation.comparison import CHOSEN_BY, Configuration, Run, backend
 from churnlib.evaluation.layout import ABSENT, add_figures, figure, plain_table, width
 from churnlib.evaluation.settings import settings
 
@@ -145,6 +145,9 @@ class ComparisonTable:
                 "Times and sizes were measured in these runs, once, on this machine; what training grows with is known "
                 "of the method, and not measured."
             )
+            yield from self._answered()
+            if any(run["metrics"].get("together", 1) > 1 for one in self.configurations for run in one.runs):
+                yield "Runs that were trained in one pass have their share of its seconds."
         for shows, because, names in self._families():
             yield f"{', '.join(names)}: {shows}; {because}."
         reasons: dict[str, list[str]] = {}
@@ -152,6 +155,14 @@ class ComparisonTable:
             reasons.setdefault(run["state"], []).append(str(run["number"]))
         for state, numbers in reasons.items():
             yield f"{'run' if len(numbers) == 1 else 'runs'} {', '.join(numbers)} {state}"
+
+    def _answered(self) -> Iterator[str]:
+        found = {run["number"]: backend(run) for one in self.configurations for run in one.runs}
+        itself = sorted(number for number, name in found.items() if name == "torch")
+        if "onnx" in found.values():
+            runs = f"{'run' if len(itself) == 1 else 'runs'} {', '.join(map(str, itself))}"
+            others = f", but for {runs}: by the model as trained" if itself else ""
+            yield f"Answers were timed as scoring and serving give them: by ONNX Runtime on one thread{others}."
 
     def _spreads(self) -> Iterator[str]:
         if any(len(one.runs) == 1 for one in self.configurations):

@@ -6,6 +6,8 @@ network. Sixteen bits are enough to say whether a unit is dropped, and four such
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -42,6 +44,52 @@ class Dropout(nn.Module):
 
     def extra_repr(self) -> str:  # noqa: D102
         return f"p={self.p}"
+
+
+class MemberDropout(nn.Module):
+    """Dropout of stacked members: each drops with its own probability, by the random numbers it would draw alone.
+
+    Args:
+        probabilities: Of each member, in [0, 1).
+        generators: Of each member, for a processor; elsewhere PyTorch's own of the device is used.
+
+    Shape:
+        ``(members, columns, rows)`` to the same shape.
+    """
+
+    def __init__(self, probabilities: Sequence[float], generators: Sequence[torch.Generator]) -> None:
+        super().__init__()
+        self._settle(probabilities, generators)
+
+    def _settle(self, probabilities: Sequence[float], generators: Sequence[torch.Generator]) -> None:
+        self.probabilities, self.generators = list(probabilities), list(generators)
+        dropped = [min(round(p * LEVELS), LEVELS - 1) for p in probabilities]
+        self._least = torch.tensor([one - LEVELS // 2 for one in dropped], dtype=torch.int16)[:, None]
+        self._scale = torch.tensor([LEVELS / (LEVELS - one) for one in dropped])[:, None, None]
+
+    def keep(self, places: Sequence[int]) -> None:
+        """Go on with the members at these places alone."""
+        self._settle([self.probabilities[place] for place in places], [self.generators[place] for place in places])
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the units that stay, scaled, and zeros."""
+        if not self.training or not any(self.probabilities):
+            return x
+        if x.device.type != "cpu":
+            p = x.new_tensor(self.probabilities)[:, None, None]
+            return x * ((torch.rand_like(x) >= p) / (1 - p))
+        _, columns, rows = x.shape
+        draws = torch.empty(len(x), -(-columns * rows // 4), dtype=torch.int64)
+        for own, p, generator in zip(draws, self.probabilities, self.generators, strict=True):
+            if p:
+                own.random_(-(2**63), None, generator=generator)
+        stays = draws.view(torch.int16)[:, : columns * rows] >= self._least
+        # A member alone has its rows in front of its columns.
+        stays = stays.view(torch.uint8).view(len(x), rows, columns).transpose(1, 2).contiguous().to(x.dtype)
+        return x * stays.mul_(self._scale)
+
+    def extra_repr(self) -> str:  # noqa: D102
+        return f"probabilities={self.probabilities}"
 
 
 def kept(x: Tensor, p: float) -> Tensor:

@@ -297,10 +297,14 @@ class ChurnModule(L.LightningModule):
         """Return logits."""
         return self(batch[0], batch[1])
 
-    def configure_optimizers(self) -> Any:  # noqa: D102
+    def make_optimizer(self) -> torch.optim.Optimizer:
+        """Return the optimizer of the network's parameters, with the rates that schedules start from."""
         assert self.network is not None
         make = self._optimizer or (lambda groups: torch.optim.AdamW(groups, lr=1e-3))
-        optimizer = fused(scaled(make(parameter_groups(self.network))))
+        return scaled(make(parameter_groups(self.network)))
+
+    def configure_optimizers(self) -> Any:  # noqa: D102
+        optimizer = fused(self.make_optimizer())
         self._schedule: dict[str, Any] = {}
         if self._scheduler is None:
             return optimizer

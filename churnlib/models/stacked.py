@@ -1,9 +1,9 @@
 """Several multilayer perceptrons of one shape as one network: each layer has one more axis, that of the members.
 
 A small network does not fill a processor: most of a training step is the calls, not the arithmetic. Folds of a
-cross-validation, or the same network from several seeds, have layers of the same shapes, so one batched product takes
-a step of all of them. Nothing is shared: each member has its own rows, weights, statistics and gradient, and its
-weights go back into the network it came from (:meth:`StackedMLP.write_back`).
+cross-validation, or one network from several seeds or with several learning rates, have layers of the same shapes, so
+one batched product takes a step of all of them. Nothing is shared: each member has its own rows, weights, statistics
+and gradient, and its weights go back into the network it came from (:meth:`StackedMLP.write_back`).
 
 The layout is ``(members, columns, rows)``: with the columns in front of the rows, one call normalises all members'
 columns, as in :mod:`churnlib.models.ghost_norm`.
@@ -17,26 +17,28 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from churnlib.models.dropout import Dropout
+from churnlib.models.dropout import MemberDropout
 from churnlib.models.initialization import ACTIVATIONS
-from churnlib.models.mlp import MLP
+from churnlib.models.mlp import MLP, PlainMLP
 
 
 def can_stack(bodies: Sequence[nn.Module]) -> bool:
-    """Whether these are multilayer perceptrons of one shape, without numeric embeddings and shared members.
+    """Whether these have layers of the same shapes, which :class:`StackedMLP` knows."""
+    found = {shapes(body) for body in bodies}
+    return len(found) == 1 and None not in found
 
-    Those two have layers that fill a processor by themselves: stacking them was measured to gain nothing.
+
+def shapes(body: nn.Module) -> str | None:
+    """Return what networks must have in common to be stacked; None for one that is not.
+
+    Multilayer perceptrons are, without numeric embeddings and shared members: those two have layers that fill a
+    processor by themselves, and stacking them was measured to gain nothing.
     """
-    plain = all(isinstance(body, MLP) and body.embedding is None and body.members is None for body in bodies)
-    return plain and len({_signature(body) for body in bodies}) == 1  # type: ignore[arg-type]
-
-
-def _signature(body: MLP) -> str:
-    """What two perceptrons must have in common."""
-    shapes = [(name, tuple(value.shape)) for name, value in body.state_dict().items()]
-    dropout = [block.dropout.p for block in body.blocks]  # type: ignore[union-attr]
-    norms = [type(block.norm).__name__ for block in body.blocks]
-    return repr((body.activation, shapes, dropout, norms))
+    # A class derived from these may do something else.
+    if type(body) not in (MLP, PlainMLP) or body.embedding is not None or body.members is not None:
+        return None
+    sizes = [(name, tuple(value.shape)) for name, value in body.state_dict().items()]
+    return repr((body.activation, sizes, [type(block.norm).__name__ for block in body.blocks]))  # type: ignore[union-attr]
 
 
 def take_members(tensor: Tensor, members: Sequence[int], n_members: int) -> Tensor:
@@ -55,16 +57,17 @@ class StackedMLP(nn.Module):
 
     Args:
         bodies: Perceptrons that :func:`can_stack`; their weights are where the training starts.
+        generators: Of each member's dropout, on a processor; fresh ones when None.
 
     Shape:
         ``(members, in_features, rows)`` float32 -> ``(members, rows, out_features)``
     """
 
-    def __init__(self, bodies: Sequence[MLP]) -> None:
+    def __init__(self, bodies: Sequence[MLP], generators: Sequence[torch.Generator] | None = None) -> None:
         super().__init__()
-        first = bodies[0]
+        first, generators = bodies[0], generators or [torch.Generator() for _ in bodies]
         self.blocks = nn.ModuleList(
-            _StackedBlock([body.blocks[place] for body in bodies], first.activation)  # type: ignore[misc]
+            _StackedBlock([body.blocks[place] for body in bodies], first.activation, generators)  # type: ignore[misc]
             for place in range(len(first.blocks))
         )
         self.head = StackedLinear([body.head for body in bodies])  # type: ignore[misc]
@@ -74,6 +77,15 @@ class StackedMLP(nn.Module):
         for block in self.blocks:
             x = block(x)
         return self.head(x).transpose(1, 2)
+
+    @torch.no_grad()
+    def keep(self, places: Sequence[int], n_members: int) -> None:
+        """Go on with the members at these places alone, of so many."""
+        for tensor in (*self.parameters(), *self.buffers()):
+            tensor.grad = None
+            tensor.data = take_members(tensor.data, places, n_members)
+        for block in self.blocks:
+            block.dropout.keep(places)  # type: ignore[operator, union-attr]
 
     def write_back(self, member: int, body: MLP) -> None:
         """Copy the weights of a member into a perceptron of its shape."""
@@ -182,7 +194,7 @@ class StackedLayerNorm(nn.Module):
 class _StackedBlock(nn.Module):
     """Linear, normalisation, activation, dropout of all members."""
 
-    def __init__(self, blocks: Sequence[nn.Module], activation: str) -> None:
+    def __init__(self, blocks: Sequence[nn.Module], activation: str, generators: Sequence[torch.Generator]) -> None:
         super().__init__()
         norms = [block.norm for block in blocks]
         self.linear = StackedLinear([block.linear for block in blocks])  # type: ignore[misc]
@@ -192,7 +204,7 @@ class _StackedBlock(nn.Module):
         elif isinstance(norms[0], nn.LayerNorm):
             self.norm = StackedLayerNorm(norms)  # type: ignore[arg-type]
         self.activation = ACTIVATIONS[activation]
-        self.dropout = Dropout(blocks[0].dropout.p)  # type: ignore[arg-type, union-attr]
+        self.dropout = MemberDropout([block.dropout.p for block in blocks], generators)  # type: ignore[misc, union-attr]
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.linear(x)

@@ -6,6 +6,7 @@ import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 CURVES = "learning_curves.csv"
@@ -80,3 +81,23 @@ def write_curves(curve: Sequence[Mapping[str, float]], path: Path) -> None:
         writer.writeheader()
         writer.writerows(curve)
     partial.replace(path)
+
+
+def log_curve(curve: Sequence[Mapping[str, float]], spec: Mapping[str, Any] | None, folder: Path) -> None:
+    """Tell a run's logger, after the training, what it would have been told epoch by epoch.
+
+    Args:
+        curve: As :func:`overfitting` takes it.
+        spec: The logger's configuration; None for none.
+        folder: The run's folder.
+    """
+    from churnlib.build import build_logger, close_logger
+
+    logger = build_logger(spec, folder)
+    if isinstance(logger, bool):
+        return
+    for row in curve:
+        epoch = int(row["epoch"]) - 1
+        logger.log_metrics({**row, "epoch": epoch}, step=epoch)
+    logger.save()
+    close_logger(logger)

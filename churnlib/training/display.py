@@ -145,6 +145,8 @@ def show_result(console: Console, metrics: Mapping[str, Any], folder: Path, *, c
         f"{metrics['model']}: {trained} in {metrics['fit_seconds']:.1f} s "
         f"({metrics['rows_per_second']:,.0f} rows/s), {metrics['total_seconds']:.1f} s in all"
     )
+    if (together := metrics.get("together", 1)) > 1:
+        console.print(f"One of {together} runs trained in one pass: the seconds are its share.")
     if members is not None:
         console.print(members_table(members))
     if "origins" in metrics:
@@ -153,8 +155,9 @@ def show_result(console: Console, metrics: Mapping[str, Any], folder: Path, *, c
     if alarm is not None:
         console.print(f"[yellow]•[/] {escape(alarm)}")
     inference = metrics["inference"]
+    by = "ONNX Runtime" if inference["backend"] == "onnx" else "the model as trained"
     console.print(
-        f"One customer is answered in {inference['p50_ms']:.1f} ms (95 % within {inference['p95_ms']:.1f} ms), "
+        f"One customer is answered by {by} in {inference['p50_ms']:.1f} ms (95 % within {inference['p95_ms']:.1f} ms), "
         f"{inference['rows_per_second']:,.0f} rows/s in batches; bundle of {inference['bundle_bytes'] / 1e6:.1f} MB"
     )
     console.print(f"Run folder  [bold]{escape(str(folder))}[/]", soft_wrap=True)

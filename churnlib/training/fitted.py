@@ -84,6 +84,23 @@ class Trained:
     blend: Mapping[str, float] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """What a run of a sweep has from a pass that it shared with others.
+
+    Attributes:
+        customers: Its table.
+        fit: How its network was trained.
+        seconds: Its share of the time that reading and training took.
+        together: Runs that shared the pass.
+    """
+
+    customers: Customers
+    fit: Fit
+    seconds: float
+    together: int
+
+
 def held_out(model: FittedModel, customers: Customers) -> HeldOut:
     """Return what a model says about the validation rows of a table that was prepared for it."""
     encoded, step = customers.encoded["validation"], evaluation_rows(len(customers.preparation.feature_names))

@@ -1,14 +1,17 @@
 """Training several networks of one shape in one pass: one Lightning run, in which each has its own rows and end.
 
-What a member has by itself: training rows and their order, weights, dropout, gradient and its clipping, validation
-rows, best epoch, patience. What it shares with the others: the optimizer's settings and the schedule. A member whose
-patience is over leaves the stack, and the others go on with less to compute.
+What a member has by itself: training rows and their order, weights, dropout, loss, gradient and its clipping, the
+optimizer's settings, validation rows, best epoch, patience. What it shares with the others: the kind of optimizer and
+the schedule, as a factor on its own rate. A member whose patience is over leaves the stack, and the others go on with
+less to compute.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+import math
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
@@ -18,8 +21,34 @@ from churnlib.data.rows_at_a_time import evaluation_rows
 from churnlib.models.losses import TrainingLoss, cross_entropy
 from churnlib.models.module import ChurnModule
 from churnlib.models.network import ChurnNetwork
-from churnlib.models.stacked import StackedMLP, take_members
+from churnlib.models.stacked import StackedMLP
 from churnlib.training.stacked_data import Rows, Validation, learns
+from churnlib.training.stacked_optimizer import OptimizerFactory, Portions
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """How one network of several is trained.
+
+    Attributes:
+        network: With its initial weights; it gets those of its best epoch back.
+        generator: Where the random numbers of its dropout start.
+        loss: What it minimises.
+        optimizer: From parameter groups to its optimizer, of the same class as the others'.
+        settings: Equal for members whose optimizers have equal settings.
+        clip: Largest norm of its gradient; None for any.
+        patience: Epochs without a lower validation log loss until it stops; None for never.
+        min_delta: Smaller gains do not count.
+    """
+
+    network: ChurnNetwork
+    generator: torch.Generator
+    loss: TrainingLoss
+    optimizer: OptimizerFactory
+    settings: Hashable = None
+    clip: float | None = None
+    patience: int | None = None
+    min_delta: float = 0.0
 
 
 class Stack(nn.Module):
@@ -27,12 +56,13 @@ class Stack(nn.Module):
 
     Args:
         networks: Of one shape; they are copied, and get their best weights back by :meth:`write_back`.
+        generators: Of each network's dropout.
     """
 
-    def __init__(self, networks: Sequence[ChurnNetwork]) -> None:
+    def __init__(self, networks: Sequence[ChurnNetwork], generators: Sequence[torch.Generator]) -> None:
         super().__init__()
         self.inputs = nn.ModuleList(copy.deepcopy(network.inputs) for network in networks if learns(network.inputs))
-        self.body = StackedMLP([network.body for network in networks])  # type: ignore[misc]
+        self.body = StackedMLP([network.body for network in networks], generators)  # type: ignore[misc]
         self.n_members = len(networks)
 
     def forward(self, rows: Sequence[Rows]) -> Tensor:
@@ -51,16 +81,9 @@ class Stack(nn.Module):
         if len(self.inputs):
             network.inputs.load_state_dict(self.inputs[place].state_dict())
 
-    @torch.no_grad()
-    def keep(self, places: Sequence[int], optimizer: torch.optim.Optimizer) -> None:
+    def keep(self, places: Sequence[int]) -> None:
         """Go on with the members at these places alone."""
-        for tensor in (*self.body.parameters(), *self.body.buffers()):
-            state = optimizer.state.get(tensor, {})
-            for name, value in state.items():
-                if torch.is_tensor(value) and value.shape == tensor.shape:
-                    state[name] = take_members(value, places, self.n_members)
-            tensor.grad = None
-            tensor.data = take_members(tensor.data, places, self.n_members)
+        self.body.keep(places, self.n_members)
         self.inputs = nn.ModuleList(self.inputs[place] for place in places if len(self.inputs))
         self.n_members = len(places)
 
@@ -69,49 +92,44 @@ class StackedModule(ChurnModule):
     """Trains several networks at once; afterwards each has the weights of its best epoch.
 
     Args:
-        networks: Of one shape, with their initial weights.
-        losses: One for each.
-        patience: Epochs without a lower validation log loss until a member stops; None for never.
-        min_delta: Smaller gains do not count.
+        members: The networks, of one shape, and how each is trained.
         keep_best: Whether the weights of the best epoch are kept, or those of the last one.
         **options: Arguments of :class:`~churnlib.models.module.ChurnModule`.
 
     Attributes:
-        epochs: Epochs that each member was trained for.
-        log_losses: Validation log losses of each member, epoch by epoch.
+        curves: For each member what :attr:`ChurnModule.curve` says of a network alone, but for the areas under curves.
     """
 
-    def __init__(
-        self,
-        networks: Sequence[ChurnNetwork],
-        losses: Sequence[TrainingLoss],
-        *,
-        patience: int | None,
-        min_delta: float = 0.0,
-        keep_best: bool = True,
-        **options: Any,
-    ) -> None:
+    def __init__(self, members: Sequence[Member], *, keep_best: bool = True, **options: Any) -> None:
         super().__init__(**options)
-        self.networks = list(networks)
-        self.network = Stack(networks)  # type: ignore[assignment]
-        self.losses = nn.ModuleList(losses)
-        self.patience = patience
-        self.min_delta = min_delta
+        self.members = list(members)
+        self.network = Stack(  # type: ignore[assignment]
+            [member.network for member in members], [member.generator for member in members]
+        )
+        self.losses = nn.ModuleList(member.loss for member in members)
         self.keep_best = keep_best
-        self.active = list(range(len(networks)))
-        self.log_losses: list[list[float]] = [[] for _ in networks]
-        self._to_beat = [float("inf")] * len(networks)
-        self._waited = [0] * len(networks)
+        self.active = list(range(len(members)))
+        self.curves: list[list[dict[str, float]]] = [[] for _ in members]
+        self._lowest = [float("inf")] * len(members)
+        self._to_beat = [float("inf")] * len(members)
+        self._waited = [0] * len(members)
 
     @property
     def epochs(self) -> list[int]:
         """Epochs that each member was trained for."""
-        return [len(values) for values in self.log_losses]
+        return [len(curve) for curve in self.curves]
+
+    def make_optimizer(self) -> torch.optim.Optimizer:
+        """Return one optimizer for all, with groups for each settings."""
+        stack: Any = self.network
+        self._portions = Portions(list(stack.body.parameters()), [member.settings for member in self.members])
+        return self._portions.optimizer(stack, stack.inputs, [member.optimizer for member in self.members])
 
     def on_train_epoch_start(self) -> None:
         """Tell the batches who takes part, and start the epoch."""
         self.trainer.train_dataloader.active = self.active  # type: ignore[union-attr]
         super().on_train_epoch_start()
+        self._sums = torch.zeros(2, len(self.active), device=self.device)
 
     def _loss(self, batch: Sequence[Rows]) -> Tensor:
         """Return the sum of the members' losses: each gets the gradient that it would have alone."""
@@ -126,16 +144,18 @@ class StackedModule(ChurnModule):
             own = zip(losses, logits.detach(), label, strict=True)
             log_loss = torch.stack([loss.log_loss(*rows).mean() for loss, *rows in own])
         rows = label.shape[1]
-        self._loss_sum.add_(each.detach().mean(), alpha=rows)
-        self._log_loss_sum.add_(log_loss.mean(), alpha=rows)
+        self._sums.add_(torch.stack([each.detach(), log_loss]), alpha=rows)
         self._rows += rows
         return each.sum()
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
-        """Clip each member's gradient by its own norm."""
-        limit = self.trainer.gradient_clip_val
-        if not limit:
-            return
+        """Clip each member's gradient by its own norm, and hand the gradients to the optimizer's parameters."""
+        limits = [self.members[member].clip for member in self.active]
+        if any(limits):
+            self._clip([math.inf if limit is None else limit for limit in limits])
+        self._portions.hand_over()
+
+    def _clip(self, limits: Sequence[float]) -> None:
         stack: Any = self.network
         gradients = [parameter.grad.view(stack.n_members, -1) for parameter in stack.body.parameters()]
         norms = [torch.linalg.vector_norm(gradient, dim=1) for gradient in gradients]
@@ -143,7 +163,8 @@ class StackedModule(ChurnModule):
         if inputs:
             norms.append(torch.stack([torch.nn.utils.get_total_norm(own) for own in inputs]))
         # The formula of torch.nn.utils.clip_grad_norm_.
-        share = (limit / (torch.linalg.vector_norm(torch.stack(norms), dim=0) + 1e-6)).clamp(max=1.0)
+        norm = torch.linalg.vector_norm(torch.stack(norms), dim=0)
+        share = (norm.new_tensor(limits) / (norm + 1e-6)).clamp(max=1.0)
         for gradient in gradients:
             gradient.mul_(share[:, None])
         for place, own in enumerate(inputs):
@@ -167,24 +188,40 @@ class StackedModule(ChurnModule):
         """Log the mean, keep the weights that were never better, and let those stop who have waited long enough."""
         values = torch.stack(self._val).tolist()
         self.log("val/log_loss", sum(values) / len(values), prog_bar=True)
-        staying = [place for place, value in enumerate(values) if not self._is_over(place, value)]
+        means = (self._sums / self._rows).T.tolist()
+        for place, (value, (loss, log_loss)) in enumerate(zip(values, means, strict=True)):
+            self._note(place, {"train/loss": loss, "train/log_loss": log_loss, "val/log_loss": value})
+        staying = [place for place, value in enumerate(values) if not self._is_over(self.active[place], value)]
         if not staying:
             self.trainer.should_stop = True
         elif len(staying) < len(self.active):
             stack: Any = self.network
-            stack.keep(staying, self.trainer.optimizers[0])
+            stack.keep(staying)
+            self._portions.keep(staying, self.trainer.optimizers[0])
             self.active = [self.active[place] for place in staying]
 
-    def _is_over(self, place: int, value: float) -> bool:
-        """Note a member's log loss, and say whether its patience is over."""
-        member, stack = self.active[place], cast("Stack", self.network)
-        before = self.log_losses[member]
-        if not self.keep_best or value < min(before, default=float("inf")):
-            stack.write_back(place, self.networks[member])
-        before.append(value)
-        # As Lightning's EarlyStopping counts.
-        if value + self.min_delta < self._to_beat[member]:
+    def on_train_epoch_end(self) -> None:
+        """Log the mean of the members' losses."""
+        self._loss_sum, self._log_loss_sum = self._sums.mean(1)
+        super().on_train_epoch_end()
+
+    def _note(self, place: int, figures: Mapping[str, float]) -> None:
+        """Add an epoch to a member's curve, and keep its weights if they are the best so far."""
+        member, stack, value = self.active[place], cast("Stack", self.network), figures["val/log_loss"]
+        # As for a network alone, the first epoch is the best until another one is, even if it made nothing but NaN.
+        if not self.keep_best or value < self._lowest[member] or not self.curves[member]:
+            stack.write_back(place, self.members[member].network)
+        self._lowest[member] = min(self._lowest[member], value if math.isfinite(value) else math.inf)
+        rate = self._portions.rate(place, self.trainer.optimizers[0])
+        self.curves[member].append({"epoch": self.current_epoch + 1, "learning_rate": rate, **figures})
+
+    def _is_over(self, member: int, value: float) -> bool:
+        """Return whether a member's patience is over, or it has lost its way; as Lightning's EarlyStopping counts."""
+        options = self.members[member]
+        if options.patience is None:
+            return False
+        if value + options.min_delta < self._to_beat[member]:
             self._to_beat[member], self._waited[member] = value, 0
         else:
             self._waited[member] += 1
-        return self.patience is not None and self._waited[member] >= self.patience
+        return self._waited[member] >= options.patience or not math.isfinite(value)

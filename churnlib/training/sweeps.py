@@ -10,7 +10,8 @@ their own; at the end the outcomes become ``sweep.json`` and a table. ``sweep.js
                          log_loss_minus_best: to_run, value, interval (null for the best, and on other test rows)
         interpretability shows, because: what can be read off such a model, and why
         training         fit_seconds, rows_per_second
-        inference        p50_ms, p95_ms (one customer), rows_per_second (in batches)
+        inference        p50_ms, p95_ms (one customer), rows_per_second (in batches), backend (onnx, or torch for the
+                         model as it was trained)
         scale            bundle_bytes, training_grows_with
     configurations   runs that differ in nothing but their seed, the best first: runs (numbers), model, overrides, rank,
                      best, pareto, mean and sd of each figure over the runs

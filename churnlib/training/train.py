@@ -26,8 +26,8 @@ from churnlib.models.baselines.recipes import recipe_of
 from churnlib.training import display
 from churnlib.training.baselines import fit_baseline
 from churnlib.training.cross_validation import design, fit_design
-from churnlib.training.curves import CURVES, overfitting, write_curves
-from churnlib.training.fitted import Fit, Trained, held_out
+from churnlib.training.curves import CURVES, log_curve, overfitting, write_curves
+from churnlib.training.fitted import Fit, Ready, Trained, held_out
 from churnlib.training.inference import measure_inference
 from churnlib.training.origins import described, earlier_origins, summary, windows
 from churnlib.training.packing import model_name, pack
@@ -64,13 +64,16 @@ class TrainResult:
     folder: Path
 
 
-def train(config: TrainConfig, *, folder: RunFolder, console: Console | None = None) -> TrainResult:
+def train(
+    config: TrainConfig, *, folder: RunFolder, console: Console | None = None, ready: Ready | None = None
+) -> TrainResult:
     """Train, calibrate, evaluate and pack one model.
 
     Args:
         config: Every option of the run.
         folder: Where to write; created only after the table was read and found fit to train on.
         console: Where to print; nothing is printed when None.
+        ready: What was read and trained beforehand, together with other runs.
 
     Raises:
         ChurnlibError: If an option or the table is wrong; the folder is then not created, but for a table that breaks
@@ -83,7 +86,7 @@ def train(config: TrainConfig, *, folder: RunFolder, console: Console | None = N
         check_stack(config)
     started = time.perf_counter()
     try:
-        customers = read_customers(config)
+        customers = read_customers(config) if ready is None else ready.customers
     except BrokenRules as error:
         raise quarantine(error, folder, console) from error
     check_options(config, customers, recipe)
@@ -102,7 +105,11 @@ def train(config: TrainConfig, *, folder: RunFolder, console: Console | None = N
         write_json(path / LEAKS, leaks.to_dict())
 
     earlier = earlier_origins(config, customers, splits, path)
-    trained = fit_model(config, customers, path, unlabelled=unlabelled)
+    if ready is None:
+        trained = fit_model(config, customers, path, unlabelled=unlabelled)
+    else:
+        trained = Trained(ready.fit, customers, held_out(ready.fit.model, customers))
+        log_curve(ready.fit.curve, config.logger, path)
     # Only a run that goes on finds a bundle here: its own, of fewer epochs.
     shutil.rmtree(path / "bundle", ignore_errors=True)
     predictor = pack(config, trained, path / "bundle", console)
@@ -119,7 +126,8 @@ def train(config: TrainConfig, *, folder: RunFolder, console: Console | None = N
     judged = overfitting(fit.curve)
     metrics |= {
         "fit_seconds": fit.seconds,
-        "total_seconds": time.perf_counter() - started,
+        "total_seconds": time.perf_counter() - started + (0.0 if ready is None else ready.seconds),
+        "together": 1 if ready is None else ready.together,
         "epochs": fit.epochs,
         "leaks": None if leaks is None else leaks.columns,
         "overfitting": None if judged is None else asdict(judged),

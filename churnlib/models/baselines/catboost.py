@@ -51,10 +51,20 @@ class CatBoostModel(FittedBaseline):
         rows = _rows(numeric, codes, self.cardinalities)
         return self.model.predict(rows, prediction_type="RawFormulaVal", thread_count=1)
 
-    def draw_scores(self, graph: Graph, rows: EncodedRows) -> str:  # noqa: D102
-        from churnlib.models.onnx.graph import CannotExport
+    def leaves(self, numeric: np.ndarray, codes: np.ndarray) -> np.ndarray:
+        """Return the leaf of each row in each tree, ``(n, n_trees)`` uint32."""
+        return self.model.calc_leaf_indexes(_rows(numeric, codes, self.cardinalities), thread_count=1)
 
-        raise CannotExport("CatBoost keeps statistics of combined categories, which have no form in ONNX here")
+    def draw_scores(self, graph: Graph, rows: EncodedRows) -> str:  # noqa: D102
+        from churnlib.models.baselines.catboost_trees import catboost_trees
+        from churnlib.models.onnx.graph import CannotExport
+        from churnlib.models.onnx.trees import draw_combined
+
+        try:
+            combined = catboost_trees(self.json, self.leaves, rows.n_numeric, self.cardinalities)
+        except ValueError as error:
+            raise CannotExport(str(error)) from error
+        return draw_combined(graph, combined, rows)
 
     def values(self) -> dict[str, Any]:  # noqa: D102
         return {"cardinalities": list(self.cardinalities)}

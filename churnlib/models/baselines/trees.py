@@ -203,7 +203,9 @@ def _floor(threshold: np.ndarray) -> np.ndarray:
     """Return the largest float32 not above: to a float32 it compares like the float64 that it was."""
     clipped = threshold.clip(-FLOAT32_MAX, FLOAT32_MAX)
     nearest = clipped.astype(np.float32)
-    return np.where(nearest > clipped, np.nextafter(nearest, np.float32(-np.inf)), nearest).astype(np.float32)
+    with np.errstate(over="ignore"):  # below the smallest number there is none, and none is needed
+        below = np.nextafter(nearest, np.float32(-np.inf))
+    return np.where(nearest > clipped, below, nearest).astype(np.float32)
 
 
 @dataclass(frozen=True, kw_only=True)

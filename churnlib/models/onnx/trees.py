@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,6 +12,7 @@ from churnlib.models.onnx.graph import Graph
 from churnlib.models.onnx.writing import EncodedRows
 
 if TYPE_CHECKING:
+    from churnlib.models.baselines.catboost_trees import Combination, CombinedTrees
     from churnlib.models.baselines.trees import Trees
 
 
@@ -29,6 +32,42 @@ def draw_trees(graph: Graph, trees: Trees, rows: EncodedRows) -> str:
     # The node sums in float64, as its inputs are, and answers in float32.
     sums = graph.add("Add", graph.cast(sums, np.float64), graph.constant(trees.start, np.float64))
     return graph.add("Squeeze", sums, graph.constant([1], np.int64)) if n_outputs == 1 else sums
+
+
+def draw_combined(graph: Graph, combined: CombinedTrees, rows: EncodedRows) -> str:
+    """Return the sums over all trees, as :func:`draw_trees`, of trees whose codes are states of combinations."""
+    if combined.combinations:
+        states = _states(graph, combined.combinations, rows)
+        rows = replace(rows, codes=states, cardinalities=tuple(one.size for one in combined.combinations))
+    return draw_trees(graph, combined.trees, rows)
+
+
+def _states(graph: Graph, combinations: Sequence[Combination], rows: EncodedRows) -> str:
+    """Return the state of each combination, ``(batch, n_combinations)`` int64: a sum of its parts' strides."""
+    borders = sorted({(column, border) for one in combinations for column, its in one.numbers for border in its})
+    parts = rows.codes
+    if borders:
+        columns, values = graph.constant([column for column, _ in borders], np.int64), [border for _, border in borders]
+        numbers = graph.add("Gather", rows.numeric, columns, axis=1)
+        above = graph.cast(graph.add("Greater", numbers, graph.constant(values, np.float32)), np.int64)
+        parts = graph.add("Concat", parts, above, axis=1)
+    place_of = {one: len(rows.cardinalities) + place for place, one in enumerate(borders)}
+    terms = [_terms(one, place_of) for one in combinations]
+    width = max(map(len, terms))
+    # Filled up with a part that counts nothing.
+    filled = np.array([[*one, *[(0, 0)] * (width - len(one))] for one in terms], dtype=np.int64)
+    picked = graph.add("Gather", parts, graph.constant(filled[:, :, 0]), axis=1)
+    return graph.reduce("ReduceSum", graph.add("Mul", picked, graph.constant(filled[:, :, 1])), [2])
+
+
+def _terms(combination: Combination, place_of: Mapping[tuple[int, float], int]) -> list[tuple[int, int]]:
+    """Return the places of a combination's parts, each with what one of it counts; a number has a part per border."""
+    strides = iter(np.cumprod((1, *combination.shape[:0:-1]))[::-1].tolist())
+    terms = [(column, next(strides)) for column in combination.categories]
+    for column, borders in combination.numbers:
+        stride = next(strides)
+        terms += [(place_of[column, border], stride) for border in borders]
+    return terms
 
 
 def draw_votes(graph: Graph, sums: str, votes: int, *, n_outputs: int) -> str:
@@ -57,8 +96,8 @@ def _columns(graph: Graph, trees: Trees, rows: EncodedRows) -> str:
         n_sets, width = trees.set_right.shape
         picked = graph.add("Gather", rows.codes, graph.constant(trees.set_feature, np.int64), axis=1)
         places = graph.add("Add", picked, graph.constant(np.arange(n_sets) * width, np.int64))
-        right = graph.constant(trees.set_right.ravel(), np.float64)
-        parts.append(graph.add("Gather", right, places, axis=0))
+        right = graph.constant(trees.set_right.ravel(), np.int8)
+        parts.append(graph.cast(graph.add("Gather", right, places, axis=0), np.float64))
     return graph.add("Concat", *parts, axis=1)
 
 
