@@ -95,30 +95,38 @@ def _read(
     telling polars of each.
     """
     alike: dict[tuple[Kind, pl.DataType], list[str]] = {}
+    distinct = _distinct_cells(frame, wanted, dtypes)
     for column in wanted:
-        dtype = dtypes[column.name]
-        distinct = _read_distinct(frame, column, dtype)
-        if distinct is not None:
-            yield distinct
+        dtype, cell = dtypes[column.name], parsing.cell_of(column.name)
+        if column.name in distinct:
+            yield _read_distinct(distinct[column.name], column)
         elif column.kind in SHARED and (parsing.is_text(dtype) or dtype.is_numeric()):
             alike.setdefault((column.kind, dtype), []).append(column.name)
         else:
-            cell = parsing.cell_of(column.name)
             yield parsing.as_kind(cell, dtype, column.kind, column.formats).alias(column.name)
     for (kind, dtype), names in alike.items():
         yield parsing.as_kind(cs.by_name(*names).as_expr(), dtype, kind)
 
 
-def _read_distinct(frame: pl.DataFrame, column: Column, dtype: pl.DataType) -> pl.Series | None:
-    """Return a long column of text with few different cells, each of them read once; None for any other column."""
-    if len(frame) < MANY_ROWS or not parsing.is_text(dtype) or column.kind is Kind.sequence:
-        return None
-    text = frame.get_column(column.name).cast(pl.String)
-    distinct = text.unique().drop_nulls()
-    if not 0 < len(distinct) <= len(text) // 4:
-        return None
+def _distinct_cells(
+    frame: pl.DataFrame, wanted: Sequence[Column], dtypes: Mapping[str, pl.DataType]
+) -> dict[str, pl.Series]:
+    """Return the different cells of each column of a long table that is text with few of them."""
+    if len(frame) < MANY_ROWS:
+        return {}
+    texts = [c.name for c in wanted if parsing.is_text(dtypes[c.name]) and c.kind is not Kind.sequence]
+    found = frame.select(parsing.cell_of(name).cast(pl.String).unique().implode() for name in texts)
+    cells = {name: found[name][0].drop_nulls() for name in texts}
+    return {name: distinct.alias(name) for name, distinct in cells.items() if 0 < len(distinct) <= len(frame) // 4}
+
+
+def _read_distinct(distinct: pl.Series, column: Column) -> pl.Expr:
+    """Return a column of text as its kind says, each of its different cells read once."""
     cell = parsing.cell_of(column.name)
     read = distinct.to_frame().select(parsing.as_kind(cell, distinct.dtype, column.kind, column.formats)).to_series()
+    text = cell.cast(pl.String)
+    if read.dtype == pl.String and read.equals(distinct):
+        return text  # clean already: the longest columns that tables have need no second copy
     return text.replace_strict(distinct, read, default=None, return_dtype=read.dtype)
 
 

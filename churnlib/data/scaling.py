@@ -5,6 +5,7 @@ The numbers found here are applied by ``churnlib.models.input_layer``, inside th
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 
@@ -81,6 +82,27 @@ class NumericStatistics:
     heights: tuple[float, ...] = ()
 
 
+def quantiles(values: np.ndarray, shares: Sequence[float]) -> list[float]:
+    """Return quantiles of numbers, with straight lines between two neighbours, as ``numpy.quantile`` does by default.
+
+    Sorting, which processors do many numbers at a time, is twice as fast as numpy's and polars' selection of a few.
+
+    >>> quantiles(np.array([3.0, 1.0, 2.0, 10.0]), [0, 0.25, 0.5])
+    [1.0, 1.75, 2.5]
+
+    Args:
+        values: ``(n,)`` at least one, without NaN.
+        shares: In [0, 1].
+    """
+    ordered = np.sort(values)
+    place = np.asarray(shares, dtype=np.float64) * (len(ordered) - 1)
+    below = place.astype(np.int64)
+    low, high = ordered[below], ordered[np.minimum(below + 1, len(ordered) - 1)]
+    share = place - below
+    # From the nearer neighbour, as numpy does: between equal neighbours and at the ends nothing is rounded.
+    return np.where(share < 0.5, low + (high - low) * share, high - (high - low) * (1 - share)).tolist()
+
+
 def fit_statistics(name: str, column: pl.Series, scaling: Scaling) -> NumericStatistics:
     """Learn one column's statistics.
 
@@ -99,7 +121,7 @@ def fit_statistics(name: str, column: pl.Series, scaling: Scaling) -> NumericSta
     fill = _fill(values, scaling)
     low = high = None
     if scaling.winsorize > 0:
-        low, high = (float(q) for q in np.quantile(values, [scaling.winsorize, 1 - scaling.winsorize]))
+        low, high = quantiles(values, [scaling.winsorize, 1 - scaling.winsorize])
         values = values.clip(low, high)
     if scaling.scale == "quantile":
         knots, heights = _quantile_knots(values)
@@ -111,7 +133,7 @@ def fit_statistics(name: str, column: pl.Series, scaling: Scaling) -> NumericSta
 def _fill(values: np.ndarray, scaling: Scaling) -> float:
     if scaling.impute == "constant":
         return float(scaling.impute_value)
-    return float(np.median(values) if scaling.impute == "median" else values.mean())
+    return quantiles(values, [0.5])[0] if scaling.impute == "median" else float(values.mean())
 
 
 def _center_and_factor(values: np.ndarray, scale: str) -> tuple[float, float]:
@@ -125,7 +147,7 @@ def _center_and_factor(values: np.ndarray, scale: str) -> tuple[float, float]:
         center, width = float(values.min()), float(np.ptp(values))
         size = max(abs(center), abs(center + width))
     else:
-        q25, center, q75 = (float(q) for q in np.quantile(values, [0.25, 0.5, 0.75]))
+        q25, center, q75 = quantiles(values, [0.25, 0.5, 0.75])
         width, size = q75 - q25, max(abs(q25), abs(q75))
         if width == 0:
             # More than half of the rows alike (mostly zeros, say): half the whole range instead, as RealMLP does.
@@ -138,9 +160,9 @@ def _center_and_factor(values: np.ndarray, scale: str) -> tuple[float, float]:
 def _quantile_knots(values: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Knots at the quantiles and the normal scores there; equal quantiles (ties) share the mean of their scores."""
     share = np.linspace(0, 1, N_KNOTS)
-    quantiles = np.quantile(values, share).astype(np.float32).astype(np.float64)
+    ordered = np.array(quantiles(values, share.tolist()), dtype=np.float32).astype(np.float64)
     score = np.array([NormalDist().inv_cdf(s) for s in share.clip(OUTERMOST, 1 - OUTERMOST)])
-    knots, which = np.unique(quantiles, return_inverse=True)
+    knots, which = np.unique(ordered, return_inverse=True)
     heights = np.bincount(which, weights=score) / np.bincount(which)
     if len(knots) == 1:
         return _flat_knots(float(knots[0]))

@@ -156,10 +156,18 @@ def fold_of_rows(
         of_customer = np.zeros(int(customer.max()) + 1, dtype=label.dtype)
         np.maximum.at(of_customer, customer, label)
         return fold_of_rows(of_customer, n_folds, rng, strata=None if strata is None else strata[first])[customer]
-    order = np.lexsort((rng.random(len(label)), *(() if strata is None else (strata,)), label))
+    order = _shuffled(rng.random(len(label)), label, strata)
     fold = np.empty(len(label), dtype=np.int64)
     fold[order] = np.arange(len(label)) % n_folds
     return fold
+
+
+def _shuffled(draw: np.ndarray, label: np.ndarray, strata: np.ndarray | None) -> np.ndarray:
+    """Return the row numbers by class, stratum and draw."""
+    if strata is not None:
+        return np.lexsort((draw, strata, label))
+    each = (np.flatnonzero(label == one) for one in np.unique(label))
+    return np.concatenate([rows[np.argsort(draw[rows])] for rows in each])
 
 
 def check_classes(label: np.ndarray, split: Split, classes: Sequence[str]) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 import numpy as np
 import polars as pl
@@ -10,6 +12,11 @@ import polars as pl
 from churnlib.schema.parsing import cell_of
 
 FLOAT32_MAX = float(np.finfo(np.float32).max)
+
+Learnt = TypeVar("Learnt")
+
+PIECE_ROWS = 65_536
+"""Rows of a slice."""
 
 
 def numeric_block(rows: pl.DataFrame, names: Sequence[str]) -> np.ndarray:
@@ -22,6 +29,27 @@ def numeric_block(rows: pl.DataFrame, names: Sequence[str]) -> np.ndarray:
     cells = (cell_of(name).cast(pl.Float64).clip(-FLOAT32_MAX, FLOAT32_MAX).fill_null(np.nan) for name in names)
     block = rows.select(cells).to_numpy()
     return np.array(block, dtype=np.float64, order="C")
+
+
+def filled_by_pieces(rows: pl.DataFrame, compute: Callable[[pl.DataFrame], np.ndarray]) -> np.ndarray:
+    """Return the array that a function makes of the rows, one slice after the other.
+
+    What stands between the rows and their array is as large as a slice, which also stays in the processor's cache.
+
+    Args:
+        rows: Any rows.
+        compute: Returns ``(k, d)`` for ``k`` rows, each by itself.
+    """
+    if len(rows) <= PIECE_ROWS:
+        return compute(rows)
+    filled: np.ndarray | None = None
+    for start in range(0, len(rows), PIECE_ROWS):
+        piece = compute(rows[start : start + PIECE_ROWS])
+        if filled is None:
+            filled = np.empty((len(rows), piece.shape[1]), dtype=piece.dtype)
+        filled[start : start + PIECE_ROWS] = piece
+    assert filled is not None
+    return filled
 
 
 def as_columns(block: np.ndarray, names: Sequence[str]) -> list[pl.Series]:
@@ -48,6 +76,20 @@ def by_pieces(
         slice_pushdown=False,
         streamable=True,
     )
+
+
+def for_each_column(rows: pl.DataFrame, names: Sequence[str], learn: Callable[[pl.Series], Learnt]) -> list[Learnt]:
+    """Return what a function learns of each column, several columns at a time: sorting and sums leave Python alone.
+
+    Args:
+        rows: The table.
+        names: Its columns.
+        learn: Called with each.
+    """
+    if len(rows) < PIECE_ROWS:
+        return [learn(rows.get_column(name)) for name in names]
+    with ThreadPoolExecutor(max_workers=pl.thread_pool_size()) as pool:
+        return list(pool.map(learn, (rows.get_column(name) for name in names)))
 
 
 def center_and_spread(block: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -77,16 +77,23 @@ class FittedChain:
     Attributes:
         chain: The fitted steps.
         columns: The features after the last step.
-        rows: The training rows after the last step, without those that a step left out.
+        before: The training rows, without those that a step left out, as they stand before the steps of ``pending``.
+        pending: The steps at the end that the rows have not been through: nothing had to be learned behind them.
         kept: ``(n,)`` int64 numbers of the training rows that stayed.
         said: Sentences on what the steps found.
     """
 
     chain: Chain
     columns: tuple[Column, ...]
-    rows: pl.DataFrame
+    before: pl.DataFrame
+    pending: Chain
     kept: np.ndarray
     said: tuple[str, ...]
+
+    @property
+    def rows(self) -> pl.DataFrame:
+        """The training rows after the last step, made anew each time."""
+        return self.pending.apply(self.before)
 
 
 def fit_chain(steps: Mapping[str, Any], training: Training) -> FittedChain:
@@ -100,16 +107,20 @@ def fit_chain(steps: Mapping[str, Any], training: Training) -> FittedChain:
         ConfigError: If a step is unknown, or does not suit the columns.
     """
     links, said = [], []
-    kept = np.arange(len(training.rows))
+    kept, pending = np.arange(len(training.rows)), Chain()
     for name, step in read_steps(steps).items():
+        training = replace(training, rows=pending.apply(training.rows))
         learned = step.fit(training)
-        rows = learned.rows if learned.rows is not None else learned.fitted.apply(training.rows.lazy()).collect()
-        training = replace(training, rows=rows, columns=learned.columns)
+        link = Link(name, step.word, learned.fitted)
+        links.append(link)
+        said += [f"{name}: {line}" for line in learned.said]
+        training = replace(training, columns=learned.columns)
+        pending = Chain((link,)) if learned.rows is None else Chain()
+        if learned.rows is not None:
+            training = replace(training, rows=learned.rows)
         if learned.kept is not None:
             stays = np.flatnonzero(learned.kept)
             kept = kept[stays]
             groups = None if training.groups is None else training.groups[stays]
-            training = replace(training, rows=rows[stays], label=training.label[stays], groups=groups)
-        links.append(Link(name, step.word, learned.fitted))
-        said += [f"{name}: {line}" for line in learned.said]
-    return FittedChain(Chain(tuple(links)), training.columns, training.rows, kept, tuple(said))
+            training = replace(training, rows=training.rows[stays], label=training.label[stays], groups=groups)
+    return FittedChain(Chain(tuple(links)), training.columns, training.rows, pending, kept, tuple(said))

@@ -8,7 +8,8 @@ from typing import Any
 
 import polars as pl
 
-from churnlib.data.steps.arrays import FLOAT32_MAX
+from churnlib.data.scaling import FLOAT32_MAX, quantiles
+from churnlib.data.steps.arrays import for_each_column
 from churnlib.data.steps.step import CATEGORIES, NUMBERS, Fitted, Learned, Step, Training, number
 from churnlib.errors import ConfigError
 from churnlib.schema import Column, Kind
@@ -57,12 +58,11 @@ class Impute(Step):
         fills: dict[str, float | str] = {}
         flagged: list[str] = []
         said: list[str] = []
-        for name in dict.fromkeys((*names, *(named if self.each else ()))):
-            values = training.rows[name]
-            method, constant = self._method(kinds[name])
-            if method == "none":
-                continue
-            fill = _fill(values, method, constant)
+        methods = {name: self._method(kinds[name]) for name in dict.fromkeys((*names, *(named if self.each else ())))}
+        filled = [name for name, (method, _) in methods.items() if method != "none"]
+        learned = for_each_column(training.rows, filled, lambda values: _fill(values, *methods[values.name]))
+        for name, fill in zip(filled, learned, strict=True):
+            values, (method, _) = training.rows[name], methods[name]
             if fill is None:
                 said.append(f"{name!r} has no value in the training rows and stays empty")
                 continue
@@ -137,7 +137,7 @@ def _fill(values: pl.Series, method: str, constant: float | str) -> float | str 
         counts = given.value_counts(name="n").sort(["n", given.name], descending=[True, False])
         return counts[given.name][0]
     within = given.clip(-FLOAT32_MAX, FLOAT32_MAX)  # as networks read it: the sum stays finite
-    return float(within.median() if method == "median" else within.mean())  # type: ignore[arg-type]
+    return quantiles(within.to_numpy(), [0.5])[0] if method == "median" else float(within.mean())  # type: ignore[arg-type]
 
 
 def _filled(column: Column, fill: float | str | None) -> Column:

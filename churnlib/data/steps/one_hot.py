@@ -7,8 +7,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Self
 
+import numpy as np
 import polars as pl
 
+from churnlib.data.steps.arrays import for_each_column
+from churnlib.data.steps.coding import coded
 from churnlib.data.steps.step import CATEGORIES, Fitted, Learned, Step, Training, number, tuples
 from churnlib.errors import ConfigError
 from churnlib.schema.parsing import cell_of
@@ -38,26 +41,28 @@ class OneHot(Step):
     def fit(self, training: Training) -> Learned:
         """Count the values."""
         names = training.choose(self.columns, CATEGORIES, option=self.option("columns"))
-        coded = tuple(self._values(name, training.rows.get_column(name)) for name in names)
-        fitted = FittedOneHot(coded)
+        found = tuple(for_each_column(training.rows, names, self._values))
+        fitted = FittedOneHot(found)
         columns = self.columns_after(training, map(number, fitted.made), in_place_of=names)
         said = [
             f"{len(one.rare):,} rare values of {one.name!r} {'share a column' if self.other else 'are 0 everywhere'}"
-            for one in coded
+            for one in found
             if one.rare
         ]
         return Learned(fitted, columns, said=tuple(said))
 
-    def _values(self, name: str, values: pl.Series) -> OneHotColumn:
-        counts = (
-            values.drop_nulls().alias("value").value_counts(name="n").sort(["n", "value"], descending=[True, False])
-        )
-        frequent = counts.filter(pl.col("n") >= self.min_share * len(values)).head(self.max_categories or len(counts))
-        rare = counts["value"].tail(len(counts) - len(frequent)).sort()
-        missing = bool(values.has_nulls())
-        if not len(counts):
+    def _values(self, values: pl.Series) -> OneHotColumn:
+        name = values.name
+        codes, known = coded(values)
+        if not len(known):
             raise ConfigError(f"the step {self.word!r} finds no value in {name!r}; leave the column out")
-        return OneHotColumn(name, tuple(frequent["value"].sort()), tuple(rare), missing, self.other and len(rare) > 0)
+        *count, missing = np.bincount(codes, minlength=len(known) + 1).tolist()
+        # The values are sorted, and stay so among equally frequent ones.
+        by_count = sorted(range(len(known)), key=lambda place: -count[place])
+        enough = [place for place in by_count if count[place] >= self.min_share * len(values)][: self.max_categories]
+        frequent = known.gather(sorted(enough))
+        rare = known.gather(sorted(set(by_count) - set(enough)))
+        return OneHotColumn(name, tuple(frequent), tuple(rare), missing > 0, self.other and len(rare) > 0)
 
 
 @dataclass(frozen=True)

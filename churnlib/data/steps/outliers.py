@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Any
+from functools import cached_property, partial
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
 
+from churnlib.data.scaling import quantiles
 from churnlib.data.steps import isolation
-from churnlib.data.steps.arrays import by_pieces, numeric_block, with_values
+from churnlib.data.steps.arrays import by_pieces, for_each_column, numeric_block, with_values
 from churnlib.data.steps.step import NUMBERS, Fitted, Learned, Step, Training, number
 from churnlib.errors import ConfigError, DataError
 from churnlib.schema.parsing import cell_of
@@ -79,28 +80,26 @@ class Outliers(Step):
     # --- one column at a time ---------------------------------------------------------------------------------------
 
     def _find_borders(self, training: Training, names: tuple[str, ...]) -> Learned:
-        block = numeric_block(training.rows, names)
-        low, high = borders(block, self.method, LIMITS[self.method] if self.limit is None else float(self.limit))
-        with np.errstate(invalid="ignore"):
-            outside = (block < low) | (block > high)
-        touched = [place for place in range(len(names)) if outside[:, place].any()]
-        bounds = {names[place]: (float(low[place]), float(high[place])) for place in touched}
+        n, limit = len(training.rows), LIMITS[self.method] if self.limit is None else float(self.limit)
+        found = for_each_column(training.rows, names, partial(_outside, method=self.method, limit=limit))
+        touched = {name: one for name, one in zip(names, found, strict=True) if one.count}
+        bounds: Bounds = {name: (one.low, one.high) for name, one in touched.items()}
         said = [
-            f"{names[place]!r}: {int(outside[:, place].sum()):,} of {len(block):,} training rows "
-            f"({outside[:, place].mean():.2%}) outside [{low[place]:.6g}, {high[place]:.6g}]"
-            for place in touched[:MOST_SAID]
+            f"{name!r}: {one.count:,} of {n:,} training rows ({one.count / n:.2%}) outside "
+            f"[{one.low:.6g}, {one.high:.6g}]"
+            for name, one in touched.items()
         ]
-        if len(touched) > MOST_SAID:
-            said.append(f"and outliers in {len(touched) - MOST_SAID} more columns")
-        if not touched:
+        if len(bounds) > MOST_SAID:
+            said = [*said[:MOST_SAID], f"and outliers in {len(bounds) - MOST_SAID} more columns"]
+        if not bounds:
             said.append(f"no outliers in {len(names)} columns")
         columns, kept = training.columns, None
         if self.treatment == "flag":
             flags = [f"{name}_outlier" for name in bounds]
             self._refuse_taken(training, flags)
             columns = (*columns, *(number(name, note=f"by {self.method}") for name in flags))
-        if self.treatment == "drop" and touched:
-            kept, line = self._dropped(training, np.asarray(outside.any(axis=1)))
+        if self.treatment == "drop" and bounds:
+            kept, line = self._dropped(training, np.any([one.rows for one in touched.values()], axis=0))
             said.append(line)
         return Learned(FittedOutliers(self.treatment, bounds, "", None), columns, kept=kept, said=tuple(said))
 
@@ -186,29 +185,43 @@ class FittedOutliers(Fitted):
         return rows.with_columns(pl.Series(self.flag, unusual.astype(np.float64)))
 
 
-def borders(block: np.ndarray, method: str, limit: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return the lowest and the highest usual value of each column, ``(d,)`` each.
+class _Outside(NamedTuple):
+    """The rows of a column outside its borders: ``(n,)`` bool, and how many."""
+
+    low: float
+    high: float
+    rows: np.ndarray
+    count: int
+
+
+def _outside(column: pl.Series, *, method: str, limit: float) -> _Outside:
+    values = numeric_block(column.to_frame(), [column.name])[:, 0]
+    low, high = borders(values[~np.isnan(values)], method, limit)
+    rows = (values < low) | (values > high)
+    return _Outside(low, high, rows, int(np.count_nonzero(rows)))
+
+
+def borders(values: np.ndarray, method: str, limit: float) -> tuple[float, float]:
+    """Return the lowest and the highest usual value of a column.
 
     A column in which the measure is 0 (more than half of the values are equal, say) has no borders: they would make
     outliers of all the others.
 
     Args:
-        block: ``(n, d)``, NaN for a gap.
+        values: ``(n,)`` at least one, without gaps.
         method: ``z``, ``robust_z`` or ``iqr``.
         limit: How far out.
     """
-    if not block.shape[1]:
-        return np.zeros(0), np.zeros(0)
     if method == "z":
-        low = high = np.nanmean(block, axis=0)
-        reach = np.nanstd(block, axis=0)
+        low = high = float(values.mean())
+        reach = float(values.std())
     elif method == "robust_z":
-        low = high = np.nanmedian(block, axis=0)
-        reach = np.nanmedian(np.abs(block - low), axis=0) / NORMAL_MAD
+        (low,) = (high,) = quantiles(values, [0.5])
+        reach = quantiles(np.abs(values - low), [0.5])[0] / NORMAL_MAD
     else:
-        low, high = np.nanquantile(block, [0.25, 0.75], axis=0)
+        low, high = quantiles(values, [0.25, 0.75])
         reach = high - low
-    reach = np.where(reach > 0, reach * limit, np.inf)
+    reach = reach * limit if reach > 0 else float("inf")
     return low - reach, high + reach
 
 

@@ -15,6 +15,7 @@ import numpy as np
 import polars as pl
 
 from churnlib.data.scaling import FLOAT32_MAX, Scaling, fit_statistics
+from churnlib.data.steps.arrays import for_each_column
 from churnlib.data.steps.step import NUMBERS, Fitted, Learned, Step, Training, tuples
 from churnlib.schema.parsing import cell_of
 
@@ -53,7 +54,7 @@ class Scale(Step):
     def fit(self, training: Training) -> Learned:
         """Learn each column's scale."""
         names = training.choose(self.columns, NUMBERS, option=self.option("columns"))
-        scales = tuple(self._fit_column(training.rows.get_column(name)) for name in names)
+        scales = tuple(for_each_column(training.rows, names, self._fit_column))
         flat = [scale.name for scale in scales if not scale.varies]
         said = [f"{name!r} is constant in the training rows and becomes 0" for name in flat]
         return Learned(FittedScale(scales), training.columns, said=tuple(said))
