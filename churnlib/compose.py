@@ -12,6 +12,7 @@ from churnlib.config import (
     checks,
     commands,
     data,
+    joined,
     leaks,
     losses,
     networks,
@@ -30,6 +31,7 @@ SCHEMAS: dict[str, dict[str, type]] = {
     "": {
         "train": training.TrainConfig,
         "score": commands.ScoreConfig,
+        "ingest": commands.IngestConfig,
         "prepare": commands.PrepareConfig,
         "scorecard": commands.ScorecardConfig,
         "export": commands.ExportConfig,
@@ -39,7 +41,12 @@ SCHEMAS: dict[str, dict[str, type]] = {
         "forget": commands.ForgetConfig,
         "subject-report": commands.SubjectReportConfig,
     },
-    "data": {"table": data.TableConfig, "reference": data.ReferenceConfig, "simulator": data.SimulatorConfig},
+    "data": {
+        "table": data.TableConfig,
+        "joined": joined.JoinedConfig,
+        "reference": data.ReferenceConfig,
+        "simulator": data.SimulatorConfig,
+    },
     "model": {
         "mlp": networks.MLPConfig,
         "mlp_plain": networks.PlainMLPConfig,

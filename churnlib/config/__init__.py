@@ -10,6 +10,7 @@ option that may be absent. What depends on the data (``in_features``, ``groups``
 from churnlib.config.checks import check_choice, check_range, nearest
 from churnlib.config.commands import (
     ForgetConfig,
+    IngestConfig,
     PersonConfig,
     PrepareConfig,
     ProfileConfig,
@@ -34,6 +35,7 @@ from churnlib.config.data import (
     event_tables,
 )
 from churnlib.config.folder import config_dir
+from churnlib.config.joined import JoinedConfig, SourceConfig
 from churnlib.config.leaks import LeaksConfig
 from churnlib.config.losses import CostSensitiveConfig, LossConfig, loss_options
 from churnlib.config.resample import ResampleConfig
@@ -47,6 +49,8 @@ __all__ = [
     "EventsConfig",
     "ForgetConfig",
     "HistoryConfig",
+    "IngestConfig",
+    "JoinedConfig",
     "LeaksConfig",
     "LossConfig",
     "PersonConfig",
@@ -62,6 +66,7 @@ __all__ = [
     "ScorecardConfig",
     "SimulateConfig",
     "SimulatorConfig",
+    "SourceConfig",
     "SplitConfig",
     "SubjectReportConfig",
     "TableConfig",

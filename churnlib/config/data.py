@@ -243,9 +243,8 @@ class TableConfig(DataConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for option in ("path", "target"):
-            if not getattr(self, option):
-                raise ConfigError(f"data.{option} is missing: data=table needs data.path=FILE and data.target=COLUMN")
+        if not self.path:
+            raise ConfigError("data.path is missing: data=table needs data.path=FILE, and data.target=COLUMN to train")
 
 
 @dataclass(kw_only=True)

@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import polars as pl
 
-from churnlib.config import DataConfig, ReferenceConfig, SimulatorConfig, TableConfig
+from churnlib.config import DataConfig, JoinedConfig, ReferenceConfig, SimulatorConfig, TableConfig
 from churnlib.data.events import EventDefinition, GatheredEvents, gather_events, read_definition
 from churnlib.data.pseudonyms import Pseudonyms, check_id, read_pseudonyms
 from churnlib.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from churnlib.data.joined import Joined
 
 
 class LoadedTable(NamedTuple):
@@ -22,7 +25,7 @@ class LoadedTable(NamedTuple):
     Attributes:
         frame: Its rows, with the columns that histories and event tables add.
         truth: ``(n,)`` true churn probability of each row, if they are simulated.
-        said: Sentences on events that are not used.
+        said: Sentences on sources that were joined, and on events that are not used.
     """
 
     frame: pl.DataFrame
@@ -45,12 +48,12 @@ def load_table(data: DataConfig, *, seed: int, max_steps: int = 36) -> LoadedTab
         ChurnlibError: If the table cannot be had.
     """
     pseudonyms = configured_pseudonyms(data)
-    frame, truth = _read_configured(data, seed=seed, max_steps=max_steps)
+    frame, truth, said = _read_configured(data, seed=seed, max_steps=max_steps)
     gathered = join_events(frame, data)
     frame = gathered.frame
     if pseudonyms is not None:
         frame = pseudonyms.frame(frame, check_id(data.id, frame.columns))
-    return LoadedTable(frame, truth, gathered.said)
+    return LoadedTable(frame, truth, (*said, *gathered.said))
 
 
 def configured_pseudonyms(data: DataConfig) -> Pseudonyms | None:
@@ -62,7 +65,7 @@ def configured_pseudonyms(data: DataConfig) -> Pseudonyms | None:
     return read_pseudonyms(**asdict(data.pseudonymise))
 
 
-def _read_configured(data: DataConfig, *, seed: int, max_steps: int) -> tuple[pl.DataFrame, np.ndarray | None]:
+def _read_configured(data: DataConfig, *, seed: int, max_steps: int) -> LoadedTable:
     if isinstance(data, SimulatorConfig):
         from churnlib.data.simulator import simulate
 
@@ -72,40 +75,56 @@ def _read_configured(data: DataConfig, *, seed: int, max_steps: int) -> tuple[pl
             n_snapshots=data.n_snapshots,
             history_months=data.history_months,
         )
-        return drawn.table, drawn.churn_probability
+        return LoadedTable(drawn.table, drawn.churn_probability, ())
     if isinstance(data, ReferenceConfig):
         from churnlib.data.reference import load_reference
 
-        return load_reference(data.reference), None
+        return LoadedTable(load_reference(data.reference), None, ())
     if isinstance(data, TableConfig):
         from churnlib.data.sources import read_table
 
         if not data.path:
             raise ConfigError("data.path is missing; give a CSV or Parquet file, such as data.path=customers.csv")
         frame = read_table(data.path, separator=data.separator)
-        return join_history(frame, data, max_steps=max_steps), None
-    raise ConfigError(f"data={data.name} is not a table; choose simulator, table, telco, mlc or isp")
+        return LoadedTable(join_history(frame, data, max_steps=max_steps), None, ())
+    if isinstance(data, JoinedConfig):
+        joined = join_configured(data)
+        with reading_table(data):
+            frame = joined.table.collect(engine="streaming")
+        return LoadedTable(join_history(frame, data, max_steps=max_steps), None, joined.said)
+    raise ConfigError(f"data={data.name} is not a table; choose simulator, table, joined, telco, mlc or isp")
+
+
+def join_configured(data: JoinedConfig) -> Joined:
+    """Return the table of ``data=joined``, with its keys checked and its rows not read.
+
+    Raises:
+        ChurnlibError: If the sources cannot be joined.
+    """
+    from churnlib.data.joined import join_sources
+
+    assert data.base is not None and data.id is not None
+    format_ = data.columns[data.time].format if data.time in data.columns else None
+    return join_sources(data.sources, base=data.base, id=data.id, time=data.time, format=format_)
 
 
 def scan_configured(
     data: DataConfig, *, seed: int, max_steps: int = 36, say: Callable[[str], None] | None = None
 ) -> pl.LazyFrame:
-    """Return the configured table without reading a file's rows; histories and events are joined in memory.
+    """Return the configured table without reading the rows of files; histories and events are joined in memory.
 
     Args:
         data: One of the data configurations.
         seed: Of the run.
         max_steps: Newest steps of a history that are gathered from a long table.
-        say: Called with sentences on events that are not used.
+        say: Called with sentences on sources that were joined, and on events that are not used.
 
     Raises:
         ChurnlibError: If the table cannot be had.
     """
-    if isinstance(data, TableConfig) and data.path and data.history.path is None and not data.events:
-        from churnlib.data.sources import scan_table
-
+    if isinstance(data, TableConfig | JoinedConfig) and data.history.path is None and not data.events:
         pseudonyms = configured_pseudonyms(data)
-        lazy = scan_table(data.path, separator=data.separator)
+        lazy = _scan(data, say)
         return lazy if pseudonyms is None else pseudonyms.scan(lazy, check_id(data.id, lazy.collect_schema().names()))
     table = load_table(data, seed=seed, max_steps=max_steps)
     if say is not None:
@@ -114,9 +133,53 @@ def scan_configured(
     return table.frame.lazy()
 
 
+def _scan(data: TableConfig | JoinedConfig, say: Callable[[str], None] | None) -> pl.LazyFrame:
+    if isinstance(data, JoinedConfig):
+        joined = join_configured(data)
+        for line in joined.said if say is not None else ():
+            say(line)  # type: ignore[misc]
+        return joined.table
+    from churnlib.data.sources import scan_table
+
+    return scan_table(str(data.path), separator=data.separator)
+
+
+def describe_source(data: DataConfig, *, seed: int) -> dict[str, Any]:
+    """Return where the configured table comes from, JSON-ready, for whoever finds what was made of it.
+
+    No secrets: addresses without their query part, which may hold signatures.
+    """
+    values: dict[str, Any] = {"data": data.name}
+    if isinstance(data, SimulatorConfig):
+        drawn = {"n_customers": data.n_customers, "n_snapshots": data.n_snapshots}
+        values |= {**drawn, "history_months": data.history_months, "seed": seed if data.seed is None else data.seed}
+    elif isinstance(data, TableConfig):
+        values["path"] = _address(data.path)
+    elif isinstance(data, JoinedConfig):
+        values["base"] = data.base
+        values["sources"] = {
+            name: {"path": _address(one.path), "join": one.kind} for name, one in data.sources.items()
+        }  # fmt: skip
+    if isinstance(data, TableConfig | JoinedConfig) and data.history.path is not None:
+        values["history"] = _address(data.history.path)
+    if data.events:
+        values["events"] = {name: _address(table.path) for name, table in data.events.items()}
+    return values
+
+
+def _address(path: str | None) -> str | None:
+    return None if path is None else path.partition("?")[0]
+
+
 @contextmanager
 def reading_table(data: DataConfig) -> Iterator[None]:
     """Turn what goes wrong with a file into one sentence, around the reading of :func:`scan_configured`."""
+    if isinstance(data, JoinedConfig):
+        from churnlib.data.joined import reading_sources
+
+        with reading_sources(data.sources):
+            yield
+        return
     if not (isinstance(data, TableConfig) and data.path):
         yield
         return
@@ -126,7 +189,7 @@ def reading_table(data: DataConfig) -> Iterator[None]:
         yield
 
 
-def join_history(frame: pl.DataFrame, data: TableConfig, *, max_steps: int) -> pl.DataFrame:
+def join_history(frame: pl.DataFrame, data: TableConfig | JoinedConfig, *, max_steps: int) -> pl.DataFrame:
     """Return the table with the list columns that ``data.history`` asks for, if it does."""
     history = data.history
     if history.path is None:
