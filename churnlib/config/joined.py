@@ -16,7 +16,7 @@ JOINS = ("static", "exact", "newest")
 
 @dataclass(kw_only=True)
 class SourceConfig:
-    """One source (``data.sources.NAME``). Columns are called as after ``rename``; their own names are understood too."""
+    """One source (``data.sources.NAME``); its columns may be called as before ``rename`` or as after it."""
 
     path: str | None = None
     """CSV or Parquet, as data.path."""
@@ -25,7 +25,7 @@ class SourceConfig:
     id: str | None = None
     """Its column that names the customer; called as data.id when left out."""
     id_width: int | None = None
-    """Digits to which its customer numbers are filled up with zeros (3: 7 is 007); 0 where 7 and 007 are two customers."""
+    """Digits to which its customer numbers are filled up with zeros (3: 7 is 007); 0 where 7 and 007 are two people."""
     time: str | None = None
     """Its column with the date of each row; the base's is data.time."""
     format: str | None = None

@@ -1,4 +1,4 @@
-"""A table into a folder: what is new or has changed takes its place, and the renamed manifest is the moment it counts."""
+"""A table into a folder: what is new or has changed takes its place once the manifest is renamed."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ def reading_sources(sources: Mapping[str, SourceConfig]) -> Iterator[None]:
     """
     try:
         yield
-    except (OSError, ValueError, ImportError, pl.exceptions.PolarsError) as error:
+    except (OSError, ValueError, ImportError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
         for name, config in sources.items():
             found = None if is_remote(str(config.path)) else fault(find_parts(str(config.path)), config.separator)
             if found is not None:

@@ -100,7 +100,7 @@ def reading(path: str | os.PathLike[str], *, separator: str | None = None) -> It
     """
     try:
         yield
-    except (OSError, ValueError, ImportError, pl.exceptions.PolarsError) as error:
+    except (OSError, ValueError, ImportError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
         source = _source(path)
         files = [source] if is_remote(source) else find_parts(source)
         raise DataError(explain(error, files, separator=separator)) from error
