@@ -108,7 +108,7 @@ class Stage:
             folder,
             file_path_provider=lambda file: self._place(folder, file),
             key=None if self._key is None else KEY,
-            include_key=False,
+            include_key=None if self._key is None else False,
             max_rows_per_file=self._rows_per_file,
             approximate_bytes_per_file=None,
         )
