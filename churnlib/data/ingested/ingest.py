@@ -14,22 +14,22 @@ from typing import Any
 import polars as pl
 
 from churnlib import __version__
-from churnlib.data.ingested.facts import facts_of, sha256_of, together
+from churnlib.data.ingested.facts import sha256_of, together
 from churnlib.data.ingested.lock import LOCK, locked
 from churnlib.data.ingested.manifest import (
     MANIFEST,
+    STAGING,
     Manifest,
     Part,
     manifest_files,
     read_manifest,
     sync_folders,
+    with_own_fingerprints,
     write_manifest,
 )
 from churnlib.data.ingested.staging import Stage, Staged
 from churnlib.errors import ConfigError, DataError
 from churnlib.schema import unknown_column
-
-STAGING = ".staging"
 
 OURS = re.compile(r"(rows|snapshot=[^/]+)(/\d{4,}-[0-9a-f]{16}\.parquet)?")
 """Names that this module gives to folders and files."""
@@ -103,6 +103,7 @@ def ingest(
         )  # fmt: skip
         if stored is not None:
             manifest_files(target, stored)
+            stored = with_own_fingerprints(target, stored)
             _check_same(target, stored, known, stage.types, pseudonyms, accept=accept_columns)
         staging = target / STAGING
         try:
@@ -250,15 +251,13 @@ def _check_together(before: Mapping[str, str], now: Mapping[str, pl.DataType]) -
             raise ConfigError(f"the column {name!r} was {before[name]} and is {kind}; ingest it into another folder")
 
 
-def _same_rows(folder: Path, stored: Manifest, snapshot: str | None, staged: Sequence[Staged]) -> bool:
+def _same_rows(stored: Manifest, snapshot: str | None, staged: Sequence[Staged]) -> bool:
     parts = stored.of(snapshot)
     if sum(part.rows for part in parts) != sum(one.facts.rows for one in staged):
         return False
     if [part.sha256 for part in parts] == [one.facts.sha256 for one in staged]:
         return True
-    known = stored.polars == pl.__version__
-    before = [part.fingerprint if known else facts_of(folder / part.path).fingerprint for part in parts]
-    return together(before) == together(one.facts.fingerprint for one in staged)
+    return together(part.fingerprint for part in parts) == together(one.facts.fingerprint for one in staged)
 
 
 # --- writing --------------------------------------------------------------------------------------------------------
@@ -285,9 +284,7 @@ def _commit(
     for one in staged:
         by_snapshot.setdefault(one.snapshot, []).append(one)
     there = stored.snapshots() if stored else {}
-    unchanged = tuple(
-        s for s, own in by_snapshot.items() if stored and s in there and _same_rows(folder, stored, s, own)
-    )
+    unchanged = tuple(s for s, own in by_snapshot.items() if stored and s in there and _same_rows(stored, s, own))
     added = tuple(s for s in by_snapshot if s not in there)
     replaced = tuple(s for s in by_snapshot if s in there and s not in unchanged)
     kept = tuple(s for s in there if s not in by_snapshot)
@@ -302,7 +299,6 @@ def _commit(
     parts = sorted([*before, *(one.part for one in moved)], key=_order)
     now = datetime.now(UTC).isoformat(timespec="seconds")
     manifest = replace(about, parts=tuple(parts), columns=columns, ingested=now, churnlib=__version__)
-    manifest = _with_own_hash(folder, manifest, stored, before)
     write_manifest(folder, manifest)
     _clean(folder, manifest)
     return Ingested(manifest, added, replaced, unchanged, kept, changed=True)
@@ -310,15 +306,6 @@ def _commit(
 
 def _order(part: Part) -> tuple[str, str]:
     return (part.snapshot or "", part.path)
-
-
-def _with_own_hash(folder: Path, manifest: Manifest, stored: Manifest | None, before: Sequence[Part]) -> Manifest:
-    """Give all parts fingerprints of this release's hash."""
-    if stored is None or stored.polars == pl.__version__:
-        return manifest
-    own = {part.path: facts_of(folder / part.path).fingerprint for part in before}
-    parts = (replace(part, fingerprint=own.get(part.path, part.fingerprint)) for part in manifest.parts)
-    return replace(manifest, parts=tuple(parts))
 
 
 def _move(folder: Path, staged: Sequence[Staged]) -> None:

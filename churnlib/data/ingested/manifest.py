@@ -6,7 +6,7 @@ import json
 import os
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -14,7 +14,7 @@ from uuid import uuid4
 import polars as pl
 
 from churnlib import __version__
-from churnlib.data.ingested.facts import Facts
+from churnlib.data.ingested.facts import Facts, facts_of
 from churnlib.errors import DataError
 
 MANIFEST = "manifest.json"
@@ -22,6 +22,9 @@ FORMAT = "churnlib ingested table"
 """By this word a manifest of ours is told from other programs' files of the same name."""
 
 VERSION = 1
+
+STAGING = ".staging"
+"""Folder, within that of the table, of files that are being written."""
 
 ROLES = ("id", "time", "target")
 """Roles of columns that a manifest tells of."""
@@ -62,7 +65,7 @@ class Manifest:
         columns: Name and type of each column, as polars calls it.
         roles: By role (id, time, target) the column, where one is known.
         source: Where the rows came from, without secrets.
-        ingested: When the table last changed, UTC.
+        ingested: When rows last came, UTC.
         pseudonyms: Key's id, tenant and purpose, if the names are pseudonyms.
         polars: Release whose hash made the fingerprints.
         churnlib: Release that wrote it.
@@ -197,4 +200,22 @@ def manifest_files(folder: Path, manifest: Manifest) -> list[Path]:
     return paths
 
 
-__all__ = ["MANIFEST", "Manifest", "Part", "manifest_files", "read_manifest", "sync_folders", "write_manifest"]
+def with_own_fingerprints(folder: Path, manifest: Manifest) -> Manifest:
+    """Return the manifest with the fingerprints of this release's hash, read from the files where it has another's."""
+    if manifest.polars == pl.__version__:
+        return manifest
+    parts = (replace(part, fingerprint=facts_of(folder / part.path).fingerprint) for part in manifest.parts)
+    return replace(manifest, parts=tuple(parts), polars=pl.__version__)
+
+
+__all__ = [
+    "MANIFEST",
+    "STAGING",
+    "Manifest",
+    "Part",
+    "manifest_files",
+    "read_manifest",
+    "sync_folders",
+    "with_own_fingerprints",
+    "write_manifest",
+]
