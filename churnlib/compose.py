@@ -43,6 +43,7 @@ SCHEMAS: dict[str, dict[str, type]] = {
     },
     "data": {
         "table": data.TableConfig,
+        "sql": data.SqlConfig,
         "joined": joined.JoinedConfig,
         "reference": data.ReferenceConfig,
         "simulator": data.SimulatorConfig,

@@ -32,8 +32,12 @@ FROM_DATA = {"in_features", "out_features", "n_numeric", "groups", "sequences", 
 
 
 def composed(*words: str, **options: Any) -> TrainConfig:
-    joined = ["data.id=id", "data.target=churn", "+data.sources.crm.path=crm.csv"]
-    needed = {"data=table": ["data.path=customers.csv", "data.target=churn"], "data=joined": joined, "loss=cost_sensitive": ["loss.value=x"]}
+    needed = {
+        "data=table": ["data.path=customers.csv", "data.target=churn"],
+        "data=sql": ["data.query=customers.sql", "data.target=churn"],
+        "data=joined": ["data.id=id", "data.target=churn", "+data.sources.crm.path=crm.csv"],
+        "loss=cost_sensitive": ["loss.value=x"],
+    }
     return compose([*words, *(also for word in words for also in needed.get(word, []))], **options)
 
 
@@ -128,7 +132,18 @@ def test_every_recipe_belongs_to_a_model_and_an_optimizer():
 
 @pytest.mark.parametrize(
     "command",
-    ["train", "ingest", "score", "scorecard", "export", "simulate", "profile", "pseudonymise", "forget", "subject-report"],
+    [
+        "train",
+        "ingest",
+        "score",
+        "scorecard",
+        "export",
+        "simulate",
+        "profile",
+        "pseudonymise",
+        "forget",
+        "subject-report",
+    ],
 )
 def test_help_names_every_choice_and_every_option(command: str):
     text = (CONF / "hydra" / "help" / f"{command}.yaml").read_text(encoding="utf-8")

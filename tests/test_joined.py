@@ -193,7 +193,7 @@ def test_a_width_brings_lost_zeros_back_and_zero_says_they_are_not_lost(tmp_path
         ({"sources": {}}, "data.sources is missing"),
         ({"base": "x"}, "data.base=x is none of data.sources (a, b)"),
         ({"sources": {"a": {"path": "a.csv", "pth": 1}}}, "unknown option data.sources.a.pth; did you mean path?"),
-        ({"sources": {"a": {}}}, "data.sources.a.path is missing"),
+        ({"sources": {"a": {}}}, "data.sources.a needs a path (a CSV or Parquet file) or a query"),
         ({"sources": {"a": {"path": "a.csv", "join": "exct"}}}, "did you mean exact?"),
         ({"sources": {"a": {"path": "a.csv", "join": "exact"}}}, "needs data.sources.a.time"),
         ({"sources": {"a": {"path": "a.csv", "required": "yes"}}}, "required must be true or false, got 'yes'"),

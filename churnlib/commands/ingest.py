@@ -55,9 +55,9 @@ def _ingest(config: IngestConfig, console: Console) -> Ingested:
     data = config.data
     pseudonyms = configured_pseudonyms(data)
     given = data.columns[data.time].format if data.time in data.columns else None
-    with _progress(console) as advance, reading_table(data):
+    with _progress(console) as advance, reading_table(data) as room:
         return ingest(
-            scan_configured(data, seed=config.seed, say=lambda line: _print(console, line)),
+            scan_configured(data, seed=config.seed, say=lambda line: _print(console, line), folder=room),
             config.output or "",
             described=describe_source(data, seed=config.seed),
             roles={"id": data.id, "time": data.time, "target": data.target},

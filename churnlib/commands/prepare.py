@@ -54,9 +54,10 @@ def _prepare(config: PrepareConfig, console: Console) -> PreparedTable:
     columns = (TextColumn("rows"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("", total=None)
-        with reading_table(data):
+        steps = config.preprocess.max_steps
+        with reading_table(data) as folder:
             return prepare_table(
-                scan_configured(data, seed=config.seed, max_steps=config.preprocess.max_steps, say=console.print),
+                scan_configured(data, seed=config.seed, max_steps=steps, say=console.print, folder=folder),
                 config.output or "",
                 target=data.target or "",
                 positive=data.positive,

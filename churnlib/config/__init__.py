@@ -31,6 +31,7 @@ from churnlib.config.data import (
     ReferenceConfig,
     SimulatorConfig,
     SplitConfig,
+    SqlConfig,
     TableConfig,
     event_tables,
 )
@@ -68,6 +69,7 @@ __all__ = [
     "SimulatorConfig",
     "SourceConfig",
     "SplitConfig",
+    "SqlConfig",
     "SubjectReportConfig",
     "TableConfig",
     "ThresholdConfig",

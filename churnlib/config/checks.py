@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -49,3 +50,16 @@ def check_choice(option: str, value: Any, choices: Sequence[str]) -> None:
     if value is None or value in choices or (isinstance(value, str) and "${" in value):
         return
     raise ConfigError(f"{option} must be one of {', '.join(choices)}, got {value!r}{nearest(str(value), choices)}")
+
+
+def check_variable(option: str, name: str) -> None:
+    """Refuse what is no name of an environment variable, such as the secret that the variable should hold.
+
+    Raises:
+        ConfigError: Without showing the value.
+    """
+    if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name) is None:
+        raise ConfigError(
+            f"{option} must be the name of an environment variable, and not what the variable holds: options are "
+            "printed and kept"
+        )

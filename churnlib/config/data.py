@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
-from churnlib.config.checks import check_choice, check_range, nearest
+from churnlib.config.checks import check_choice, check_range, check_variable, nearest
 from churnlib.errors import ConfigError
 
 
@@ -231,8 +231,26 @@ class HistoryConfig:
 
 
 @dataclass(kw_only=True)
-class TableConfig(DataConfig):
+class OwnTableConfig(DataConfig):
+    """What tables of the user's own have in common: they must be named; commands that learn ask for the target too."""
+
+    NEEDED: ClassVar[Mapping[str, str]] = {}
+    """Options without which there is no table, each with an example."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for option, example in self.NEEDED.items():
+            if not getattr(self, option):
+                raise ConfigError(
+                    f"data.{option} is missing; give data.{option}={example}, and data.target=COLUMN to train"
+                )
+
+
+@dataclass(kw_only=True)
+class TableConfig(OwnTableConfig):
     """``data=table``: a file, several files, or an object store."""
+
+    NEEDED: ClassVar[Mapping[str, str]] = {"path": "FILE"}
 
     path: str | None = None
     """CSV or Parquet: a path, a glob, or an s3://, gs://, az:// address."""
@@ -241,10 +259,36 @@ class TableConfig(DataConfig):
     history: HistoryConfig = field(default_factory=HistoryConfig)
     """A second, long table with the customers' histories."""
 
+
+@dataclass(kw_only=True)
+class SqlConfig(OwnTableConfig):
+    """``data=sql``: the rows of a query to PostgreSQL, MySQL or MariaDB.
+
+    The address of the database, which holds a password, is never an option: options are printed and kept.
+    """
+
+    NEEDED: ClassVar[Mapping[str, str]] = {"query": "SQL"}
+
+    query: str | None = None
+    """One SELECT, or the path of a .sql file with one."""
+    url_env: str
+    """Environment variable that holds the address, postgresql://user:password@host:5432/database or mysql://..."""
+    partition_on: str | None = None
+    """Column of the query, of whole numbers or dates, whose ranges are read at once; rows without a value too."""
+    partitions: int
+    """How many ranges."""
+    timeout_seconds: float
+    """After which a read has failed, from connecting to the last row."""
+
     def __post_init__(self) -> None:
+        check_variable("data.url_env", self.url_env)
         super().__post_init__()
-        if not self.path:
-            raise ConfigError("data.path is missing: data=table needs data.path=FILE, and data.target=COLUMN to train")
+        check_range("data.partitions", self.partitions, low=1)
+        check_range("data.timeout_seconds", self.timeout_seconds, low=0, open_low=True)
+
+    def reading(self) -> dict[str, Any]:
+        """Return what :func:`churnlib.data.sources.sql.read_sql` takes besides the query."""
+        return {key: getattr(self, key) for key in ("url_env", "partition_on", "partitions", "timeout_seconds")}
 
 
 @dataclass(kw_only=True)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from churnlib.config.checks import check_choice, check_range, nearest
+from churnlib.config.checks import check_choice, check_range, check_variable, nearest
 from churnlib.config.data import DataConfig, HistoryConfig
 from churnlib.errors import ConfigError
 
@@ -19,7 +19,17 @@ class SourceConfig:
     """One source (``data.sources.NAME``); its columns may be called as before ``rename`` or as after it."""
 
     path: str | None = None
-    """CSV or Parquet, as data.path."""
+    """CSV or Parquet, as data.path; or"""
+    query: str | None = None
+    """one SELECT, or the path of a .sql file with one, as data.query of data=sql."""
+    url_env: str = "CHURNLIB_SQL_URL"
+    """Environment variable that holds the address of its database."""
+    partition_on: str | None = None
+    """Column of the query whose ranges are read at once."""
+    partitions: int = 4
+    """How many ranges."""
+    timeout_seconds: float = 3600
+    """After which a read has failed."""
     separator: str | None = None
     """Delimiter of a CSV file; detected from the header when left out."""
     id: str | None = None
@@ -46,6 +56,10 @@ class SourceConfig:
     required: bool = False
     """Refuse the table if a row of the base has no partner here."""
 
+    def reading(self) -> dict[str, Any]:
+        """Return what :func:`churnlib.data.sources.sql.fetch_sql` takes besides the query and the folder."""
+        return {key: getattr(self, key) for key in ("url_env", "partition_on", "partitions", "timeout_seconds")}
+
     @property
     def kind(self) -> str:
         """How it is joined."""
@@ -61,6 +75,8 @@ _WANTED: dict[str, tuple[Any, str]] = {
     "required": (bool, "true or false"),
     "id_width": (int, "a whole number"),
     "max_age_days": (int | float, "a number of days"),
+    "partitions": (int, "a whole number"),
+    "timeout_seconds": (int | float, "a number of seconds"),
 }
 
 
@@ -83,8 +99,8 @@ def _source(name: str, given: Any) -> SourceConfig:
             raise ConfigError(f"{option}.{key} must be {words}, got {value!r}")
         values[key] = value
     source = SourceConfig(**values)
-    if not source.path:
-        raise ConfigError(f"{option}.path is missing; give a CSV or Parquet file")
+    if bool(source.path) == bool(source.query):
+        raise ConfigError(f"{option} needs a path (a CSV or Parquet file) or a query (to a database), one of them")
     _check(option, source)
     return source
 
@@ -92,6 +108,9 @@ def _source(name: str, given: Any) -> SourceConfig:
 def _check(option: str, source: SourceConfig) -> None:
     if source.join is not None:
         check_choice(f"{option}.join", source.join, JOINS)
+    check_variable(f"{option}.url_env", source.url_env)
+    check_range(f"{option}.partitions", source.partitions, low=1)
+    check_range(f"{option}.timeout_seconds", source.timeout_seconds, low=0, open_low=True)
     check_range(f"{option}.id_width", source.id_width, low=0, high=64)
     check_range(f"{option}.max_age_days", source.max_age_days, low=0)
     if source.kind != "static" and source.time is None:
@@ -113,6 +132,11 @@ class JoinedConfig(DataConfig):
     """By a name of your choice, each a :class:`SourceConfig`."""
     history: HistoryConfig = field(default_factory=HistoryConfig)
     """A long table with the customers' histories."""
+
+    @property
+    def queries(self) -> bool:
+        """Whether rows come from databases."""
+        return any(source.query is not None for source in self.sources.values())
 
     def __post_init__(self) -> None:
         super().__post_init__()

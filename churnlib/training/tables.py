@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import polars as pl
 
-from churnlib.config import DataConfig, JoinedConfig, ReferenceConfig, SimulatorConfig, TableConfig
+from churnlib.config import DataConfig, JoinedConfig, ReferenceConfig, SimulatorConfig, SqlConfig, TableConfig
 from churnlib.data.events import EventDefinition, GatheredEvents, gather_events, read_definition
 from churnlib.data.pseudonyms import Pseudonyms, check_id, read_pseudonyms
 from churnlib.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
+    from churnlib.config import SourceConfig
     from churnlib.data.joined import Joined
 
 
@@ -87,16 +90,24 @@ def _read_configured(data: DataConfig, *, seed: int, max_steps: int) -> LoadedTa
             raise ConfigError("data.path is missing; give a CSV or Parquet file, such as data.path=customers.csv")
         frame = read_table(data.path, separator=data.separator)
         return LoadedTable(join_history(frame, data, max_steps=max_steps), None, ())
+    if isinstance(data, SqlConfig):
+        from churnlib.data.sources.sql import read_sql
+
+        return LoadedTable(read_sql(data.query or "", **data.reading()), None, ())
     if isinstance(data, JoinedConfig):
-        joined = join_configured(data)
-        with reading_table(data):
+        with reading_table(data) as folder:
+            joined = join_configured(data, folder)
             frame = joined.table.collect(engine="streaming")
         return LoadedTable(join_history(frame, data, max_steps=max_steps), None, joined.said)
-    raise ConfigError(f"data={data.name} is not a table; choose simulator, table, joined, telco, mlc or isp")
+    raise ConfigError(f"data={data.name} is not a table; choose simulator, table, sql, joined, telco, mlc or isp")
 
 
-def join_configured(data: JoinedConfig) -> Joined:
-    """Return the table of ``data=joined``, with its keys checked and its rows not read.
+def join_configured(data: JoinedConfig, folder: Path | None) -> Joined:
+    """Return the table of ``data=joined``, with its keys checked and the rows of its files not read.
+
+    Args:
+        data: The sources.
+        folder: Where the rows of databases are put down, as :func:`reading_table` gives it.
 
     Raises:
         ChurnlibError: If the sources cannot be joined.
@@ -104,27 +115,41 @@ def join_configured(data: JoinedConfig) -> Joined:
     from churnlib.data.joined import join_sources
 
     assert data.base is not None and data.id is not None
+    sources = dict(data.sources)
+    for name, source in sources.items():
+        if source.query is not None:
+            from churnlib.data.sources.sql import fetch_sql
+
+            assert folder is not None
+            fetch_sql(source.query, folder / name, **source.reading())
+            sources[name] = replace(source, path=str(folder / name), query=None)
     format_ = data.columns[data.time].format if data.time in data.columns else None
-    return join_sources(data.sources, base=data.base, id=data.id, time=data.time, format=format_)
+    return join_sources(sources, base=data.base, id=data.id, time=data.time, format=format_)
 
 
 def scan_configured(
-    data: DataConfig, *, seed: int, max_steps: int = 36, say: Callable[[str], None] | None = None
+    data: DataConfig,
+    *,
+    seed: int,
+    max_steps: int = 36,
+    say: Callable[[str], None] | None = None,
+    folder: Path | None = None,
 ) -> pl.LazyFrame:
-    """Return the configured table without reading the rows of files; histories and events are joined in memory.
+    """Return the configured table without holding its rows; histories and events are joined in memory.
 
     Args:
         data: One of the data configurations.
         seed: Of the run.
         max_steps: Newest steps of a history that are gathered from a long table.
         say: Called with sentences on sources that were joined, and on events that are not used.
+        folder: Where the rows of a database may be put down, as :func:`reading_table` gives it; in memory without.
 
     Raises:
         ChurnlibError: If the table cannot be had.
     """
-    if isinstance(data, TableConfig | JoinedConfig) and data.history.path is None and not data.events:
+    lazy = None if data.events else _scan(data, folder, say)
+    if lazy is not None:
         pseudonyms = configured_pseudonyms(data)
-        lazy = _scan(data, say)
         return lazy if pseudonyms is None else pseudonyms.scan(lazy, check_id(data.id, lazy.collect_schema().names()))
     table = load_table(data, seed=seed, max_steps=max_steps)
     if say is not None:
@@ -133,15 +158,23 @@ def scan_configured(
     return table.frame.lazy()
 
 
-def _scan(data: TableConfig | JoinedConfig, say: Callable[[str], None] | None) -> pl.LazyFrame:
-    if isinstance(data, JoinedConfig):
-        joined = join_configured(data)
-        for line in joined.said if say is not None else ():
-            say(line)  # type: ignore[misc]
-        return joined.table
-    from churnlib.data.sources import scan_table
+def _scan(data: DataConfig, folder: Path | None, say: Callable[[str], None] | None) -> pl.LazyFrame | None:
+    """Return the table as the source has it, where it can be read bit by bit."""
+    if isinstance(data, TableConfig) and data.path and data.history.path is None:
+        from churnlib.data.sources import scan_table
 
-    return scan_table(str(data.path), separator=data.separator)
+        return scan_table(data.path, separator=data.separator)
+    if isinstance(data, SqlConfig) and folder is not None:
+        from churnlib.data.sources.sql import fetch_sql
+
+        return fetch_sql(data.query or "", folder / "rows", **data.reading())
+    if isinstance(data, JoinedConfig) and data.history.path is None and (folder is not None or not data.queries):
+        joined = join_configured(data, folder)
+        if say is not None:
+            for line in joined.said:
+                say(line)
+        return joined.table
+    return None
 
 
 def describe_source(data: DataConfig, *, seed: int) -> dict[str, Any]:
@@ -155,11 +188,11 @@ def describe_source(data: DataConfig, *, seed: int) -> dict[str, Any]:
         values |= {**drawn, "history_months": data.history_months, "seed": seed if data.seed is None else data.seed}
     elif isinstance(data, TableConfig):
         values["path"] = _address(data.path)
+    elif isinstance(data, SqlConfig):
+        values |= {"query": data.query, "url_env": data.url_env}
     elif isinstance(data, JoinedConfig):
         values["base"] = data.base
-        values["sources"] = {
-            name: {"path": _address(one.path), "join": one.kind} for name, one in data.sources.items()
-        }  # fmt: skip
+        values["sources"] = {name: _described(one) for name, one in data.sources.items()}
     if isinstance(data, TableConfig | JoinedConfig) and data.history.path is not None:
         values["history"] = _address(data.history.path)
     if data.events:
@@ -167,25 +200,45 @@ def describe_source(data: DataConfig, *, seed: int) -> dict[str, Any]:
     return values
 
 
+def _described(source: SourceConfig) -> dict[str, Any]:
+    if source.query is not None:
+        return {"query": source.query, "url_env": source.url_env, "join": source.kind}
+    return {"path": _address(source.path), "join": source.kind}
+
+
 def _address(path: str | None) -> str | None:
     return None if path is None else path.partition("?")[0]
 
 
 @contextmanager
-def reading_table(data: DataConfig) -> Iterator[None]:
-    """Turn what goes wrong with a file into one sentence, around the reading of :func:`scan_configured`."""
+def reading_table(data: DataConfig) -> Iterator[Path | None]:
+    """Turn what goes wrong with a file into one sentence, around the reading of :func:`scan_configured`.
+
+    Yields:
+        A folder for the rows of databases, gone at the end; None for other sources.
+    """
+    if isinstance(data, SqlConfig) or (isinstance(data, JoinedConfig) and data.queries):
+        with TemporaryDirectory(prefix="churnlib-sql-") as folder, _explained(data):
+            yield Path(folder)
+    else:
+        with _explained(data):
+            yield None
+
+
+@contextmanager
+def _explained(data: DataConfig) -> Iterator[None]:
+    """Turn what goes wrong with files into one sentence."""
     if isinstance(data, JoinedConfig):
         from churnlib.data.joined import reading_sources
 
-        with reading_sources(data.sources):
+        with reading_sources({name: one for name, one in data.sources.items() if one.query is None}):
             yield
-        return
-    if not (isinstance(data, TableConfig) and data.path):
-        yield
-        return
-    from churnlib.data.sources import reading
+    elif isinstance(data, TableConfig) and data.path:
+        from churnlib.data.sources import reading
 
-    with reading(data.path, separator=data.separator):
+        with reading(data.path, separator=data.separator):
+            yield
+    else:
         yield
 
 
