@@ -32,6 +32,7 @@ SCHEMAS: dict[str, dict[str, type]] = {
         "train": training.TrainConfig,
         "score": commands.ScoreConfig,
         "ingest": commands.IngestConfig,
+        "template": commands.TemplateConfig,
         "prepare": commands.PrepareConfig,
         "scorecard": commands.ScorecardConfig,
         "export": commands.ExportConfig,

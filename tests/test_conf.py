@@ -135,6 +135,7 @@ def test_every_recipe_belongs_to_a_model_and_an_optimizer():
     [
         "train",
         "ingest",
+        "template",
         "score",
         "scorecard",
         "export",

@@ -19,6 +19,7 @@ from churnlib.config.commands import (
     ScoreConfig,
     SimulateConfig,
     SubjectReportConfig,
+    TemplateConfig,
 )
 from churnlib.config.data import (
     COLUMN_FIELDS,
@@ -72,6 +73,7 @@ __all__ = [
     "SqlConfig",
     "SubjectReportConfig",
     "TableConfig",
+    "TemplateConfig",
     "ThresholdConfig",
     "TrainConfig",
     "TrainerConfig",

@@ -120,6 +120,28 @@ class IngestConfig:
 
 
 @dataclass(kw_only=True)
+class TemplateConfig:
+    """``churnlib template``: an empty table to be filled in by hand."""
+
+    data: DataConfig
+    bundle: str | None = None
+    """Folder of the bundle whose model shall score the rows; without it the table is like that of data."""
+    output: str | None = None
+    """CSV file to write; it must not be there yet, nor the one beside it with the ending .md."""
+    separator: str = ","
+    """Between the cells."""
+    seed: int = 42
+    """Of simulated customers."""
+
+    def __post_init__(self) -> None:
+        if not self.output or not self.output.lower().endswith(".csv"):
+            raise ConfigError("output is missing: template needs output=FILE.csv")
+        if len(self.separator) != 1 or self.separator.isalnum():
+            raise ConfigError(f"separator must be one character such as ',' or ';', got {self.separator!r}")
+        check_range("seed", self.seed, low=0)
+
+
+@dataclass(kw_only=True)
 class PrepareConfig:
     """``churnlib prepare``: a table of any size, prepared into a Parquet file."""
 
