@@ -341,6 +341,18 @@ def test_what_a_model_saw_is_said_as_far_as_it_can_be_known(trained, monkeypatch
         (trained / "moved.parquet").rename(trained / "customers.parquet")
 
 
+def test_of_a_joined_table_every_source_is_looked_into_and_its_base_counts(tmp_path):
+    (tmp_path / "crm.csv").write_text("KUNDENNR;x\nA1;1\nB2;2\n")
+    pl.DataFrame({"account": ["A1", "C3"]}).write_parquet(tmp_path / "billing.parquet")
+    crm = {"path": str(tmp_path / "crm.csv"), "rename": {"KUNDENNR": "customer"}}
+    billing = {"path": str(tmp_path / "billing.parquet"), "id": "account"}
+    data = {"id": "customer", "base": "crm", "sources": {"crm": crm, "billing": billing}}
+    for name, held, where in (("A1", True, ["billing.parquet", "crm.csv"]), ("C3", False, ["billing.parquet"])):
+        sources = models.Sources(Person(name))
+        assert sources.hold(data) is held
+        assert sorted(path.name for path in sources.holding) == where
+
+
 def test_the_commands_from_report_to_erasure(trained, monkeypatch, capsys):
     monkeypatch.chdir(trained)
     name = sides(trained)["test"]
