@@ -147,8 +147,13 @@ def test_leftovers_of_an_ingest_are_searched_too(tmp_path):
     folder = ingested(tmp_path / "customers")
     leftover = folder / "snapshot=2024-01-31" / "0009-0123456789abcdef.parquet"
     TABLE.rename({"customer_id": "account"}).write_parquet(leftover)
-    remove("B2", tmp_path)
+    (folder / ".staging").mkdir()
+    TABLE.rename({"customer_id": "account"}).write_parquet(folder / ".staging" / "whole.parquet")
+    (folder / ".staging" / "half.parquet").write_bytes(b"PAR1")
+    done = remove("B2", tmp_path)
     assert pl.read_parquet(leftover)["account"].to_list() == ["A1", None, "C3"]
+    assert not (folder / ".staging" / "whole.parquet").exists()
+    assert [path.name for path, _ in done.found.unsearched] == ["half.parquet"]
 
 
 def test_a_table_that_is_being_ingested_is_named_and_the_rest_is_done(tmp_path):

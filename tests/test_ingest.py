@@ -322,6 +322,33 @@ def test_a_part_that_is_cut_off_or_changes_its_columns_midway_is_named(tmp_path,
     assert cli.main(words) == 0 and len(read_table(tmp_path / "o")) == 4_000
 
 
+def test_a_join_that_breaks_off_leaves_nothing_and_the_next_run_is_clean(tmp_path, capsys):
+    crm = "".join(f"c{i},2024-01-31\n" for i in range(40_000))
+    bills = [f"c{i},2024-01-30,{i}\n" for i in range(40_000)]
+    (tmp_path / "crm.csv").write_text("id,month\n" + crm)
+    words = ["ingest", "data=joined", "data.id=id", "data.time=month", f"output={tmp_path / 'out'}"]
+    words += [f"data.sources.crm.path={tmp_path / 'crm.csv'}"]
+    words += [f"data.sources.bills={{path: '{tmp_path / 'bills.csv'}', time: billed}}"]
+    problems = {
+        None: "there is no file",
+        "id,billed,amount\n": "bills.csv) has columns but no rows",
+        "id,billed,amount\n" + "".join(bills) + "c1,2024-01-29,1,2\n": "line 40002 of",
+        "id,billed,amount\n"
+        + "".join(bills)
+        + "c1,2024-01-30,8\n": "has several rows for 1 of its customers and dates",
+    }
+    for content_, sentence in problems.items():
+        if content_ is not None:
+            (tmp_path / "bills.csv").write_text(content_)
+        assert cli.main(words) == 1
+        said = capsys.readouterr().err
+        assert sentence in said and said.count("\n") == 1
+        assert {path.name for path in tmp_path.iterdir()} <= {"crm.csv", "bills.csv"}
+    (tmp_path / "bills.csv").write_text("id,billed,amount\n" + "".join(bills))
+    assert cli.main(words) == 0
+    assert read_table(tmp_path / "out")["amount"].to_list() == [str(i) for i in range(40_000)]
+
+
 # --- reading --------------------------------------------------------------------------------------------------------
 
 

@@ -128,6 +128,11 @@ def test_exact_copies_count_once_and_the_newest_row_when_it_is_said_which(tmp_pa
     )
     table = joined(tmp_path, crm={}, copies={}, several={"latest": "changed", "drop": ["changed"]})
     assert table.frame.rows() == [("a", "no", "1", "new"), ("b", "yes", "2", "only")]
+    write(tmp_path, several="id,changed,w\na,9,old\na,10,new\nb,1,only\n")
+    assert joined(tmp_path, crm={}, several={"latest": "changed"}).frame["w"].to_list() == ["new", "only"]
+    write(tmp_path, several="id,am,w\na,31.01.2024,old\na,01.02.2024,new\nb,01.01.2024,only\n")
+    renamed = {"rename": {"am": "changed"}, "latest": "am"}
+    assert joined(tmp_path, crm={}, several=renamed).frame["w"].to_list() == ["new", "only"]
     assert "copies: 1 exact copies of other rows are not used" in table.said
     assert "several: 1 older rows of a key are not used (data.sources.several.latest)" in table.said
 

@@ -2,7 +2,8 @@
 
 A table is any Parquet or CSV file with a column that names customers: ``customer_id``, as churnlib writes it; what a
 bundle, a prepared table, an ingested one or the account of rules in the same folder says its id is called; or what the
-user says. Links are not followed, hidden files (parts of what is being written) not looked at.
+user says. Links are not followed; hidden files (parts of what is being written) are not looked at, but for those that an
+ingest that was ended has left.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from uuid import uuid4
 
 import polars as pl
 
-from churnlib.data.ingested.manifest import MANIFEST
+from churnlib.data.ingested.lock import locked
+from churnlib.data.ingested.manifest import MANIFEST, STAGING
 from churnlib.data.ingested.shrinking import replace_part, table_of
 from churnlib.data.pseudonyms import NOTE
 from churnlib.data.sources.parts import table_format
@@ -72,6 +74,8 @@ class Store:
     def remove(self, wanted: Any) -> int:
         """Take the rows that name the persons out of the file: it is there as before, or without them.
 
+        What an ingest that was ended has left half-done is no table, and goes as a whole.
+
         Returns:
             How many there were.
 
@@ -81,6 +85,10 @@ class Store:
         n_found = len(self.find(wanted))
         if not n_found:
             return 0
+        if self.path.parent.name == STAGING:
+            with locked(self.path.parent.parent):
+                self.path.unlink()
+            return n_found
         temporary = self.path.with_name(f".{self.path.name}.{uuid4().hex[:8]}")
         try:
             table = table_of(self.path)
@@ -186,7 +194,7 @@ def find_stores(folders: Sequence[str | Path], *, id_columns: Sequence[str] = ()
 
 def _walk(root: Path) -> Iterator[tuple[Path, list[str]]]:
     for folder, inner, names in os.walk(root, followlinks=False):
-        inner[:] = sorted(name for name in inner if not name.startswith("."))
+        inner[:] = sorted(name for name in inner if name == STAGING or not name.startswith("."))
         files = sorted(name for name in names if not name.startswith(".") and not Path(folder, name).is_symlink())
         yield Path(folder), files
 

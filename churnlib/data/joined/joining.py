@@ -11,7 +11,7 @@ import polars as pl
 import polars.selectors as cs
 
 from churnlib.config.joined import SourceConfig
-from churnlib.data.joined.keys import one_row_per_key, unknown_customers
+from churnlib.data.joined.keys import customers_of, one_row_per_key, unknown_customers
 from churnlib.data.joined.reading import reading_sources
 from churnlib.data.joined.source import KEY, MOMENT, Source, open_base, open_source
 from churnlib.errors import ConfigError, DataError
@@ -143,10 +143,10 @@ def _count(base: Source, others: Sequence[Source]) -> list[str]:
     rows, lacking = found[0], dict(zip(marks, found[1:], strict=True))
     if not rows:
         raise DataError(f"{base.name} ({base.config.path}) has columns but no rows; export it again with its customers")
-    said = []
+    said, customers = [], customers_of(base)
     for other in others:
         without = lacking[_mark_name(other)]
-        n_known, unknown = unknown_customers(other, base)
+        n_known, unknown = unknown_customers(other, base, customers)
         if without and other.config.required:
             raise DataError(_required(base, other, without, rows))
         lines = f"{other.name}: {rows - without:,} of {rows:,} rows of {base.name} have a row of it"

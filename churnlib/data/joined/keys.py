@@ -5,6 +5,7 @@ from __future__ import annotations
 import polars as pl
 import polars.selectors as cs
 
+from churnlib.data.dates import TRIED_ROWS, find_formats
 from churnlib.data.joined.reading import reading_source
 from churnlib.data.joined.source import KEY, MOMENT, Source
 from churnlib.errors import ConfigError, DataError
@@ -36,9 +37,9 @@ def one_row_per_key(source: Source) -> tuple[Source, list[str]]:
     if not len(repeated):
         return source.with_table(table), said
     left_out = int(repeated["n"].sum()) - len(repeated)
-    if source.config.latest is not None:
+    if source.latest is not None:
         said.append(f"{source.name}: {left_out:,} older rows of a key are not used ({source.option}.latest)")
-        return source.with_table(_newest(table, source)), said
+        return source.with_table(_newest(table, source, source.latest)), said
     with reading_source(source.config):
         different = table.join(repeated.lazy(), on=keys, how="semi").unique().collect(engine="streaming")
     if len(different) > len(repeated):
@@ -47,13 +48,15 @@ def one_row_per_key(source: Source) -> tuple[Source, list[str]]:
     return source.with_table(table.unique(subset=keys, keep="any")), said
 
 
-def _newest(table: pl.LazyFrame, source: Source) -> pl.LazyFrame:
-    """Return the newest row of each key."""
-    latest = str(source.config.latest)
-    name = source.config.rename.get(latest, latest)
-    dtype = table.collect_schema()[name]
-    cell = parsing.cell_of(name)
-    age = parsing.number(cell, dtype) if dtype.is_numeric() else parsing.moment(cell, dtype).to_physical()
+def _newest(table: pl.LazyFrame, source: Source, latest: str) -> pl.LazyFrame:
+    """Return the newest row of each key, by dates or by numbers; of equals the last one."""
+    cell, dtype = parsing.cell_of(latest), table.collect_schema()[latest]
+    with reading_source(source.config):
+        head = table.select(cell).head(TRIED_ROWS).collect().to_series()
+    age = parsing.number(cell, dtype)
+    if head.to_frame().select(parsing.number(pl.first(), dtype)).to_series().null_count() > head.null_count():
+        option = f"{source.option}.latest"
+        age = parsing.moment(cell, dtype, find_formats(head, None, option=option, remedy=option)).to_physical()
     ordered = table.with_columns(age.alias("\0age")).sort("\0age", nulls_last=False, maintain_order=True)
     return ordered.unique(subset=source.keys, keep="last", maintain_order=True).drop("\0age")
 
@@ -71,15 +74,24 @@ def _several(source: Source, repeated: pl.DataFrame) -> str:
     )
 
 
-def unknown_customers(source: Source, base: Source) -> tuple[int, int]:
+def customers_of(source: Source) -> pl.DataFrame:
+    """Return the different customers of a source, in one column ``KEY``."""
+    with reading_source(source.config):
+        return source.table.select(KEY).drop_nulls().unique().collect(engine="streaming")
+
+
+def unknown_customers(source: Source, base: Source, customers: pl.DataFrame) -> tuple[int, int]:
     """Return how many customers a source has, and how many of them the base does not know.
+
+    Args:
+        source: The source.
+        base: The base.
+        customers: Those of the base.
 
     Raises:
         DataError: If the base knows none of them, or knows some under numbers with other leading zeros.
     """
-    with reading_source(source.config), reading_source(base.config):
-        known = base.table.select(KEY).drop_nulls().unique().collect(engine="streaming").lazy()
-        own = source.table.select(KEY).unique().collect(engine="streaming")
+    known, own = customers.lazy(), customers_of(source)
     unknown = own.lazy().join(known, on=KEY, how="anti").collect()
     if len(unknown) and source.config.id_width is None:
         _check_zeros(source, base, known, unknown)
@@ -109,4 +121,4 @@ def _check_zeros(source: Source, base: Source, known: pl.LazyFrame, unknown: pl.
     )
 
 
-__all__ = ["one_row_per_key", "unknown_customers"]
+__all__ = ["customers_of", "one_row_per_key", "unknown_customers"]

@@ -29,13 +29,14 @@ class Source:
         config: What the user says of it.
         table: ``KEY``, ``MOMENT`` if it has dates, and the columns; not read yet.
         columns: The columns that are taken.
-        latest: Whether ``LATEST`` is in the table too.
+        latest: Column that says which of several rows is the newest; in the table, whether it is taken or not.
     """
 
     name: str
     config: SourceConfig
     table: pl.LazyFrame
     columns: tuple[str, ...]
+    latest: str | None = None
 
     @property
     def option(self) -> str:
@@ -96,7 +97,7 @@ def open_source(name: str, config: SourceConfig, *, id: str) -> Source:  # noqa:
     columns = renamed.taken(never=hidden)
     latest = None if config.latest is None else renamed.call(config.latest, "latest")
     also = [latest] if latest is not None and latest not in columns else []
-    return Source(name, config, renamed.table.select(*keys, cs.by_name(*columns, *also)), tuple(columns))
+    return Source(name, config, renamed.table.select(*keys, cs.by_name(*columns, *also)), tuple(columns), latest)
 
 
 class _Renamed:
