@@ -2,8 +2,8 @@
 
 A table is any Parquet or CSV file with a column that names customers: ``customer_id``, as churnlib writes it; what a
 bundle, a prepared table, an ingested one or the account of rules in the same folder says its id is called; or what the
-user says. Links are not followed; hidden files (parts of what is being written) are not looked at, but for those that an
-ingest that was ended has left.
+user says. Links are not followed. Hidden files (parts of what is being written) are not looked at, but for those of an
+ingest that was ended.
 """
 
 from __future__ import annotations
