@@ -11,6 +11,8 @@ from churnlib.config import nearest
 
 COMMANDS = {
     "train": ("churnlib.commands.train", "train a model on a customer table (the same as python train.py)"),
+    "ingest": ("churnlib.commands.ingest", "bring a table into a folder of Parquet files with a manifest"),
+    "template": ("churnlib.commands.template", "write an empty CSV file to be filled in by hand"),
     "prepare": ("churnlib.commands.prepare", "prepare a table of any size into a Parquet file"),
     "profile": ("churnlib.commands.profile", "write a readable report of a customer table"),
     "score": ("churnlib.commands.score", "score a CSV or Parquet file with a trained model"),

@@ -14,6 +14,7 @@ from churnlib.config import (
     checks,
     commands,
     data,
+    joined,
     leaks,
     losses,
     networks,
@@ -32,6 +33,8 @@ SCHEMAS: dict[str, dict[str, type]] = {
     "": {
         "train": training.TrainConfig,
         "score": commands.ScoreConfig,
+        "ingest": commands.IngestConfig,
+        "template": commands.TemplateConfig,
         "prepare": commands.PrepareConfig,
         "scorecard": commands.ScorecardConfig,
         "export": commands.ExportConfig,
@@ -44,6 +47,7 @@ SCHEMAS: dict[str, dict[str, type]] = {
     "data": {
         "table": data.TableConfig,
         "sql": data.SqlConfig,
+        "joined": joined.JoinedConfig,
         "reference": data.ReferenceConfig,
         "simulator": data.SimulatorConfig,
     },

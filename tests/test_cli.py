@@ -294,7 +294,9 @@ def test_only_train_sweeps(empty_folder, capsys):
 # --- the installed command ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("command", ["train", "score", "scorecard", "export", "simulate", "serve"])
+@pytest.mark.parametrize(
+    "command", ["train", "ingest", "template", "score", "scorecard", "export", "simulate", "serve"]
+)
 def test_every_command_explains_itself(command, empty_folder, capsys):
     assert cli.main([command, "--help"]) == 0
     assert command in capsys.readouterr().out

@@ -35,6 +35,7 @@ def composed(*words: str, **options: Any) -> TrainConfig:
     needed = {
         "data=table": ["data.path=customers.csv", "data.target=churn"],
         "data=sql": ["data.query=customers.sql", "data.target=churn"],
+        "data=joined": ["data.id=id", "data.target=churn", "+data.sources.crm.path=crm.csv"],
         "loss=cost_sensitive": ["loss.value=x"],
     }
     return compose([*words, *(also for word in words for also in needed.get(word, []))], **options)
@@ -131,7 +132,19 @@ def test_every_recipe_belongs_to_a_model_and_an_optimizer():
 
 @pytest.mark.parametrize(
     "command",
-    ["train", "score", "scorecard", "export", "simulate", "profile", "pseudonymise", "forget", "subject-report"],
+    [
+        "train",
+        "ingest",
+        "template",
+        "score",
+        "scorecard",
+        "export",
+        "simulate",
+        "profile",
+        "pseudonymise",
+        "forget",
+        "subject-report",
+    ],
 )
 def test_help_names_every_choice_and_every_option(command: str):
     text = (CONF / "hydra" / "help" / f"{command}.yaml").read_text(encoding="utf-8")

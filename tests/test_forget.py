@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import hashlib
 import json
 import stat
 from pathlib import Path
@@ -14,7 +13,12 @@ from made import made_customers
 from polars.testing import assert_frame_equal
 
 from churnlib import cli
+from churnlib.data.ingested import shrinking
+from churnlib.data.ingested.ingest import ingest, verify
+from churnlib.data.ingested.lock import locked
+from churnlib.data.ingested.manifest import read_manifest
 from churnlib.data.pseudonyms import read_pseudonyms
+from churnlib.data.sources import read_table
 from churnlib.errors import ConfigError, DataError
 from churnlib.privacy import models
 from churnlib.privacy.forget import forget, read_records, search
@@ -111,21 +115,112 @@ def test_id_columns_come_from_schemas_beside_the_tables_or_from_the_user(tmp_pat
     assert len(find_stores([tmp_path], id_columns=["account"]).tables) == 3
 
 
-@pytest.mark.parametrize("as_list", [True, False])
-def test_a_manifest_gets_the_new_checksum_size_and_rows(as_list, tmp_path):
-    part = tmp_path / "snapshot=1" / "part.parquet"
-    part.parent.mkdir()
-    TABLE.write_parquet(part)
-    entry = {"sha256": "old", "bytes": 1, "rows": 5}
-    name = "snapshot=1/part.parquet"
-    files = [{"path": name, **entry}, {"path": "x", **entry}] if as_list else {name: entry, "x": dict(entry)}
-    (tmp_path / "manifest.json").write_text(json.dumps({"rows": 10, "files": files}))
+def ingested(folder: Path, **options) -> Path:
+    """Two snapshots of the table, one of them in two files, under another name of the id."""
+    rows = pl.concat([TABLE.with_columns(month=pl.lit(month)) for month in ("2024-01-31", "2024-02-29")])
+    rows = rows.rename({"customer_id": "account"})
+    roles = {"id": "account", "time": "month"}
+    ingest(rows.lazy(), folder, described={}, roles=roles, rows_per_file=4, **options)
+    return folder
+
+
+def test_of_an_ingested_table_rows_go_and_the_manifest_names_the_new_files(tmp_path):
+    folder = ingested(tmp_path / "customers")
+    before, rows = read_manifest(folder), read_table(folder)
+    done = remove("B2", tmp_path)
+    assert sum(done.removed.values()) == 4 and len(done.removed) == 2
+    after = read_manifest(folder)
+    assert before is not None and after is not None
+    assert_frame_equal(read_table(folder), rows.filter(pl.col("account").is_null() | (pl.col("account") != "B2")))
+    assert (before.rows, after.rows) == (10, 6) and not verify(folder)[1]
+    assert [part.rows for part in after.parts] == [2, 1, 2, 1]
+    # Files without the person are those that were there, and nothing else lies in the folder.
+    assert [old.path == new.path for old, new in zip(before.parts, after.parts, strict=True)] == [False, True] * 2
+    files = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}
+    assert files == {".lock", "manifest.json", *(part.path for part in after.parts)}
+    # From a source that has forgotten them too nothing has to be ingested again.
+    again = ingest(read_table(folder).lazy(), folder, described={}, roles=dict(before.roles))
+    assert not again.changed
+
+
+def test_leftovers_of_an_ingest_are_searched_too(tmp_path):
+    folder = ingested(tmp_path / "customers")
+    leftover = folder / "snapshot=2024-01-31" / "0009-0123456789abcdef.parquet"
+    TABLE.rename({"customer_id": "account"}).write_parquet(leftover)
+    (folder / ".staging").mkdir()
+    TABLE.rename({"customer_id": "account"}).write_parquet(folder / ".staging" / "whole.parquet")
+    (folder / ".staging" / "half.parquet").write_bytes(b"PAR1")
+    done = remove("B2", tmp_path)
+    assert pl.read_parquet(leftover)["account"].to_list() == ["A1", None, "C3"]
+    assert not (folder / ".staging" / "whole.parquet").exists()
+    assert [path.name for path, _ in done.found.unsearched] == ["half.parquet"]
+
+
+def test_a_table_that_is_being_ingested_is_named_and_the_rest_is_done(tmp_path):
+    folder = ingested(tmp_path / "customers")
+    TABLE.write_parquet(tmp_path / "scores.parquet")
+    with locked(folder), pytest.raises(DataError, match="is being written by another process"):
+        remove("B2", tmp_path)
+    assert len(pl.read_parquet(tmp_path / "scores.parquet")) == 3 and read_table(folder).height == 10
+    assert len(read_records(tmp_path / "erasures.jsonl")[0]["not_searched"]) == 2
+    assert sum(remove("B2", tmp_path).removed.values()) == 4
+
+
+@pytest.mark.parametrize("point", ["staged", "committed"])
+def test_an_erasure_that_is_ended_leaves_a_table_that_can_be_read_and_is_completed(point, tmp_path, monkeypatch):
+    folder = ingested(tmp_path / "customers")
+    write = shrinking.write_manifest
+
+    def ended(*given):
+        if point == "committed":
+            write(*given)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shrinking, "write_manifest", ended)
+        with pytest.raises(KeyboardInterrupt):
+            remove("B2", tmp_path)
+    assert read_table(folder).height == (10 if point == "staged" else 8) and not verify(folder)[1]
     remove("B2", tmp_path)
-    after = json.loads((tmp_path / "manifest.json").read_text())
-    own, other = after["files"] if as_list else after["files"].values()
-    assert own["sha256"] == hashlib.sha256(part.read_bytes()).hexdigest()
-    assert (own["bytes"], own["rows"], after["rows"]) == (part.stat().st_size, 3, 8)
-    assert (other["sha256"], other["rows"]) == ("old", 5)
+    assert read_table(folder).height == 6
+    assert not any((pl.read_parquet(path)["account"] == "B2").any() for path in folder.rglob("*.parquet"))
+
+
+@pytest.fixture(scope="module")
+def quarantined(tmp_path_factory):
+    """A run, a prepared table and a refused run of a table with two bad rows."""
+    folder = tmp_path_factory.mktemp("quarantined")
+    rules = "data.rules={max_share: 0.1, columns: {charges: {min: 0}}}"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        rows = (
+            made_customers(240)
+            .with_row_index()
+            .with_columns(charges=pl.when(pl.col("index") < 2).then(-1.0).otherwise("charges"))
+        )
+        rows.drop("index").write_parquet("customers.parquet")
+        data = ["data=table", "data.path=customers.parquet", "data.target=churn", "data.id=customer", "data.time=null"]
+        fit = ["model=logistic", "logger=none", "leaks=off"]
+        assert cli.main(["train", *data, rules, *fit, "output_dir=outputs/run"]) == 0
+        assert cli.main(["prepare", *data, rules, "output=outputs/prepared"]) == 0
+        strict = rules.replace("0.1", "0.001")
+        assert cli.main(["train", *data, strict, *fit, "output_dir=outputs/refused"]) == 1
+    return folder
+
+
+@pytest.mark.slow
+def test_rows_in_quarantine_are_reported_and_forgotten(quarantined, monkeypatch):
+    """They are no training rows, and still the person's."""
+    monkeypatch.chdir(quarantined)
+    files = [Path("outputs", name, "quarantine.parquet").resolve() for name in ("run", "prepared", "refused")]
+    assert not Path("outputs/refused/bundle").exists()
+    assert all(pl.read_parquet(path)["customer"].to_list() == ["C00000", "C00001"] for path in files)
+    assert cli.main(["subject-report", "id=C00001", "output=report.json"]) == 0
+    told = {Path(table["file"]): table["rows"] for table in json.loads(Path("report.json").read_text())["tables"]}
+    assert set(told) == set(files)
+    assert all(row["broken_rules"] == ["charges.min"] for (row,) in told.values())
+    assert cli.main(["forget", "id=C00001"]) == 0
+    assert all(pl.read_parquet(path)["customer"].to_list() == ["C00000"] for path in files)
 
 
 def test_links_are_not_followed_and_overlapping_folders_are_searched_once(tmp_path):
@@ -249,6 +344,18 @@ def test_what_a_model_saw_is_said_as_far_as_it_can_be_known(trained, monkeypatch
         assert saw(names["train"])["clear"] == models.UNKNOWN
     finally:
         (trained / "moved.parquet").rename(trained / "customers.parquet")
+
+
+def test_of_a_joined_table_every_source_is_looked_into_and_its_base_counts(tmp_path):
+    (tmp_path / "crm.csv").write_text("KUNDENNR;x\nA1;1\nB2;2\n")
+    pl.DataFrame({"account": ["A1", "C3"]}).write_parquet(tmp_path / "billing.parquet")
+    crm = {"path": str(tmp_path / "crm.csv"), "rename": {"KUNDENNR": "customer"}}
+    billing = {"path": str(tmp_path / "billing.parquet"), "id": "account"}
+    data = {"id": "customer", "base": "crm", "sources": {"crm": crm, "billing": billing}}
+    for name, held, where in (("A1", True, ["billing.parquet", "crm.csv"]), ("C3", False, ["billing.parquet"])):
+        sources = models.Sources(Person(name))
+        assert sources.hold(data) is held
+        assert sorted(path.name for path in sources.holding) == where
 
 
 def test_the_commands_from_report_to_erasure(trained, monkeypatch, capsys):

@@ -1,4 +1,4 @@
-"""Options whose names the user chooses: those of columns, declared features, steps, and event tables.
+"""Options whose names the user chooses: those of columns, declared features, steps, event tables and sources.
 
 The configuration cannot know them, and Hydra's grammar cannot read every name of a column and every expression.
 """
@@ -23,8 +23,9 @@ FEATURE = re.compile(r"\+{0,2}preprocess\.features\.(?P<name>[^=]+)=(?P<value>.*
 
 STEP = re.compile(r"\+{0,2}(?P<word>preprocess\.(steps|features)(\.[^=]+)?=.*)", re.DOTALL)
 
-EVENTS = re.compile(r"\+{0,2}(?P<word>(data\.events(\.[^=]+)?|events\.[^=]+)=.*)", re.DOTALL)
-"""``data.events.NAME.path=...`` in training, ``events.NAME.path=...`` in scoring; ``events=NAME`` is a group."""
+EVENTS = re.compile(r"\+{0,2}(?P<word>(data\.(events|sources)(\.[^=]+)?|events\.[^=]+)=.*)", re.DOTALL)
+"""``data.events.NAME.path=...`` in training, ``events.NAME.path=...`` in scoring; ``events=NAME`` is a group. The
+sources of a joined table (``data.sources.NAME.path=...``) are named likewise."""
 
 PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 """Names that Hydra reads as part of a key."""

@@ -10,6 +10,7 @@ option that may be absent. What depends on the data (``in_features``, ``groups``
 from churnlib.config.checks import check_choice, check_range, nearest
 from churnlib.config.commands import (
     ForgetConfig,
+    IngestConfig,
     PersonConfig,
     PrepareConfig,
     ProfileConfig,
@@ -18,6 +19,7 @@ from churnlib.config.commands import (
     ScoreConfig,
     SimulateConfig,
     SubjectReportConfig,
+    TemplateConfig,
 )
 from churnlib.config.data import (
     COLUMN_FIELDS,
@@ -35,6 +37,7 @@ from churnlib.config.data import (
     event_tables,
 )
 from churnlib.config.folder import config_dir
+from churnlib.config.joined import JoinedConfig, SourceConfig
 from churnlib.config.leaks import LeaksConfig
 from churnlib.config.losses import CostSensitiveConfig, LossConfig, loss_options
 from churnlib.config.resample import ResampleConfig
@@ -48,6 +51,8 @@ __all__ = [
     "EventsConfig",
     "ForgetConfig",
     "HistoryConfig",
+    "IngestConfig",
+    "JoinedConfig",
     "LeaksConfig",
     "LossConfig",
     "PersonConfig",
@@ -63,10 +68,12 @@ __all__ = [
     "ScorecardConfig",
     "SimulateConfig",
     "SimulatorConfig",
+    "SourceConfig",
     "SplitConfig",
     "SqlConfig",
     "SubjectReportConfig",
     "TableConfig",
+    "TemplateConfig",
     "ThresholdConfig",
     "TrainConfig",
     "TrainerConfig",

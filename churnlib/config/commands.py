@@ -104,6 +104,51 @@ class ExportConfig:
 
 
 @dataclass(kw_only=True)
+class IngestConfig:
+    """``churnlib ingest``: a table into a folder of Parquet files with a manifest."""
+
+    data: DataConfig
+    output: str | None = None
+    """Folder of the table; it is made, or must be one that ingest has written."""
+    rows_per_file: int = 1_000_000
+    """Rows of a file, at most."""
+    accept_columns: bool = False
+    """Take columns that differ from those of the folder: what a row lacks is missing."""
+    verify: bool = False
+    """Ingest nothing: compare every file of the folder with its checksum."""
+    seed: int = 42
+    """Of simulated customers."""
+
+    def __post_init__(self) -> None:
+        if not self.output:
+            raise ConfigError("output is missing: ingest needs output=FOLDER")
+        check_range("rows_per_file", self.rows_per_file, low=1)
+        check_range("seed", self.seed, low=0)
+
+
+@dataclass(kw_only=True)
+class TemplateConfig:
+    """``churnlib template``: an empty table to be filled in by hand."""
+
+    data: DataConfig
+    bundle: str | None = None
+    """Folder of the bundle whose model shall score the rows; without it the table is like that of data."""
+    output: str | None = None
+    """CSV file to write; it must not be there yet, nor the one beside it with the ending .md."""
+    separator: str = ","
+    """Between the cells."""
+    seed: int = 42
+    """Of simulated customers."""
+
+    def __post_init__(self) -> None:
+        if not self.output or not self.output.lower().endswith(".csv"):
+            raise ConfigError("output is missing: template needs output=FILE.csv")
+        if len(self.separator) != 1 or self.separator.isalnum():
+            raise ConfigError(f"separator must be one character such as ',' or ';', got {self.separator!r}")
+        check_range("seed", self.seed, low=0)
+
+
+@dataclass(kw_only=True)
 class PrepareConfig:
     """``churnlib prepare``: a table of any size, prepared into a Parquet file."""
 

@@ -235,24 +235,25 @@ class HistoryConfig:
 
 @dataclass(kw_only=True)
 class OwnTableConfig(DataConfig):
-    """What tables of the user's own have in common: they must be named, and so must their target."""
+    """What tables of the user's own have in common: they must be named; commands that learn ask for the target too."""
 
-    NEEDED: ClassVar[Mapping[str, str]] = {"target": "COLUMN"}
+    NEEDED: ClassVar[Mapping[str, str]] = {}
     """Options without which there is no table, each with an example."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        example = " and ".join(f"data.{option}={value}" for option, value in self.NEEDED.items())
-        for option in self.NEEDED:
+        for option, example in self.NEEDED.items():
             if not getattr(self, option):
-                raise ConfigError(f"data.{option} is missing; give {example}")
+                raise ConfigError(
+                    f"data.{option} is missing; give data.{option}={example}, and data.target=COLUMN to train"
+                )
 
 
 @dataclass(kw_only=True)
 class TableConfig(OwnTableConfig):
     """``data=table``: a file, several files, or an object store."""
 
-    NEEDED: ClassVar[Mapping[str, str]] = {"path": "FILE", **OwnTableConfig.NEEDED}
+    NEEDED: ClassVar[Mapping[str, str]] = {"path": "FILE"}
 
     path: str | None = None
     """CSV or Parquet: a path, a glob, or an s3://, gs://, az:// address."""
@@ -269,7 +270,7 @@ class SqlConfig(OwnTableConfig):
     The address of the database, which holds a password, is never an option: options are printed and kept.
     """
 
-    NEEDED: ClassVar[Mapping[str, str]] = {"query": "SQL", **OwnTableConfig.NEEDED}
+    NEEDED: ClassVar[Mapping[str, str]] = {"query": "SQL"}
 
     query: str | None = None
     """One SELECT, or the path of a .sql file with one."""

@@ -111,7 +111,13 @@ class Sources:
         Args:
             data: The configuration's part about the table.
         """
-        path, column = data.get("path"), data.get("id")
+        sources = data.get("sources")
+        if not sources:
+            return self._held_by(data.get("path"), data.get("id"))
+        held = {name: self._held_by(one.get("path"), _own_id(one, data.get("id"))) for name, one in sources.items()}
+        return held.get(data.get("base"))  # whom the base does not name is not in the table
+
+    def _held_by(self, path: Any, column: Any) -> bool | None:
         if not path or column is None or "://" in str(path):
             return None
         key = (str(path), str(column))
@@ -134,6 +140,12 @@ class Sources:
             return any(len(store.find(self._wanted)) for store in own) if own else None
         except (ChurnlibError, OSError, pl.exceptions.PolarsError):
             return None
+
+
+def _own_id(source: Mapping[str, Any], customer: Any) -> Any:
+    """Return what a source of a joined table itself calls its customers."""
+    name = source.get("id") or customer
+    return next((theirs for theirs, ours in (source.get("rename") or {}).items() if ours == name), name)
 
 
 def run_config(run: Path) -> dict[str, Any]:

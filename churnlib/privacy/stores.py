@@ -1,13 +1,13 @@
 """The tables below some folders, and where each names its customers.
 
 A table is any Parquet or CSV file with a column that names customers: ``customer_id``, as churnlib writes it; what a
-bundle, a prepared table or a manifest of the same folder says its id is called; or what the user says. Links are not
-followed, hidden files (parts of what is being written) not looked at.
+bundle, a prepared table, an ingested one or the account of rules in the same folder says its id is called; or what the
+user says. Links are not followed. Hidden files (parts of what is being written) are not looked at, but for those of an
+ingest that was ended.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -20,8 +20,12 @@ from uuid import uuid4
 
 import polars as pl
 
+from churnlib.data.ingested.lock import locked
+from churnlib.data.ingested.manifest import MANIFEST, STAGING
+from churnlib.data.ingested.shrinking import replace_part, table_of
 from churnlib.data.pseudonyms import NOTE
 from churnlib.data.sources.parts import table_format
+from churnlib.data.validation import RULES_REPORT
 from churnlib.errors import ChurnlibError, ConfigError, DataError
 from churnlib.privacy.records import Layout, matching, opened
 from churnlib.schema import parsing
@@ -29,8 +33,7 @@ from churnlib.schema import parsing
 CUSTOMER_ID = "customer_id"
 """Name of the id column in every table of answers that churnlib writes."""
 
-MANIFEST = "manifest.json"
-SCHEMAS = ("bundle/schema.json", "preparation.json", "schema.json", MANIFEST)
+SCHEMAS = ("bundle/schema.json", "preparation.json", "schema.json", MANIFEST, RULES_REPORT)
 """Files that say what the id column of the tables beside them is called, and whether it holds pseudonyms."""
 
 
@@ -71,6 +74,8 @@ class Store:
     def remove(self, wanted: Any) -> int:
         """Take the rows that name the persons out of the file: it is there as before, or without them.
 
+        What an ingest that was ended has left half-done is no table, and goes as a whole.
+
         Returns:
             How many there were.
 
@@ -80,19 +85,30 @@ class Store:
         n_found = len(self.find(wanted))
         if not n_found:
             return 0
+        if self.path.parent.name == STAGING:
+            with locked(self.path.parent.parent):
+                self.path.unlink()
+            return n_found
         temporary = self.path.with_name(f".{self.path.name}.{uuid4().hex[:8]}")
         try:
-            (self._rewrite_parquet if self.is_parquet else self._rewrite_csv)(wanted, temporary, n_found)
-            shutil.copymode(self.path, temporary)
-            with temporary.open("rb") as written:
-                os.fsync(written.fileno())
-            temporary.replace(self.path)
+            table = table_of(self.path)
+            if table is not None:
+                replace_part(table, self.path, lambda place: self._rewrite(wanted, place, n_found))
+            else:
+                self._rewrite(wanted, temporary, n_found)
+                temporary.replace(self.path)
         except (OSError, pl.exceptions.PolarsError) as error:
             raise DataError(f"{self.path} cannot be written without the rows ({error}); it stays as it was") from error
         finally:
             temporary.unlink(missing_ok=True)
-        _update_manifests(self.path, n_found)
         return n_found
+
+    def _rewrite(self, wanted: Any, place: Path, n_found: int) -> None:
+        """Write the other rows to another file, down to the disk."""
+        (self._rewrite_parquet if self.is_parquet else self._rewrite_csv)(wanted, place, n_found)
+        shutil.copymode(self.path, place)
+        with place.open("rb") as written:
+            os.fsync(written.fileno())
 
     def _rewrite_parquet(self, wanted: Any, temporary: Path, n_found: int) -> None:
         lazy = _scan(self.path)
@@ -178,7 +194,7 @@ def find_stores(folders: Sequence[str | Path], *, id_columns: Sequence[str] = ()
 
 def _walk(root: Path) -> Iterator[tuple[Path, list[str]]]:
     for folder, inner, names in os.walk(root, followlinks=False):
-        inner[:] = sorted(name for name in inner if not name.startswith("."))
+        inner[:] = sorted(name for name in inner if name == STAGING or not name.startswith("."))
         files = sorted(name for name in names if not name.startswith(".") and not Path(folder, name).is_symlink())
         yield Path(folder), files
 
@@ -234,58 +250,6 @@ def _json(path: Path) -> Mapping[str, Any]:
 
 def _scan(path: Path) -> pl.LazyFrame:
     return pl.scan_parquet(path, glob=False, hive_partitioning=False)
-
-
-# --- manifests ------------------------------------------------------------------------------------------------------
-
-
-def _update_manifests(path: Path, n_removed: int) -> None:
-    """Write the new size, rows and checksum of a file into every manifest above it that lists the file."""
-    with path.open("rb") as file:
-        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-    facts = {"sha256": sha256, "bytes": path.stat().st_size, "removed": n_removed}
-    for folder in list(path.parents)[:8]:
-        manifest = folder / MANIFEST
-        if not manifest.is_file():
-            continue
-        content = dict(_json(manifest))
-        if _update(content, path.relative_to(folder).as_posix(), facts):
-            if isinstance(content.get("rows"), int):
-                content["rows"] -= n_removed
-            temporary = manifest.with_name(f".{manifest.name}.{uuid4().hex[:8]}")
-            temporary.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-            temporary.replace(manifest)
-
-
-def _update(node: Any, name: str, facts: Mapping[str, Any]) -> bool:
-    """Update the entry of a file wherever it stands; return whether there was one."""
-    if isinstance(node, list):
-        return bool(sum(_update(one, name, facts) for one in node))  # all of them, not up to the first
-    if not isinstance(node, dict):
-        return False
-    changed = False
-    for key, value in node.items():
-        own = isinstance(value, dict) and key == name
-        listed = isinstance(value, dict) and name in (value.get("path"), value.get("file"), value.get("name"))
-        if (own or listed) and "sha256" in value:
-            _set(value, facts)
-            changed = True
-        else:
-            changed = _update(value, name, facts) or changed
-    if "sha256" in node and name in (node.get("path"), node.get("file"), node.get("name")):
-        _set(node, facts)
-        changed = True
-    return changed
-
-
-def _set(entry: dict[str, Any], facts: Mapping[str, Any]) -> None:
-    entry["sha256"] = facts["sha256"]
-    for key in ("bytes", "size"):
-        if key in entry:
-            entry[key] = facts["bytes"]
-    for key in ("rows", "n_rows"):
-        if isinstance(entry.get(key), int):
-            entry[key] -= facts["removed"]
 
 
 __all__ = ["CUSTOMER_ID", "Store", "Stores", "find_stores"]

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import polars as pl
 
-from churnlib.config import DataConfig, ReferenceConfig, SimulatorConfig, SqlConfig, TableConfig
+from churnlib.config import DataConfig, JoinedConfig, ReferenceConfig, SimulatorConfig, SqlConfig, TableConfig
 from churnlib.data.events import EventDefinition, GatheredEvents, gather_events, read_definition
 from churnlib.data.pseudonyms import Pseudonyms, check_id, read_pseudonyms
 from churnlib.data.table_spec import TableSpec
 from churnlib.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from churnlib.config import SourceConfig
+    from churnlib.data.joined import Joined
 
 
 class LoadedTable(NamedTuple):
@@ -25,7 +29,7 @@ class LoadedTable(NamedTuple):
     Attributes:
         frame: Its rows, with the columns that histories and event tables add.
         truth: ``(n,)`` true churn probability of each row, if they are simulated.
-        said: Sentences on events that are not used.
+        said: Sentences on sources that were joined, and on events that are not used.
     """
 
     frame: pl.DataFrame
@@ -48,12 +52,12 @@ def load_table(data: DataConfig, *, seed: int, max_steps: int = 36) -> LoadedTab
         ChurnlibError: If the table cannot be had.
     """
     pseudonyms = configured_pseudonyms(data)
-    frame, truth = _read_configured(data, seed=seed, max_steps=max_steps)
+    frame, truth, said = _read_configured(data, seed=seed, max_steps=max_steps)
     gathered = join_events(frame, data)
     frame = gathered.frame
     if pseudonyms is not None:
         frame = pseudonyms.frame(frame, check_id(data.id, frame.columns))
-    return LoadedTable(frame, truth, gathered.said)
+    return LoadedTable(frame, truth, (*said, *gathered.said))
 
 
 def configured_pseudonyms(data: DataConfig) -> Pseudonyms | None:
@@ -65,7 +69,7 @@ def configured_pseudonyms(data: DataConfig) -> Pseudonyms | None:
     return read_pseudonyms(**asdict(data.pseudonymise))
 
 
-def _read_configured(data: DataConfig, *, seed: int, max_steps: int) -> tuple[pl.DataFrame, np.ndarray | None]:
+def _read_configured(data: DataConfig, *, seed: int, max_steps: int) -> LoadedTable:
     if isinstance(data, SimulatorConfig):
         from churnlib.data.simulator import simulate
 
@@ -75,23 +79,53 @@ def _read_configured(data: DataConfig, *, seed: int, max_steps: int) -> tuple[pl
             n_snapshots=data.n_snapshots,
             history_months=data.history_months,
         )
-        return drawn.table, drawn.churn_probability
+        return LoadedTable(drawn.table, drawn.churn_probability, ())
     if isinstance(data, ReferenceConfig):
         from churnlib.data.reference import load_reference
 
-        return load_reference(data.reference), None
+        return LoadedTable(load_reference(data.reference), None, ())
     if isinstance(data, TableConfig):
         from churnlib.data.sources import read_table
 
         if not data.path:
             raise ConfigError("data.path is missing; give a CSV or Parquet file, such as data.path=customers.csv")
         frame = read_table(data.path, separator=data.separator)
-        return join_history(frame, data, max_steps=max_steps), None
+        return LoadedTable(join_history(frame, data, max_steps=max_steps), None, ())
     if isinstance(data, SqlConfig):
         from churnlib.data.sources.sql import read_sql
 
-        return read_sql(data.query or "", **data.reading()), None
-    raise ConfigError(f"data={data.name} is not a table; choose simulator, table, sql, telco, mlc or isp")
+        return LoadedTable(read_sql(data.query or "", **data.reading()), None, ())
+    if isinstance(data, JoinedConfig):
+        with reading_table(data) as folder:
+            joined = join_configured(data, folder)
+            frame = joined.table.collect(engine="streaming")
+        return LoadedTable(join_history(frame, data, max_steps=max_steps), None, joined.said)
+    raise ConfigError(f"data={data.name} is not a table; choose simulator, table, sql, joined, telco, mlc or isp")
+
+
+def join_configured(data: JoinedConfig, folder: Path | None) -> Joined:
+    """Return the table of ``data=joined``, with its keys checked and the rows of its files not read.
+
+    Args:
+        data: The sources.
+        folder: Where the rows of databases are put down, as :func:`reading_table` gives it.
+
+    Raises:
+        ChurnlibError: If the sources cannot be joined.
+    """
+    from churnlib.data.joined import join_sources
+
+    assert data.base is not None and data.id is not None
+    sources = dict(data.sources)
+    for name, source in sources.items():
+        if source.query is not None:
+            from churnlib.data.sources.sql import fetch_sql
+
+            assert folder is not None
+            fetch_sql(source.query, folder / name, **source.reading())
+            sources[name] = replace(source, path=str(folder / name), query=None)
+    format_ = data.columns[data.time].format if data.time in data.columns else None
+    return join_sources(sources, base=data.base, id=data.id, time=data.time, format=format_)
 
 
 def scan_configured(
@@ -108,13 +142,13 @@ def scan_configured(
         data: One of the data configurations.
         seed: Of the run.
         max_steps: Newest steps of a history that are gathered from a long table.
-        say: Called with sentences on events that are not used.
+        say: Called with sentences on sources that were joined, and on events that are not used.
         folder: Where the rows of a database may be put down, as :func:`reading_table` gives it; in memory without.
 
     Raises:
         ChurnlibError: If the table cannot be had.
     """
-    lazy = None if data.events else _scan(data, folder)
+    lazy = None if data.events else _scan(data, folder, say)
     if lazy is not None:
         pseudonyms = configured_pseudonyms(data)
         return lazy if pseudonyms is None else pseudonyms.scan(lazy, check_id(data.id, lazy.collect_schema().names()))
@@ -125,7 +159,7 @@ def scan_configured(
     return table.frame.lazy()
 
 
-def _scan(data: DataConfig, folder: Path | None) -> pl.LazyFrame | None:
+def _scan(data: DataConfig, folder: Path | None, say: Callable[[str], None] | None) -> pl.LazyFrame | None:
     """Return the table as the source has it, where it can be read bit by bit."""
     if isinstance(data, TableConfig) and data.path and data.history.path is None:
         from churnlib.data.sources import scan_table
@@ -135,7 +169,46 @@ def _scan(data: DataConfig, folder: Path | None) -> pl.LazyFrame | None:
         from churnlib.data.sources.sql import fetch_sql
 
         return fetch_sql(data.query or "", folder / "rows", **data.reading())
+    if isinstance(data, JoinedConfig) and data.history.path is None and (folder is not None or not data.queries):
+        joined = join_configured(data, folder)
+        if say is not None:
+            for line in joined.said:
+                say(line)
+        return joined.table
     return None
+
+
+def describe_source(data: DataConfig, *, seed: int) -> dict[str, Any]:
+    """Return where the configured table comes from, JSON-ready, for whoever finds what was made of it.
+
+    No secrets: addresses without their query part, which may hold signatures.
+    """
+    values: dict[str, Any] = {"data": data.name}
+    if isinstance(data, SimulatorConfig):
+        drawn = {"n_customers": data.n_customers, "n_snapshots": data.n_snapshots}
+        values |= {**drawn, "history_months": data.history_months, "seed": seed if data.seed is None else data.seed}
+    elif isinstance(data, TableConfig):
+        values["path"] = _address(data.path)
+    elif isinstance(data, SqlConfig):
+        values |= {"query": data.query, "url_env": data.url_env}
+    elif isinstance(data, JoinedConfig):
+        values["base"] = data.base
+        values["sources"] = {name: _described(one) for name, one in data.sources.items()}
+    if isinstance(data, TableConfig | JoinedConfig) and data.history.path is not None:
+        values["history"] = _address(data.history.path)
+    if data.events:
+        values["events"] = {name: _address(table.path) for name, table in data.events.items()}
+    return values
+
+
+def _described(source: SourceConfig) -> dict[str, Any]:
+    if source.query is not None:
+        return {"query": source.query, "url_env": source.url_env, "join": source.kind}
+    return {"path": _address(source.path), "join": source.kind}
+
+
+def _address(path: str | None) -> str | None:
+    return None if path is None else path.partition("?")[0]
 
 
 @contextmanager
@@ -143,21 +216,34 @@ def reading_table(data: DataConfig) -> Iterator[Path | None]:
     """Turn what goes wrong with a file into one sentence, around the reading of :func:`scan_configured`.
 
     Yields:
-        A folder for the rows of a database, gone at the end; None for other sources.
+        A folder for the rows of databases, gone at the end; None for other sources.
     """
-    if isinstance(data, SqlConfig):
-        with TemporaryDirectory(prefix="churnlib-sql-") as folder:
+    if isinstance(data, SqlConfig) or (isinstance(data, JoinedConfig) and data.queries):
+        with TemporaryDirectory(prefix="churnlib-sql-") as folder, _explained(data):
             yield Path(folder)
+    else:
+        with _explained(data):
+            yield None
+
+
+@contextmanager
+def _explained(data: DataConfig) -> Iterator[None]:
+    """Turn what goes wrong with files into one sentence."""
+    if isinstance(data, JoinedConfig):
+        from churnlib.data.joined import reading_sources
+
+        with reading_sources({name: one for name, one in data.sources.items() if one.query is None}):
+            yield
     elif isinstance(data, TableConfig) and data.path:
         from churnlib.data.sources import reading
 
         with reading(data.path, separator=data.separator):
-            yield None
+            yield
     else:
-        yield None
+        yield
 
 
-def join_history(frame: pl.DataFrame, data: TableConfig, *, max_steps: int) -> pl.DataFrame:
+def join_history(frame: pl.DataFrame, data: TableConfig | JoinedConfig, *, max_steps: int) -> pl.DataFrame:
     """Return the table with the list columns that ``data.history`` asks for, if it does."""
     history = data.history
     if history.path is None:

@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import polars as pl
 
+from churnlib.data.dates import TRIED_ROWS, find_formats
 from churnlib.data.events.aggregate import AGE, DAY, ROW, Value, values_of
 from churnlib.data.events.definition import EventDefinition
 from churnlib.data.sources import reading, scan_table
 from churnlib.errors import ConfigError, DataError
 from churnlib.schema import Kind, parsing, unknown_column
-from churnlib.schema.kinds import Cells, date_formats
 
 KEY, MOMENT, SNAPSHOT, FIRST, LAST = "\0key", "\0moment", "\0snapshot", "\0first", "\0last"
 """Customer and time of an event; of a customer's row its date, whether it is his first, and the last of his dates."""
 
 BATCH_ROWS = 2_000_000
 """Events that are read and joined at once."""
-
-TRIED_ROWS = 10_000
-"""Rows at the beginning of an event table on which formats of dates and kinds of columns are found out."""
 
 
 @dataclass(slots=True)
@@ -172,18 +169,9 @@ class EventReader:
 
     def _find_formats(self, times: pl.Series) -> tuple[str, ...]:
         """Return the date formats of the time column besides ISO 8601."""
-        if self.definition.format is not None:
-            formats: Sequence[str] | None = (self.definition.format,)
-        else:
-            formats = () if times.dtype.is_temporal() else date_formats(Cells(times))
-        read = times.to_frame().select(parsing.moment(pl.first(), times.dtype, formats or ())).to_series()
-        if times.drop_nulls().len() and read.null_count() == len(read):
-            shown = ", ".join(repr(str(value)) for value in times.drop_nulls().head(3).to_list())
-            raise DataError(
-                f"{self._where}.time names {self.definition.time!r}, which holds no dates (such as {shown}); set "
-                f"{self._where}.format=..."
-            )
-        return tuple(formats or ())
+        return find_formats(
+            times, self.definition.format, option=f"{self._where}.time", remedy=f"{self._where}.format"
+        )  # fmt: skip
 
     def _check_numbers(self, head: pl.DataFrame) -> None:
         for name in dict.fromkeys(value.column for value in self.values if value.form == "number"):

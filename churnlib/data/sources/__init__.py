@@ -17,6 +17,7 @@ What a file may be like, and what comes of it:
     .gz                         read
     several parts               one table: a glob, or a folder of CSV or of Parquet files, in the order of their names;
                                 the parts have the same columns in any order
+    a folder of ``ingest``      the files that its manifest names, no others; columns that some of them lack are missing
     NaN in Parquet              missing
 
 Whatever goes wrong with a file is one :class:`~churnlib.errors.DataError`; options and credentials are never shown.

@@ -34,13 +34,21 @@ def explain(error: Exception, files: Sequence[str], *, separator: str | None = N
     reason = _first_sentence(error)
     if is_remote(files[0]):
         return f"cannot read {_without_query(files[0])}: {reason}; check the address, the network and the credentials"
+    found = fault(files, separator)
+    if found is not None:
+        return found
+    where = files[0] if len(files) == 1 else f"one of {files[0]} ... {files[-1]}"
+    return f"cannot read {where}: {reason}; export it again"
+
+
+def fault(files: Sequence[str], separator: str | None = None) -> str | None:
+    """Return what is wrong with the first of some local files with which something is; None if nothing is."""
     for file in files:
         found = _unreadable(file)
         found = found or (_broken_parquet(file) if table_format(file) == "Parquet" else _broken_text(file, separator))
         if found:
             return found
-    where = files[0] if len(files) == 1 else f"one of {files[0]} ... {files[-1]}"
-    return f"cannot read {where}: {reason}; export it again"
+    return None
 
 
 def _first_sentence(error: Exception) -> str:

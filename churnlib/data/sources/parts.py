@@ -1,4 +1,4 @@
-"""Which local files make up a table: one file, those that a glob matches, or those of a folder."""
+"""Which local files make up a table: one file, those that a glob matches, those of a folder or of its manifest."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import difflib
 import glob
 from pathlib import Path
 
+from churnlib.data.ingested.manifest import manifest_files, read_manifest
 from churnlib.errors import ConfigError, DataError
 
 FORMATS = {".csv": "CSV", ".tsv": "CSV", ".txt": "CSV", ".parquet": "Parquet", ".pq": "Parquet"}
@@ -26,7 +27,8 @@ def table_format(name: str) -> str | None:
 def find_parts(source: str) -> list[str]:
     """Return the files of a local table in the order of their names; they have one format.
 
-    A path that exists is taken as it stands, even if it looks like a glob.
+    A path that exists is taken as it stands, even if it looks like a glob. Of a folder that ``churnlib ingest`` has
+    written these are the files that its manifest names, in the manifest's order.
 
     Raises:
         DataError: If there are none, or one of them is no table by its name, or they have two formats.
@@ -38,6 +40,9 @@ def find_parts(source: str) -> list[str]:
     if path.is_file():
         found = [path]
     elif path.is_dir():
+        manifest = read_manifest(path)
+        if manifest is not None:
+            return [str(entry) for entry in manifest_files(path, manifest)]
         found = [entry for entry in path.iterdir() if _is_part(entry)]
         if not found:
             raise DataError(f"the folder {source} holds no CSV or Parquet file; name a file, or a glob for those below")
@@ -49,6 +54,12 @@ def find_parts(source: str) -> list[str]:
     parts = [str(entry) for entry in sorted(found)]
     _check_formats(source, parts)
     return parts
+
+
+def is_ingested(source: str) -> bool:
+    """Whether a local path is a folder with a manifest of ours: its parts may lack columns that others have."""
+    path = Path(source)
+    return path.is_dir() and read_manifest(path) is not None
 
 
 def _is_part(entry: Path) -> bool:

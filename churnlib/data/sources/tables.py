@@ -13,7 +13,7 @@ import polars as pl
 from churnlib.data.names import normalize_names
 from churnlib.data.sources.delimited import Header, delimiter, is_remote, read_header
 from churnlib.data.sources.diagnosis import explain
-from churnlib.data.sources.parts import find_parts, table_format
+from churnlib.data.sources.parts import find_parts, is_ingested, table_format
 from churnlib.data.sources.quotes import quote_mark
 from churnlib.data.tables import nan_is_missing
 from churnlib.errors import DataError
@@ -33,8 +33,9 @@ def scan_table(
     which :func:`reading` turns errors of polars into one sentence.
 
     Args:
-        path: A CSV or Parquet file, a glob (``exports/2024-*.csv``), a folder of such files, or an address that polars
-            reads (``s3://``, ``gs://``, ``az://``, ...), which may be a glob too.
+        path: A CSV or Parquet file, a glob (``exports/2024-*.csv``), a folder of such files or one that ``churnlib
+            ingest`` has written, or an address that polars reads (``s3://``, ``gs://``, ``az://``, ...), which may be a
+            glob too.
         separator: Delimiter of CSV files; found from the header when left out.
         storage_options: Credentials and settings of the object store, as polars takes them; without them polars looks
             in the environment.
@@ -54,6 +55,8 @@ def scan_table(
     for part in parts:
         with reading(part, separator=separator):
             scanned.append(_scan_part(part, separator, options))
+    if not is_remote(source) and is_ingested(source):
+        return pl.concat(scanned, how="diagonal_relaxed")
     return _joined(parts, scanned)
 
 
@@ -97,7 +100,7 @@ def reading(path: str | os.PathLike[str], *, separator: str | None = None) -> It
     """
     try:
         yield
-    except (OSError, ValueError, ImportError, pl.exceptions.PolarsError) as error:
+    except (OSError, ValueError, ImportError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
         source = _source(path)
         files = [source] if is_remote(source) else find_parts(source)
         raise DataError(explain(error, files, separator=separator)) from error

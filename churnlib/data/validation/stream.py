@@ -14,7 +14,7 @@ from churnlib.data.validation.book import RuleBook
 from churnlib.data.validation.masks import broken
 from churnlib.data.validation.report import Entry, Report
 from churnlib.data.validation.table_rules import freshness, missing_entries
-from churnlib.data.validation.validate import Validated, any_of, quarantined, row_entries, with_other_roles
+from churnlib.data.validation.validate import Validated, any_of, names_of, quarantined, row_entries, with_other_roles
 from churnlib.errors import ConfigError
 from churnlib.schema import Schema
 from churnlib.schema.parsing import cell_of
@@ -69,7 +69,7 @@ class StreamedRules:
             entries += freshness(self._newest, self._book, self._schema, now=now)
         report = Report(self._rows, self._bad, self._book.max_share, tuple(entries))
         rows = pl.concat(self._quarantine, how="vertical_relaxed") if self._quarantine else pl.DataFrame()
-        return Validated(self._rules, np.zeros(0, dtype=bool), rows, report)
+        return Validated(self._rules, np.zeros(0, dtype=bool), rows, report, names_of(self._schema))
 
     def _note_newest(self, typed: pl.DataFrame) -> None:
         """Keep the newest value of each dated column, for each snapshot."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 import datetime as dt
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -52,12 +53,15 @@ class Validated:
         kept: ``(n,)`` bool, the rows that keep them all.
         quarantine: The others, cells as they came, with the list column :data:`BROKEN`.
         report: The account.
+        names: What the quarantine's column of names is called (``id``), and the key of its ``pseudonyms``: whoever
+            looks for a person finds the rows by it.
     """
 
     rules: tuple[Rule, ...]
     kept: np.ndarray
     quarantine: pl.DataFrame
     report: Report
+    names: Mapping[str, Any] = field(default_factory=dict)
 
     def check(self) -> None:
         """Refuse a table that breaks its rules more than it may.
@@ -70,7 +74,7 @@ class Validated:
 
     def write(self, folder: Path) -> None:
         """Write the account, and the quarantined rows if there are any, into a folder that exists."""
-        text = json.dumps(self.report.to_dict(), indent=2, ensure_ascii=False)
+        text = json.dumps({**self.report.to_dict(), **self.names}, indent=2, ensure_ascii=False)
         (folder / RULES_REPORT).write_text(text + "\n", encoding="utf-8")
         if len(self.quarantine):
             self.quarantine.write_parquet(folder / QUARANTINE)
@@ -100,7 +104,13 @@ def validate(
     whole = [*share_missing(typed, book), *freshness(typed, book, schema, now=now)]
     counts = {mask.name: int(mask.sum()) for mask in masks}
     report = Report(len(frame), int(bad.sum()), book.max_share, (*row_entries(rules, book, counts), *whole))
-    return Validated(rules, ~bad, quarantined(frame, masks, bad), report)
+    return Validated(rules, ~bad, quarantined(frame, masks, bad), report, names_of(schema))
+
+
+def names_of(schema: Schema) -> dict[str, Any]:
+    """Return what a table calls its customers' names, and the key of their pseudonyms, as far as there are some."""
+    told = {"id": schema.id, "pseudonyms": schema.about.get("pseudonyms")}
+    return {key: value for key, value in told.items() if value is not None}
 
 
 def any_of(masks: pl.DataFrame, n: int) -> np.ndarray:

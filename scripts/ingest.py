@@ -1,0 +1,11 @@
+"""Bring a table into a folder with a manifest: ``python scripts/ingest.py data=table data.path=FILE output=DIR``."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the checkout, installed or not
+
+from churnlib.commands.ingest import main
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
