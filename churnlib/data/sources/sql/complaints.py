@@ -56,7 +56,7 @@ CAUSES = (
     _Cause(
         r"Connection refused|translate host name|failed to lookup|No route|Network is unreachable|timeout expired"
         r"|timed out|Could not connect|secure connection|SSL|No such file|too many (connections|clients)"
-        r"|Failed to connect|does not exist on this server|Unknown URL parameter|invalid URI",
+        r"|Failed to connect|ssl-mode|does not exist on this server|Unknown URL parameter|invalid URI",
         "cannot connect to {database}: {it}; check the address in {variable}, and that the server runs",
     ),
     _Cause(

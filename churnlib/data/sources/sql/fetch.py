@@ -145,7 +145,8 @@ def _all_or_nothing(target: Path) -> Iterator[Path]:
 
 def _run(job: Job, address: Address) -> tuple[str | None, int]:
     """Return what went wrong, if anything, and how many rows have come."""
-    words = [sys.executable, "-m", "churnlib.data.sources.sql.reader"]
+    # -P: files of the working directory are none of its modules.
+    words = [sys.executable, "-P", "-m", "churnlib.data.sources.sql.reader"]
     process = subprocess.Popen(
         words,
         stdin=subprocess.PIPE,
@@ -156,7 +157,7 @@ def _run(job: Job, address: Address) -> tuple[str | None, int]:
         start_new_session=True,  # the Ctrl-C of a terminal is ours to handle
     )
     assert process.stdin is not None and process.stdout is not None and process.stderr is not None
-    heard = _Listener(process)
+    heard = _Listener(process, Path(job.folder))
     try:
         with suppress(BrokenPipeError):
             process.stdin.write(json.dumps(asdict(job)) + "\n")
@@ -195,17 +196,18 @@ class _Listener(threading.Thread):
     """Listens to a process's standard error.
 
     connectorx tries a refused connection again for half a minute, which locks accounts: the first refusal ends it.
+    Where rows have come already, the reader itself says what has become of them.
 
     Attributes:
         refused: What the driver said of a connection that it did not get.
         last: The last line heard.
     """
 
-    def __init__(self, process: subprocess.Popen[str]) -> None:
+    def __init__(self, process: subprocess.Popen[str], parts: Path) -> None:
         super().__init__(daemon=True)
         self.refused: str | None = None
         self.last = ""
-        self._process = process
+        self._process, self._parts = process, parts
         self.start()
 
     def run(self) -> None:
@@ -213,7 +215,7 @@ class _Listener(threading.Thread):
         assert self._process.stderr is not None
         for line in self._process.stderr:
             found = re.search(r"ERROR r2d2\] (.*)", line)
-            if found and self.refused is None:
+            if found and self.refused is None and not any(self._parts.iterdir()):
                 self.refused = found[1]
                 self._process.kill()
             self.last = line.strip() or self.last

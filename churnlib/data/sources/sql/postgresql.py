@@ -44,7 +44,7 @@ class PostgreSQL:
         """Return what to ask, with each column cast to a type that Arrow knows too."""
         with self._leader.cursor() as cursor:
             if sql_text.orders_rows(job.sql):  # rows that several workers gather lose their order on the way to us
-                _set(cursor, "SET max_parallel_workers_per_gather = 0")
+                cursor.execute("SET max_parallel_workers_per_gather = 0")
             types = _types(cursor, job.sql)
             self.decimals = frozenset(name for name, type_ in types.items() if type_ in ("numeric", "money"))
             columns = ", ".join(_column(name, type_) for name, type_ in types.items())
@@ -66,15 +66,19 @@ class PostgreSQL:
                 connection.close()
 
     def _connect(self, snapshot: str | None = None) -> Connection:
+        first = [
+            f"SET statement_timeout = {round(self._seconds * 1000)}",
+            "SET idle_in_transaction_session_timeout = 0",
+            # Else a scan may begin in the middle of a table, where another one is: rows in another order each time.
+            "SET synchronize_seqscans = off",
+            "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
+        ]
+        if snapshot is not None:
+            first.append(f"SET TRANSACTION SNAPSHOT '{snapshot}'")
         connection = connect(self._url, autocommit=True)
         with connection.cursor() as cursor:
-            _set(cursor, f"SET statement_timeout = {round(self._seconds * 1000)}")
-            _set(cursor, "SET idle_in_transaction_session_timeout = 0")
-            # Else a scan may begin in the middle of a table, where another one is: rows in another order each time.
-            _set(cursor, "SET synchronize_seqscans = off")
-            _set(cursor, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-            if snapshot is not None:
-                _set(cursor, f"SET TRANSACTION SNAPSHOT '{snapshot}'")
+            for statement in first:
+                cursor.execute(statement)
         return connection
 
     def _ranges(self, cursor: Cursor, job: Job, types: dict[str, str]) -> list[str]:
@@ -84,15 +88,12 @@ class PostgreSQL:
         if types[name] not in RANGES:
             raise RuntimeError(f"the column {name!r} to partition on holds {types[name]}")
         column = sql_text.quoted(name, _KIND)
-        cursor.execute(sql_text.derived(job.sql, f"min({column}) AS low, max({column}) AS high"))
+        finite = f"FILTER (WHERE isfinite({column}))" if types[name] in MOMENTS else ""
+        cursor.execute(sql_text.derived(job.sql, f"min({column}) {finite} AS low, max({column}) {finite} AS high"))
         (low, high) = cursor.fetch_arrow_table().to_pylist()[0].values()
         cursor.execute("SELECT pg_export_snapshot() AS name")
         self._snapshot = cursor.fetch_arrow_table().to_pylist()[0]["name"]
         return sql_text.range_conditions(column, low, high, job.partitions)
-
-
-def _set(cursor: Cursor, statement: str) -> None:
-    cursor.execute(statement)
 
 
 def _types(cursor: Cursor, sql: str) -> dict[str, str]:

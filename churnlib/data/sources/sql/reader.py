@@ -13,6 +13,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Protocol
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
 
 CONNECTIONS = 4
 """Ranges read at once."""
+
+LONGEST = 10_000
+"""Characters of an error: some repeat the query, and the parent does not listen before the end."""
 
 
 class Session(Protocol):
@@ -64,7 +68,7 @@ def main() -> None:
         _say(READY)
         _read(database, job, counts)
     except BaseException as error:  # a panic of native code is no Exception
-        answer = {"error": f"{type(error).__name__}: {error}"}
+        answer = {"error": f"{type(error).__name__}: {error}"[:LONGEST]}
     _say(json.dumps({**answer, "rows": sum(counts)}))
 
 
@@ -92,25 +96,27 @@ def _database(kind: str) -> Callable[[str, float], Session]:
 def _read(database: Callable[[str, float], Session], job: Job, counts: list[int]) -> None:
     """Read all ranges, some at once, and append the rows of each batch to ``counts``; the first failure ends all."""
     with database(job.url, job.seconds) as session:
-        waiting = list(enumerate(session.statements(job)))[::-1]
-        n_parts, done = len(waiting), SimpleQueue()
+        statements = session.statements(job)
+        numbers = count()  # handed out to the threads one by one
+        done: SimpleQueue[pl.Schema | BaseException] = SimpleQueue()
 
         def work() -> None:
             try:
-                while waiting:
-                    part, statement = waiting.pop()
-                    done.put(_write(session, statement, Path(job.folder) / f"part-{part:05d}.parquet", counts))
+                while (part := next(numbers)) < len(statements):
+                    path = Path(job.folder) / f"part-{part:05d}.parquet"
+                    done.put(_write(session, statements[part], path, counts))
             except BaseException as error:
                 done.put(error)
 
-        for _ in range(min(n_parts, CONNECTIONS)):
+        for _ in range(min(len(statements), CONNECTIONS)):
             # A thread that waits for the server must not keep the process alive once another one has failed.
             threading.Thread(target=work, daemon=True).start()
         schemas: list[pl.Schema] = []
-        for _ in range(n_parts):
-            schemas.append(outcome := done.get())
+        for _ in statements:
+            outcome = done.get()
             if isinstance(outcome, BaseException):
                 raise outcome
+            schemas.append(outcome)
             if outcome != schemas[0]:
                 raise RuntimeError("the columns changed while they were read")
 
