@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from functools import partial
 from typing import TYPE_CHECKING
 
 from churnlib.commands.application import exit_status, refuse_sweep, run_hydra
 from churnlib.compose import from_hydra
-from churnlib.console import memory_words, row_bar
+from churnlib.console import memory_words, row_bars
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -43,16 +44,18 @@ def _prepare(config: PrepareConfig, console: Console) -> PreparedTable:
     from churnlib.training.tables import reading_table, scan_configured, table_spec
 
     data = config.data
-    with row_bar("rows", console) as advance, reading_table(data):
+    with row_bars(console) as advance, reading_table(data):
+        advance("rows", 0)
+        most = config.preprocess.max_steps
         return prepare_table(
-            scan_configured(data, seed=config.seed, max_steps=config.preprocess.max_steps, say=console.print),
+            scan_configured(data, seed=config.seed, max_steps=most, say=console.print, progress=advance),
             config.output or "",
             table_spec(data),
             shares=(config.split.train, config.split.validation, config.split.test),
             preprocess=asdict(config.preprocess),
             seed=config.seed,
             sample_rows=config.sample_rows,
-            progress=advance,
+            progress=partial(advance, "rows"),
         )
 
 

@@ -31,7 +31,11 @@ class LoadedTable(NamedTuple):
     said: tuple[str, ...]
 
 
-def load_table(data: DataConfig, *, seed: int, max_steps: int = 36) -> LoadedTable:
+Progress = Callable[[str, int, int], None]
+"""Called with what is gathered, how much of it is done and how much there is."""
+
+
+def load_table(data: DataConfig, *, seed: int, max_steps: int = 36, progress: Progress | None = None) -> LoadedTable:
     """Read the configured table.
 
     Histories and events are joined by the customers' own names; from here on customers are called by their pseudonyms,
@@ -41,13 +45,14 @@ def load_table(data: DataConfig, *, seed: int, max_steps: int = 36) -> LoadedTab
         data: One of the data configurations.
         seed: Of the run; simulated customers are drawn with it unless they have their own.
         max_steps: Newest steps of a history that are gathered from a long table.
+        progress: Of event tables.
 
     Raises:
         ChurnlibError: If the table cannot be had.
     """
     pseudonyms = configured_pseudonyms(data)
     frame, truth = _read_configured(data, seed=seed, max_steps=max_steps)
-    gathered = join_events(frame, data)
+    gathered = join_events(frame, data, progress=progress)
     frame = gathered.frame
     if pseudonyms is not None:
         frame = pseudonyms.frame(frame, check_id(data.id, frame.columns))
@@ -89,7 +94,12 @@ def _read_configured(data: DataConfig, *, seed: int, max_steps: int) -> tuple[pl
 
 
 def scan_configured(
-    data: DataConfig, *, seed: int, max_steps: int = 36, say: Callable[[str], None] | None = None
+    data: DataConfig,
+    *,
+    seed: int,
+    max_steps: int = 36,
+    say: Callable[[str], None] | None = None,
+    progress: Progress | None = None,
 ) -> pl.LazyFrame:
     """Return the configured table without reading a file's rows; histories and events are joined in memory.
 
@@ -98,6 +108,7 @@ def scan_configured(
         seed: Of the run.
         max_steps: Newest steps of a history that are gathered from a long table.
         say: Called with sentences on events that are not used.
+        progress: Of event tables.
 
     Raises:
         ChurnlibError: If the table cannot be had.
@@ -108,7 +119,7 @@ def scan_configured(
         pseudonyms = configured_pseudonyms(data)
         lazy = scan_table(data.path, separator=data.separator)
         return lazy if pseudonyms is None else pseudonyms.scan(lazy, check_id(data.id, lazy.collect_schema().names()))
-    table = load_table(data, seed=seed, max_steps=max_steps)
+    table = load_table(data, seed=seed, max_steps=max_steps, progress=progress)
     if say is not None:
         for line in table.said:
             say(line)
@@ -179,7 +190,7 @@ def event_definitions(data: DataConfig) -> tuple[EventDefinition, ...]:
     return tuple(read_definition(name, table.definition()) for name, table in data.events.items())
 
 
-def join_events(frame: pl.DataFrame, data: DataConfig) -> GatheredEvents:
+def join_events(frame: pl.DataFrame, data: DataConfig, *, progress: Progress | None = None) -> GatheredEvents:
     """Return the table with the columns that ``data.events`` asks for.
 
     Raises:
@@ -201,6 +212,7 @@ def join_events(frame: pl.DataFrame, data: DataConfig) -> GatheredEvents:
         time=data.time,
         formats=None if snapshot is None else (snapshot,),
         separators={name: table.separator for name, table in data.events.items()},
+        progress=progress,
     )
     for definition in definitions:
         count = gathered.counts[definition.name]
