@@ -12,16 +12,12 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def row_bar(what: str, console: Console, *, total: float | None = None) -> Iterator[Callable[..., None]]:
-    """Show a bar on a terminal, elsewhere nothing; it is gone at the end.
-
-    Args:
-        what: Is counted.
-        console: Where.
-        total: How many there are; None where that is told later.
+def row_bars(console: Console) -> Iterator[Callable[..., None]]:
+    """Show bars on a terminal, elsewhere nothing; they are gone at the end.
 
     Yields:
-        What moves the bar: called with how many are done and, if it is known by then, how many there are.
+        What moves a bar, which is there from its first call: called with what is counted, how many are done and, as far
+        as that is known, how many there are.
     """
     from rich.progress import (
         BarColumn,
@@ -32,14 +28,39 @@ def row_bar(what: str, console: Console, *, total: float | None = None) -> Itera
         TimeRemainingColumn,
     )
 
-    columns = (TextColumn(what), BarColumn(), TaskProgressColumn(), TimeElapsedColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("", total=None)  # it pulses until the first call: the start may take its time
+    columns = (BarColumn(), TaskProgressColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    bars = Progress(
+        TextColumn("{task.description}"), *columns, console=console, transient=True, disable=not console.is_terminal
+    )
+    tasks = {}
 
-        def move(done: int, of: float | None = None) -> None:
-            bar.update(task, total=total if of is None else of, completed=done)
+    def move(what: str, done: float, of: float | None = None) -> None:
+        bars.start()  # once is enough; work without a bar draws nothing
+        if what not in tasks:
+            tasks[what] = bars.add_task(what, total=None)
+        bars.update(tasks[what], total=of, completed=done)
 
+    try:
         yield move
+    finally:
+        bars.stop()
+
+
+@contextmanager
+def row_bar(what: str, console: Console, *, total: float | None = None) -> Iterator[Callable[..., None]]:
+    """Show one bar, which pulses until it is known how many there are: the start of the work may take its time.
+
+    Args:
+        what: Is counted.
+        console: Where.
+        total: How many there are; None where that is told later.
+
+    Yields:
+        What moves the bar: called with how many are done and, if it is known by then, how many there are.
+    """
+    with row_bars(console) as move:
+        move(what, 0)
+        yield lambda done, of=None: move(what, done, total if of is None else of)
 
 
 def peak_memory() -> int | None:
@@ -58,4 +79,4 @@ def memory_words() -> str:
     return "" if peak is None else f", peak memory {peak / 2**20:,.0f} MiB"
 
 
-__all__ = ["memory_words", "peak_memory", "row_bar"]
+__all__ = ["memory_words", "peak_memory", "row_bar", "row_bars"]

@@ -18,6 +18,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from churnlib.config import ScoreConfig
+from churnlib.console import row_bars
 from churnlib.data.events import EventDefinition, events_of, gather_events
 from churnlib.data.history import EventTable, read_events, with_history
 from churnlib.data.pseudonyms import Pseudonyms, check_id, read_pseudonyms
@@ -89,7 +90,7 @@ def _score(
         check_id(predictor.schema.id, table.collect_schema().names())
     events = _events(config, predictor)
     gathered = events.columns if events is not None else ()
-    made, said = _event_columns(config, predictor, table)
+    made, said = _event_columns(config, predictor, table, console)
     predictor.check_columns([*table.collect_schema().names(), *gathered, *made.columns])
 
     stream = _Stream(predictor, table, events, made, config, console, pseudonyms)
@@ -148,7 +149,7 @@ def _events(config: ScoreConfig, predictor: Predictor) -> EventTable | None:
 
 
 def _event_columns(
-    config: ScoreConfig, predictor: Predictor, table: pl.LazyFrame
+    config: ScoreConfig, predictor: Predictor, table: pl.LazyFrame, console: Console
 ) -> tuple[pl.DataFrame, tuple[str, ...]]:
     """Return the columns that the model's definitions make of the event tables, for all rows, and what was left out.
 
@@ -161,15 +162,17 @@ def _event_columns(
     named = [name for name in (schema.id, schema.time) if name in table.collect_schema().names()]
     with reading(source, separator=config.separator):
         rows = table.select(named).collect()
-    gathered = gather_events(
-        rows,
-        wanted,
-        {one.name: config.events[one.name].path for one in wanted},
-        id=schema.id,
-        time=schema.time,
-        formats=None if schema.time is None else schema[schema.time].formats,
-        separators={one.name: config.events[one.name].separator for one in wanted},
-    )
+    with row_bars(console) as progress:
+        gathered = gather_events(
+            rows,
+            wanted,
+            {one.name: config.events[one.name].path for one in wanted},
+            id=schema.id,
+            time=schema.time,
+            formats=None if schema.time is None else schema[schema.time].formats,
+            separators={one.name: config.events[one.name].separator for one in wanted},
+            progress=progress,
+        )
     return gathered.frame.drop(named), gathered.said
 
 

@@ -18,7 +18,7 @@ from polars.testing import assert_frame_equal
 from churnlib.compose import compose
 from churnlib.config import EventsConfig, ScoreConfig
 from churnlib.data.datamodule import ChurnDataModule
-from churnlib.data.events import EventDefinition, gather_events, gathering, read_definition
+from churnlib.data.events import EventDefinition, gather_events, gathering, read_definition, reading
 from churnlib.data.prepared_table import prepare_table, read_preparation
 from churnlib.errors import BundleError, ConfigError, DataError
 from churnlib.predictor import load
@@ -121,6 +121,18 @@ def test_in_many_pieces_on_disk_it_is_the_same_to_the_last_bit(monkeypatch):
     monkeypatch.setattr(gathering, "PIECE_CELLS", 1000)
     assert_frame_equal(made(frame, table), whole, check_exact=True)
     assert_frame_equal(made(frame, events(customers=1).with_columns(who=pl.lit("X"))), made(frame, table[:0]))
+
+
+@pytest.mark.parametrize("cells", [1000, gathering.PIECE_CELLS])
+def test_it_says_how_far_it_is(monkeypatch, cells):
+    monkeypatch.setattr(gathering, "PIECE_CELLS", cells)
+    monkeypatch.setattr(reading, "BATCH_ROWS", 100)
+    heard, table = [], events()
+    wanted = [read_definition("usage", SHORT)]
+    gather_events(customers(), wanted, {"usage": table}, id="id", time="taken", progress=lambda *one: heard.append(one))
+    (name, last, total), done = heard[-1], [done for _, done, _ in heard]
+    assert name == "usage" and last == total == len(table) * (2 if cells == 1000 else 1)
+    assert done == sorted(set(done)) and len(done) > 3
 
 
 def test_a_slope_keeps_its_digits_where_values_are_large_and_times_are_close():

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from functools import partial
 from typing import TYPE_CHECKING
 
 from churnlib.commands.application import exit_status, refuse_sweep, run_hydra
 from churnlib.compose import from_hydra
-from churnlib.console import memory_words, row_bar
+from churnlib.console import memory_words, row_bars
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -44,16 +45,19 @@ def _prepare(config: PrepareConfig, console: Console) -> PreparedTable:
 
     data = config.data
     steps = config.preprocess.max_steps
-    with row_bar("rows", console) as advance, reading_table(data) as folder:
+    with row_bars(console) as advance, reading_table(data) as folder:
+        advance("rows", 0)
         return prepare_table(
-            scan_configured(data, seed=config.seed, max_steps=steps, say=console.print, folder=folder),
+            scan_configured(
+                data, seed=config.seed, max_steps=steps, say=console.print, folder=folder, progress=advance
+            ),
             config.output or "",
             table_spec(data),
             shares=(config.split.train, config.split.validation, config.split.test),
             preprocess=asdict(config.preprocess),
             seed=config.seed,
             sample_rows=config.sample_rows,
-            progress=advance,
+            progress=partial(advance, "rows"),
         )
 
 

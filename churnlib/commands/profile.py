@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from churnlib.commands.application import exit_status, refuse_sweep, run_hydra
 from churnlib.compose import from_hydra
+from churnlib.console import row_bars
 from churnlib.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -50,8 +51,9 @@ def describe(config: ProfileConfig, console: Console) -> dict[str, Any]:
     from churnlib.training.tables import load_table, table_spec
 
     spec = table_spec(config.data)
-    with console.status("reading the table") as status:
-        frame = load_table(config.data, seed=config.seed, max_steps=config.preprocess.max_steps).frame
+    with console.status("reading the table") as status, row_bars(console) as progress:
+        most = config.preprocess.max_steps
+        frame = load_table(config.data, seed=config.seed, max_steps=most, progress=progress).frame
         return profile_rows(
             read_rows(frame, spec),
             name=config.data.name,

@@ -37,7 +37,11 @@ class LoadedTable(NamedTuple):
     said: tuple[str, ...]
 
 
-def load_table(data: DataConfig, *, seed: int, max_steps: int = 36) -> LoadedTable:
+Progress = Callable[[str, int, int], None]
+"""Called with what is gathered, how much of it is done and how much there is."""
+
+
+def load_table(data: DataConfig, *, seed: int, max_steps: int = 36, progress: Progress | None = None) -> LoadedTable:
     """Read the configured table.
 
     Histories and events are joined by the customers' own names; from here on customers are called by their pseudonyms,
@@ -47,13 +51,14 @@ def load_table(data: DataConfig, *, seed: int, max_steps: int = 36) -> LoadedTab
         data: One of the data configurations.
         seed: Of the run; simulated customers are drawn with it unless they have their own.
         max_steps: Newest steps of a history that are gathered from a long table.
+        progress: Of event tables.
 
     Raises:
         ChurnlibError: If the table cannot be had.
     """
     pseudonyms = configured_pseudonyms(data)
     frame, truth, said = _read_configured(data, seed=seed, max_steps=max_steps)
-    gathered = join_events(frame, data)
+    gathered = join_events(frame, data, progress=progress)
     frame = gathered.frame
     if pseudonyms is not None:
         frame = pseudonyms.frame(frame, check_id(data.id, frame.columns))
@@ -135,6 +140,7 @@ def scan_configured(
     max_steps: int = 36,
     say: Callable[[str], None] | None = None,
     folder: Path | None = None,
+    progress: Progress | None = None,
 ) -> pl.LazyFrame:
     """Return the configured table without holding its rows; histories and events are joined in memory.
 
@@ -144,6 +150,7 @@ def scan_configured(
         max_steps: Newest steps of a history that are gathered from a long table.
         say: Called with sentences on sources that were joined, and on events that are not used.
         folder: Where the rows of a database may be put down, as :func:`reading_table` gives it; in memory without.
+        progress: Of event tables.
 
     Raises:
         ChurnlibError: If the table cannot be had.
@@ -152,7 +159,7 @@ def scan_configured(
     if lazy is not None:
         pseudonyms = configured_pseudonyms(data)
         return lazy if pseudonyms is None else pseudonyms.scan(lazy, check_id(data.id, lazy.collect_schema().names()))
-    table = load_table(data, seed=seed, max_steps=max_steps)
+    table = load_table(data, seed=seed, max_steps=max_steps, progress=progress)
     if say is not None:
         for line in table.said:
             say(line)
@@ -295,7 +302,7 @@ def event_definitions(data: DataConfig) -> tuple[EventDefinition, ...]:
     return tuple(read_definition(name, table.definition()) for name, table in data.events.items())
 
 
-def join_events(frame: pl.DataFrame, data: DataConfig) -> GatheredEvents:
+def join_events(frame: pl.DataFrame, data: DataConfig, *, progress: Progress | None = None) -> GatheredEvents:
     """Return the table with the columns that ``data.events`` asks for.
 
     Raises:
@@ -317,6 +324,7 @@ def join_events(frame: pl.DataFrame, data: DataConfig) -> GatheredEvents:
         time=data.time,
         formats=None if snapshot is None else (snapshot,),
         separators={name: table.separator for name, table in data.events.items()},
+        progress=progress,
     )
     for definition in definitions:
         count = gathered.counts[definition.name]

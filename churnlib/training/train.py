@@ -13,6 +13,7 @@ from rich.console import Console
 
 from churnlib.build import check_components
 from churnlib.config import CostSensitiveConfig, TrainConfig, loss_options
+from churnlib.console import row_bars
 from churnlib.data.cleaning import CLEANING
 from churnlib.data.customers import Customers, prepare_customers
 from churnlib.data.folds import check_folds
@@ -44,7 +45,7 @@ from churnlib.training.results import (
 )
 from churnlib.training.run_folder import LEAKS, RunFolder, write_json
 from churnlib.training.stacking import check_stack, fit_stack, is_stack, parts_of
-from churnlib.training.tables import load_table, table_spec
+from churnlib.training.tables import Progress, load_table, table_spec
 from churnlib.training.unlabelled import pretraining_rows
 from churnlib.training.weights import row_weights
 
@@ -86,7 +87,8 @@ def train(
         check_stack(config)
     started = time.perf_counter()
     try:
-        customers = read_customers(config) if ready is None else ready.customers
+        with row_bars(console) as progress:
+            customers = read_customers(config, progress=progress) if ready is None else ready.customers
     except BrokenRules as error:
         raise quarantine(error, folder, console) from error
     check_options(config, customers, recipe)
@@ -180,14 +182,18 @@ def fit_one(config: TrainConfig, customers: Customers, path: Path, *, unlabelled
     return settle_prior(config, fit(config, data, path, unlabelled=unlabelled), customers)
 
 
-def read_customers(config: TrainConfig) -> Customers:
+def read_customers(config: TrainConfig, *, progress: Progress | None = None) -> Customers:
     """Read and prepare the configured table.
+
+    Args:
+        config: Of the run.
+        progress: Of event tables.
 
     Raises:
         ChurnlibError: If the table cannot be learned from, or an option about it is wrong.
     """
     spec = table_spec(config.data)
-    table = load_table(config.data, seed=config.seed, max_steps=config.preprocess.max_steps)
+    table = load_table(config.data, seed=config.seed, max_steps=config.preprocess.max_steps, progress=progress)
     customers = prepare_customers(
         table.frame,
         spec,

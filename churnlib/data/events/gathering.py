@@ -72,7 +72,8 @@ def gather_events(
         time: Column of ``frame`` with the date of each row.
         formats: Date formats of ``time`` besides ISO 8601; found when None.
         separators: Delimiters of CSV files by name; detected when left out.
-        progress: Called with the name, the events read so far and all events of the table.
+        progress: Called with the name, how much is done and how much there is: the events of the table, which are
+            counted when they are read, and again as they are aggregated where that goes by pieces.
 
     Raises:
         ConfigError: If a column is missing or there already, or a table is not given.
@@ -149,20 +150,20 @@ def _columns(
     progress: Callable[[str, int, int], None] | None,
 ) -> pl.DataFrame:
     """Return the features of all rows, in their order."""
-    definition, done = reader.definition, 0
+    definition, n_pieces, done = reader.definition, _n_pieces(reader, rows), 0
+    work = reader.n_events if n_pieces == 1 else 2 * reader.n_events
 
     def advance(events: int) -> None:
         nonlocal done
         done += events
         if progress is not None:
-            progress(definition.name, done, reader.n_events)
+            progress(definition.name, done, work)
 
     events = reader.joined(rows, count, progress=advance)
-    n_pieces = _n_pieces(reader, rows)
     if n_pieces == 1:
         parts = [aggregate(pl.concat([pl.DataFrame(schema=reader.types), *events]), definition)]
     else:
-        parts = _by_pieces(events, n_pieces, reader)
+        parts = _by_pieces(events, n_pieces, reader, advance)
     numbers = pl.DataFrame({ROW: pl.int_range(n_rows, dtype=pl.UInt32, eager=True)})
     gathered = numbers.join(pl.concat(parts), on=ROW, how="left", maintain_order="left")
     empty = [pl.col(one.name).fill_null(one.empty) for one in definition.features if one.empty is not None]
@@ -176,7 +177,9 @@ def _n_pieces(reader: EventReader, rows: pl.DataFrame) -> int:
     return int(min(MOST_PIECES, max(1, -(-cells // PIECE_CELLS))))
 
 
-def _by_pieces(events: Iterable[pl.DataFrame], n_pieces: int, reader: EventReader) -> list[pl.DataFrame]:
+def _by_pieces(
+    events: Iterable[pl.DataFrame], n_pieces: int, reader: EventReader, advance: Callable[[int], None]
+) -> list[pl.DataFrame]:
     """Deal the events to pieces on disk, all of a row to one, and aggregate each."""
     piece = (pl.col(ROW) % n_pieces).alias(PIECE)
     with TemporaryDirectory(prefix="churnlib-events-") as folder:
@@ -188,8 +191,11 @@ def _by_pieces(events: Iterable[pl.DataFrame], n_pieces: int, reader: EventReade
                 path = Path(folder) / f"{place}.{number}.arrow"
                 part.write_ipc(path, compression="lz4")
                 dealt.setdefault(place, []).append(path)
-        none = aggregate(pl.DataFrame(schema=reader.types), reader.definition)
-        return [none, *(aggregate(_read_piece(paths), reader.definition) for _, paths in sorted(dealt.items()))]
+        gathered = [aggregate(pl.DataFrame(schema=reader.types), reader.definition)]
+        for number, paths in sorted(dealt.items()):
+            gathered.append(aggregate(_read_piece(paths), reader.definition))
+            advance(reader.n_events * (number + 1) // n_pieces - reader.n_events * number // n_pieces)
+        return gathered
 
 
 def _read_piece(paths: Sequence[Path]) -> pl.DataFrame:

@@ -121,8 +121,8 @@ class EventReader:
     def _batches(self, table: pl.LazyFrame) -> Iterator[pl.DataFrame]:
         """Yield the table in batches.
 
-        Slices hold one batch in memory. A CSV file would be read from its beginning for each, so it is streamed;
-        polars may then read ahead of whoever takes the batches.
+        Slices hold one batch in memory. A CSV file would be read from its beginning for each, so it is streamed: polars
+        then reads ahead of whoever takes the batches, by some hundred MiB however long the file is.
         """
         if self._path is not None and all(dtype == pl.String for dtype in self._dtypes.values()):
             yield from table.collect_batches(chunk_size=BATCH_ROWS, maintain_order=False)
