@@ -21,7 +21,8 @@ from churnlib.data.ingested.ingest import Ingested, ingest, verify
 from churnlib.data.ingested.lock import locked
 from churnlib.data.ingested.manifest import read_manifest
 from churnlib.data.sources import read_table, scan_table
-from churnlib.errors import ConfigError, DataErrorfrom churnlib.training.tables import describe_source
+from churnlib.errors import ConfigError, DataError
+from churnlib.training.tables import describe_source
 
 JAN, FEB, MAR = dt.date(2024, 1, 31), dt.date(2024, 2, 29), dt.date(2024, 3, 31)
 
