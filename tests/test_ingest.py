@@ -15,12 +15,14 @@ import pytest
 
 import churnlib.data.ingested.ingest
 from churnlib import cli
+from churnlib.config import TableConfig
 from churnlib.data.ingested import facts, staging
 from churnlib.data.ingested.ingest import Ingested, ingest, verify
 from churnlib.data.ingested.lock import locked
 from churnlib.data.ingested.manifest import read_manifest
 from churnlib.data.sources import read_table, scan_table
 from churnlib.errors import ConfigError, DataError
+from churnlib.training.tables import describe_source
 
 JAN, FEB, MAR = dt.date(2024, 1, 31), dt.date(2024, 2, 29), dt.date(2024, 3, 31)
 
@@ -347,6 +349,14 @@ def test_a_join_that_breaks_off_leaves_nothing_and_the_next_run_is_clean(tmp_pat
     (tmp_path / "bills.csv").write_text("id,billed,amount\n" + "".join(bills))
     assert cli.main(words) == 0
     assert read_table(tmp_path / "out")["amount"].to_list() == [str(i) for i in range(40_000)]
+
+
+def test_a_manifest_holds_no_secret_of_its_source():
+    def described(path: str) -> str:
+        return describe_source(TableConfig(name="table", path=path), seed=0)["path"]
+
+    assert described("s3://key:secret@store/a/*.parquet?signature=secret") == "s3://store/a/*.parquet"
+    assert described("exports/a@b.csv") == "exports/a@b.csv"
 
 
 # --- reading --------------------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
@@ -188,7 +189,7 @@ def _scan(data: DataConfig, folder: Path | None, say: Callable[[str], None] | No
 def describe_source(data: DataConfig, *, seed: int) -> dict[str, Any]:
     """Return where the configured table comes from, JSON-ready, for whoever finds what was made of it.
 
-    No secrets: addresses without their query part, which may hold signatures.
+    No secrets: addresses without the parts that may hold some, and of databases the name of the variable.
     """
     values: dict[str, Any] = {"data": data.name}
     if isinstance(data, SimulatorConfig):
@@ -215,7 +216,8 @@ def _described(source: SourceConfig) -> dict[str, Any]:
 
 
 def _address(path: str | None) -> str | None:
-    return None if path is None else path.partition("?")[0]
+    """Return a path or an address without signatures and without a user's name and password."""
+    return None if path is None else re.sub(r"://[^/@]*@", "://", path.partition("?")[0])
 
 
 @contextmanager

@@ -26,7 +26,7 @@ KEY = "\0snapshot"
 MOST_SNAPSHOTS = 1_000
 """More dates than this are no snapshots, but times of their own for each row."""
 
-GROUP_ROWS = 64_000
+GROUP_ROWS = 16_000
 """Rows of a row group, at most: each snapshot that is being written holds one in memory."""
 
 
