@@ -59,20 +59,9 @@ def _fit_each(config: TrainConfig, parts: Sequence[Customers], seeds: Sequence[i
     recipe = recipe_of(config.model)
     if recipe is not None:
         return [fit_baseline(recipe, replace(config, seed=seed), part) for part, seed in zip(parts, seeds, strict=True)]
-    from churnlib.data.datamodule import ChurnDataModule
     from churnlib.training.fitting import fit
 
-    weights = [row_weights(config.loss, part) for part in parts]
-    tables = [
-        ChurnDataModule(
-            part,
-            batch_size=config.trainer.batch_size,
-            seed=seed,
-            row_weights=weight,
-            resample=asdict(config.resample),
-        )
-        for part, seed, weight in zip(parts, seeds, weights, strict=True)
-    ]
+    tables = [data_module(replace(config, seed=seed), part) for part, seed in zip(parts, seeds, strict=True)]
     if len(tables) > 1 and stackable(config, tables):
         from churnlib.models.stacked import can_stack
 
@@ -90,6 +79,19 @@ def _fit_each(config: TrainConfig, parts: Sequence[Customers], seeds: Sequence[i
         )
         for number, table in enumerate(tables)
     ]
+
+
+def data_module(config: TrainConfig, customers: Customers) -> ChurnDataModule:
+    """Return the rows as a network gets them: in batches, weighed and resampled as the options ask."""
+    from churnlib.data.datamodule import ChurnDataModule
+
+    return ChurnDataModule(
+        customers,
+        batch_size=config.trainer.batch_size,
+        seed=config.seed,
+        row_weights=row_weights(config.loss, customers),
+        resample=asdict(config.resample),
+    )
 
 
 def _in_memory(spec: Mapping[str, Any] | None) -> Mapping[str, Any] | None:

@@ -112,8 +112,7 @@ def fit_together(configs: Mapping[int, TrainConfig], folder: Path) -> dict[int, 
 
 def _tables(configs: Mapping[int, TrainConfig]) -> dict[int, ChurnDataModule]:
     """Read each run's table, once for runs of one seed, as long as all of them fit into memory."""
-    from churnlib.data.datamodule import ChurnDataModule
-    from churnlib.training.many import MOST_CELLS, stackable
+    from churnlib.training.many import MOST_CELLS, data_module, stackable
     from churnlib.training.train import check_options, read_customers
 
     read: dict[int, Customers] = {}
@@ -129,8 +128,7 @@ def _tables(configs: Mapping[int, TrainConfig]) -> dict[int, ChurnDataModule]:
         if cells > MOST_CELLS:
             break
         read[config.seed] = customers
-        resample = asdict(config.resample)
-        table = ChurnDataModule(customers, batch_size=config.trainer.batch_size, seed=config.seed, resample=resample)
+        table = data_module(config, customers)
         if stackable(config, [table]):
             found[number] = table
     return found

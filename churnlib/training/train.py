@@ -172,13 +172,10 @@ def fit_one(config: TrainConfig, customers: Customers, path: Path, *, unlabelled
     if recipe is not None:
         return settle_prior(config, fit_baseline(recipe, config, customers), customers)
     # Imported here, so that a wrong table is refused, and a baseline fitted, without waiting for Lightning.
-    from churnlib.data.datamodule import ChurnDataModule
     from churnlib.training.fitting import fit
+    from churnlib.training.many import data_module
 
-    weights = row_weights(config.loss, customers)
-    batch_size = config.trainer.batch_size
-    resample = asdict(config.resample)
-    data = ChurnDataModule(customers, batch_size=batch_size, seed=config.seed, row_weights=weights, resample=resample)
+    data = data_module(config, customers)
     return settle_prior(config, fit(config, data, path, unlabelled=unlabelled), customers)
 
 
