@@ -69,7 +69,10 @@ def test_rows_of_a_customer_stay_on_one_side(tmp_path):
 
 def test_a_column_that_steps_turn_into_another_kind_is_called_what_it_has_become(tmp_path):
     """Of the table's own columns only those stay as they were declared that no step has made something else of."""
-    steps = {"cut": {"columns": ["tenure"], "edges": [12], "labels": ["new", "old"]}, "hashing": {"columns": ["region"]}}
+    steps = {
+        "cut": {"columns": ["tenure"], "edges": [12], "labels": ["new", "old"]},
+        "hashing": {"columns": ["region"]},
+    }
     columns = {"plan": {"kind": "ordinal", "order": ["monthly", "yearly", "two years"]}}
     steps["bins"] = {"columns": ["charges"], "method": "tree", "output": "woe"}
     done, rows = prepared(tmp_path, columns=columns, preprocess={"steps": steps})
