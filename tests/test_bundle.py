@@ -1,6 +1,7 @@
 import json
 import os
 import stat
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,7 +10,10 @@ from made import made_bundle, made_customers, made_prepared
 
 from churnlib.bundle import read_bundle, write_bundle
 from churnlib.errors import BundleError
+from churnlib.models.baselines.linear import LogisticRegression
+from churnlib.models.ensemble import Ensemble, Member
 from churnlib.predictor import Predictor, load
+from churnlib.training.baselines import rows_of, task_of
 
 
 @pytest.fixture
@@ -115,6 +119,53 @@ def test_a_bundle_of_the_first_format_gives_its_answers(written):
     assert old.replay_golden() == 0.0
     table = made_customers(50)
     np.testing.assert_array_equal(old.probabilities(table), Predictor(bundle).probabilities(table))
+
+
+BEFORE_STEPS = ("chain", "seen", "branches")
+"""What format 4 brought into ``preparation.json``."""
+
+
+def without(*keys):
+    def change(content):
+        for key in keys:
+            content.pop(key, None)
+
+    return change
+
+
+def test_a_bundle_of_the_second_format_gives_its_answers(tmp_path):
+    """Format 2 had baselines, and no steps: a linear model's values and its preparation's stand as they did then."""
+    customers = made_prepared()
+    task = task_of(customers, class_weights=[1.0, 1.0])
+    model = LogisticRegression().fit(rows_of(customers, "train"), rows_of(customers, "validation"), task)
+    made = made_bundle(customers)
+    bundle = replace(made, model=model, name="logistic", golden=())
+    write_bundle(bundle, tmp_path / "bundle")
+    as_written_then(tmp_path / "bundle", 2)
+    expected = Predictor(bundle).probabilities(made_customers(50))
+    np.testing.assert_array_equal(load(tmp_path / "bundle").probabilities(made_customers(50)), expected)
+
+
+def test_a_bundle_of_the_third_format_gives_its_answers(tmp_path):
+    """Format 3 had ensembles, whose members read all categorical inputs and did not say so."""
+    made = made_bundle()
+    ensemble = Ensemble(((Member(made.model), Member(made_bundle(seed=1).model)),), weights=(0.8,), shift=(0.1,))
+    bundle = replace(made, model=ensemble, name="ensemble", golden=())
+    write_bundle(bundle, tmp_path / "bundle")
+    as_written_then(tmp_path / "bundle", 3)
+    rewrite(
+        tmp_path / "bundle",
+        "ensemble.json",
+        lambda content: [member.pop("categorical") for member in content["members"]],
+    )
+    expected = Predictor(bundle).probabilities(made_customers(50))
+    np.testing.assert_array_equal(load(tmp_path / "bundle").probabilities(made_customers(50)), expected)
+
+
+def as_written_then(path, version):
+    rewrite(path, "preparation.json", without(*BEFORE_STEPS))
+    rewrite(path, "schema.json", without("events", "rules", "about"))
+    rewrite(path, "bundle.json", lambda manifest: manifest.__setitem__("format_version", version))
 
 
 @pytest.mark.parametrize(

@@ -101,8 +101,9 @@ def test_without_an_id_each_row_is_dealt_by_itself(tmp_path):
 
 def test_a_customer_has_the_same_side_in_every_release(tmp_path):
     """Whoever prepares next year's table, with next year's packages, finds this year's test customers among them."""
+    wanted = [*["train"] * 3, "validation", *["train"] * 8]
     _, rows = prepared(tmp_path)
-    assert rows["side"][:12].to_list() == [*["train"] * 3, "validation", *["train"] * 8]
+    assert rows["side"][:12].to_list() == wanted
     _, rows = prepared(tmp_path, TABLE.reverse(), name="reversed")
     assert rows["side"].reverse()[:12].to_list() == wanted
     # By the public definition of the hash, which scikit-learn has as well.

@@ -59,7 +59,14 @@ def write(path: Path, classes: int) -> None:
         pl.format("a long remark about customer number {} that nobody reads", order).alias("comment"),
         pl.col("churn") if classes == 2 else pl.Series("churn", three),
     )
-    write_bundle(made_bundle(prepare_customers(frame, target="churn", id="customer", seed=0)), path)
+    write_bundle(made_bundle(prepare_customers(frame, target="churn", id="customer", seed=0, rules=RULES)), path)
+
+
+RULES = {
+    "columns": {"tenure": {"max": 600, "unit": "months"}, "tariff": {"pattern": "[a-z].*"}},
+    "rows": {"paid_for": "charges > 0 OR plan = 'free'"},
+}
+"""What every customer keeps to whose numbers are not made up to break it."""
 
 
 @pytest.fixture(scope="session")
@@ -220,6 +227,13 @@ def test_all_wrong_fields_are_named_and_no_value(api: ChurnLitAPI) -> None:
     assert body["error"]["field"] == "tenure"
     assert body["error"]["message"] == "tenure must be a finite number; also wrong: plan, joined"
     assert "sekret" not in json.dumps(body)
+
+
+def test_a_row_that_breaks_rules_breaks_only_itself(api: ChurnLitAPI) -> None:
+    [(_, alone), (status, body), (_, beside)] = answer(api, ROW, {**ROW, "tenure": 601, "charges": -2}, ROW)
+    assert status == 422
+    assert body["error"]["message"] == "tenure must be at most 600 months (rule tenure.max); also wrong: charges"
+    assert alone == beside
 
 
 def test_several_classes_have_a_probability_each(tmp_path: Path) -> None:
@@ -437,6 +451,13 @@ def without(*names: str) -> bytes:
     return json.dumps({name: value for name, value in ROW.items() if name not in names}).encode()
 
 
+BREAKING: dict[str, tuple[dict[str, Any], str, str]] = {
+    "above the highest": ({"tenure": 601}, "tenure", "must be at most 600 months (rule tenure.max)"),
+    "of another form": ({"tariff": "9sekret"}, "tariff", "must be of the form [a-z].* (rule tariff.pattern)"),
+    "against a rule of two columns": ({"charges": -1.5}, "charges", "(rule paid_for)"),
+}
+"""Rows that break a rule of the table: the change, the field that is named, and what is said of it."""
+
 BAD: dict[str, tuple[bytes, dict[str, str], int, str | None]] = {
     "malformed": (b'{"tenure": ', JSON, 400, None),
     "empty body": (b"", JSON, 400, None),
@@ -470,6 +491,7 @@ BAD: dict[str, tuple[bytes, dict[str, str], int, str | None]] = {
     "object in a field": (changed(tariff={"sekret": 1}), JSON, 422, "tariff"),
     "object as id": (changed(customer_id={"sekret": 1}), JSON, 422, "customer_id"),
     "two spellings": (changed(**{" tenure": 4}), JSON, 422, "tenure"),
+    **{name: (changed(**values), JSON, 422, field) for name, (values, field, _) in BREAKING.items()},
 }
 
 
@@ -486,6 +508,16 @@ def test_a_bad_request_is_explained(client: httpx.Client, case: str) -> None:
     assert field is None or field in error["message"] or error["code"] == "duplicate_field"
     assert "sekret" not in response.text
     assert "Traceback" not in response.text
+
+
+@linux
+@pytest.mark.parametrize("case", BREAKING)
+def test_a_broken_rule_is_called_by_its_name_and_the_value_is_not(client: httpx.Client, case: str) -> None:
+    values, field, said = BREAKING[case]
+    response = client.post("/predict", content=changed(**values), headers=JSON)
+    assert response.status_code == 422
+    assert response.json()["error"]["message"].startswith(field) and said in response.json()["error"]["message"]
+    assert not any(str(value) in response.text for value in values.values())
 
 
 @linux

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -281,6 +282,31 @@ def test_nor_do_they_in_any_chain_whatever_becomes_of_them(names, changes, train
         return
     other = prepare(names, *with_other_rows_held_out(changes, train=train, seed=seed), train=train)
     assert learned_numbers(other) == learned_numbers(first)
+
+
+ODD = {
+    "tenure": "n", "charges": "count", "total": "rows", "usage": "value", "services": "cat", "plan": "literal",
+    "region": "index", "band": "n_rows", "since": "len", "note": "cell", "embedding": "length",
+}  # fmt: skip
+
+
+def renamed(options):
+    """Return options with the odd names for the columns that they name."""
+    if isinstance(options, dict):
+        return {ODD.get(key, key): renamed(value) for key, value in options.items()}
+    if isinstance(options, list):
+        return [renamed(value) for value in options]
+    return ODD.get(options, options) if isinstance(options, str) else options
+
+
+@pytest.mark.parametrize("name", [name for name in EXAMPLES if name != "expressions"])
+def test_a_column_may_be_called_like_one_that_a_step_makes_for_itself(name):
+    columns = tuple(replace(column, name=ODD[column.name]) for column in SCHEMA.features)
+    training = Training(TYPED.rename(ODD)[:N_TRAIN], columns, LABEL[:N_TRAIN], seed=3)
+    options = {"step": name.rstrip("0123456789"), **renamed(EXAMPLES[name])}
+    learned = fit_chain({"mine": options}, training)
+    assert [column.kind for column in learned.columns] == [column.kind for column in fitted(name).columns]
+    assert learned.chain.apply(TYPED.rename(ODD)).dtypes == applied(name).dtypes
 
 
 @every_chain

@@ -111,8 +111,9 @@ def fit_statistics(name: str, column: pl.Series, scaling: Scaling) -> NumericSta
         column: Training rows, Float64 in the range of float32; null for missing.
         scaling: What to do.
     """
-    values = column.drop_nulls().to_numpy()
-    indicator = scaling.indicator and column.has_nulls()
+    gaps = column.has_nulls()
+    values = (column.drop_nulls() if gaps else column).to_numpy()
+    indicator = scaling.indicator and gaps
     if not len(values):
         # Nothing is known: whatever comes later is scaled to 0.
         fill = float(scaling.impute_value) if scaling.impute == "constant" else 0.0

@@ -58,13 +58,15 @@ def read_cells(typed: pl.DataFrame, columns: Sequence[Column]) -> Iterator[Cells
 
 
 def _numbers(column: Column, values: pl.Series) -> Cells:
-    missing = values.is_null().to_numpy()
-    n = len(values) - int(missing.sum())
-    rank = values.rank("average")
+    # A table may have ten thousand columns, and each query counts: the ranks are all that is asked of polars.
+    rank = values.rank("average").to_numpy()
+    missing = np.isnan(rank)
+    ranks = rank[~missing]
     # Equal values have one rank, so they share a bin; ranks up to n in bins of equal size.
-    bins = (rank * (BINS / max(n, 1))).ceil().fill_null(0.0).to_numpy().astype(np.int64)
-    common = _common(values, missing, shown=lambda value: f"{value:g}")
-    return Cells(column, missing, bins, rank.drop_nulls().to_numpy(), common)
+    bins = np.where(missing, 0.0, np.ceil(rank * (BINS / max(len(ranks), 1)))).astype(np.int64)
+    often = np.unique(ranks, return_counts=True)[1].max(initial=0) >= _fewest(len(values))
+    common = _common(values, missing, shown=lambda value: f"{value:g}") if often else _gaps(missing)
+    return Cells(column, missing, bins, ranks, common)
 
 
 def _categories(column: Column, values: pl.Series) -> Cells:
@@ -78,9 +80,11 @@ def _common(values: pl.Series, missing: np.ndarray, *, shown: object) -> tuple[t
     counts = values.alias("value").drop_nulls().value_counts(name="rows")
     often = counts.filter(pl.col("rows") >= _fewest(len(values)))["value"].to_list()
     groups = [(f"the value {shown(value)}", (values == value).fill_null(False).to_numpy()) for value in often]  # type: ignore[operator]
-    if missing.any():
-        groups += [("no value", missing), ("any value", ~missing)]
-    return tuple(groups)
+    return (*groups, *_gaps(missing))
+
+
+def _gaps(missing: np.ndarray) -> tuple[tuple[str, np.ndarray], ...]:
+    return (("no value", missing), ("any value", ~missing)) if missing.any() else ()
 
 
 def _fewest(n_rows: int) -> float:

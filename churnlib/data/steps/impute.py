@@ -134,8 +134,8 @@ def _fill(values: pl.Series, method: str, constant: float | str) -> float | str 
     if not len(given):
         return None
     if method == "mode":
-        counts = given.value_counts(name="n").sort(["n", given.name], descending=[True, False])
-        return counts[given.name][0]
+        counts = given.alias("value").value_counts(name="n").sort(["n", "value"], descending=[True, False])
+        return counts["value"][0]
     within = given.clip(-FLOAT32_MAX, FLOAT32_MAX)  # as networks read it: the sum stays finite
     return quantiles(within.to_numpy(), [0.5])[0] if method == "median" else float(within.mean())  # type: ignore[arg-type]
 

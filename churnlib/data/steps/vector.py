@@ -50,7 +50,8 @@ class Vector(Step):
         lengths = lists.drop_nulls().list.len()
         if not len(lengths):
             raise ConfigError(f"the step {self.word!r} finds no list in {lists.name!r}; leave the column out")
-        length = self.length or int(lengths.value_counts(name="n").sort("n", lists.name, descending=[True, True])[0, 0])
+        counts = lengths.alias("length").value_counts(name="n").sort("n", "length", descending=[True, True])
+        length = self.length or int(counts["length"][0])
         other = int((lengths != length).sum())
         if other > len(lengths) / 2 or not length:
             raise ConfigError(
