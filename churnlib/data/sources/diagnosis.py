@@ -16,14 +16,16 @@ from typing import IO, cast
 
 import polars as pl
 
-from churnlib.data.sources.delimited import MAGIC, is_remote, read_header
+from churnlib.data.sources.delimited import MAGIC, read_header
+from churnlib.data.sources.ndjson import broken_line
 from churnlib.data.sources.parts import table_format
+from churnlib.data.sources.stores import from_store, is_remote, store_problem, without_query
 
 BINARY_BYTES = 4096
 """Bytes at the start of a file in which a NUL means that it is no text."""
 
 
-def explain(error: Exception, files: Sequence[str], *, separator: str | None = None) -> str:
+def explain(error: BaseException, files: Sequence[str], *, separator: str | None = None) -> str:
     """Return the sentence about a table that could not be read.
 
     Args:
@@ -33,28 +35,36 @@ def explain(error: Exception, files: Sequence[str], *, separator: str | None = N
     """
     reason = _first_sentence(error)
     if is_remote(files[0]):
-        return f"cannot read {_without_query(files[0])}: {reason}; check the address, the network and the credentials"
+        shown = without_query(files[0])
+        about_store = from_store(error) or isinstance(error, FileNotFoundError | PermissionError)
+        if about_store or not isinstance(error, pl.exceptions.PolarsError):
+            return f"cannot read {shown}: {store_problem(error)}"
+        return f"cannot read {shown}: {reason}; copy it to this machine to learn which line or part is wrong"
+    if Path(files[0]).is_dir():
+        return f"cannot read {files[0]}: {reason}; restore the table"
     for file in files:
-        found = _unreadable(file)
-        found = found or (_broken_parquet(file) if table_format(file) == "Parquet" else _broken_text(file, separator))
+        found = _unreadable(file) or _broken(file, separator)
         if found:
             return found
     where = files[0] if len(files) == 1 else f"one of {files[0]} ... {files[-1]}"
     return f"cannot read {where}: {reason}; export it again"
 
 
-def _first_sentence(error: Exception) -> str:
+def _broken(file: str, separator: str | None) -> str | None:
+    """Return what is wrong with a file of the format that its name says."""
+    kind = table_format(file)
+    if kind == "Parquet":
+        return _broken_parquet(file)
+    return broken_line(file) if kind == "NDJSON" else _broken_text(file, separator) if kind == "CSV" else None
+
+
+def _first_sentence(error: BaseException) -> str:
     """Return the first line of an error and its deepest cause; the rest is polars' advice about its own options."""
     first, *below = str(error).strip().splitlines() or [type(error).__name__]
     # The path that polars puts at the end may be that of an earlier request to the same store.
-    sentence = re.sub(r" \(path: .*\)$", "", _without_query(first)[:300]).rstrip(" .;:")
+    sentence = re.sub(r" \(path: .*\)$", "", without_query(first)[:300]).rstrip(" .;:")
     caused = [re.sub(r"^\s*\d+: ", "", line) for line in below[-1:] if "Caused by:" in below]
     return ", ".join([sentence, *caused])
-
-
-def _without_query(text: str) -> str:
-    """Return the text without the query part of addresses, which may hold signatures and keys."""
-    return re.sub(r"\?[^\s)]+", "", text)
 
 
 @contextmanager
