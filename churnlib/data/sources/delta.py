@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from glob import has_magic
 from pathlib import Path
 from typing import Any
@@ -101,7 +101,7 @@ def _wanted(version: str | int | None) -> int | datetime | None:
         raise ConfigError(
             f"data.delta_version must be a version's number or a moment such as 2024-05-01T12:00:00Z, got {version!r}"
         ) from None
-    return moment.astimezone() if moment.tzinfo is None else moment
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
 
 
 def _options(source: str, options: TableOptions) -> dict[str, str] | None:

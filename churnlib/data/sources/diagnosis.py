@@ -55,7 +55,14 @@ def _broken(file: str, separator: str | None) -> str | None:
     kind = table_format(file)
     if kind == "Parquet":
         return _broken_parquet(file)
-    return broken_line(file) if kind == "NDJSON" else _broken_text(file, separator) if kind == "CSV" else None
+    if kind == "NDJSON":
+        number = None if file.lower().endswith(".zst") else _line_not_utf8(file)
+        return broken_line(file) if number is None else _not_utf8(file, number)
+    return _broken_text(file, separator) if kind == "CSV" else None
+
+
+def _not_utf8(file: str, number: int) -> str:
+    return f"line {number} of {file} is not UTF-8 text; save the file as UTF-8 (such as iconv -f latin1 -t utf-8)"
 
 
 def _first_sentence(error: BaseException) -> str:
@@ -133,7 +140,7 @@ def _broken_text(file: str, separator: str | None) -> str | None:
             binary = b"\0" in opened.read(BINARY_BYTES)
         if binary:
             return f"{file} is not a text file; export the table as CSV in UTF-8"
-        return f"line {number} of {file} is not UTF-8 text; save the file as UTF-8 (such as iconv -f latin1 -t utf-8)"
+        return _not_utf8(file, number)
     try:
         header = read_header(file, separator=separator)
     except pl.exceptions.PolarsError:  # the error to explain is in the header itself, and none of the usual ones

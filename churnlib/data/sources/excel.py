@@ -89,11 +89,15 @@ def _header_place(head: pl.DataFrame, file: str, name: str) -> int:
 
 
 def _visible(book: Any) -> list[str]:
-    return [name for name in book.sheet_names if book.load_sheet(name, n_rows=1).visible == "visible"]
+    """Return the sheets that a person sees something on; charts are not among them."""
+    if len(book.sheet_names) == 1:
+        return book.sheet_names
+    loaded = {name: book.load_sheet(name, header_row=None, n_rows=1, dtypes="string") for name in book.sheet_names}
+    return [name for name, sheet in loaded.items() if sheet.visible == "visible" and sheet.total_height]
 
 
 def _others(book: Any, name: str) -> str:
-    others = [repr(other) for other in book.sheet_names if other != name]
+    others = [repr(other) for other in _visible(book) if other != name]
     return f"; its other sheets are {', '.join(others[:8])}: choose with data.sheet" if others else ""
 
 
@@ -109,15 +113,17 @@ def _chosen(file: str, book: Any, sheet: str | None) -> str:
 def _opened(file: str) -> Iterator[Any]:
     """Open a workbook; what is wrong with it is one sentence."""
     fastexcel = reader("fastexcel", extra="excel", what="Excel files")
-    log = logging.getLogger("fastexcel")
-    level = log.level
-    log.setLevel(logging.ERROR)  # it warns of every column without a value
+    # They warn of every column without a value, and of charts.
+    logs = {log: log.level for log in map(logging.getLogger, ("fastexcel", "calamine"))}
+    for log in logs:
+        log.setLevel(logging.ERROR)
     try:
         yield fastexcel.read_excel(file)
     except fastexcel.FastExcelError as error:
         raise DataError(_problem(file, error)) from error
     finally:
-        log.setLevel(level)
+        for log, level in logs.items():
+            log.setLevel(level)
 
 
 def _problem(file: str, error: Exception) -> str:

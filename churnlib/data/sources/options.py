@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict
 
+from churnlib.data.sources.stores import without_query
 from churnlib.errors import ConfigError
 
 
@@ -13,7 +14,7 @@ class TableOptions(TypedDict, total=False):
 
     Attributes:
         separator: Delimiter of CSV files: one character, or ``tab``.
-        decimal: ``comma`` where text cells write numbers as ``1.234,5``; ``point`` is as good as nothing.
+        decimal: ``comma`` where cells of a CSV file write numbers as ``1.234,5``; ``point`` is as good as nothing.
         null_values: Cells, without blanks around them, that mean "no value" in every column.
         sheet: Sheet of an Excel file; the first visible one when left out.
         header_row: Row of the sheet with the column names, from 1; the first one with anything in it when left out.
@@ -31,8 +32,8 @@ class TableOptions(TypedDict, total=False):
     storage_options: Mapping[str, Any] | None
 
 
-BELONGS_TO = {"sheet": "Excel", "header_row": "Excel", "delta_version": "Delta Lake"}
-"""Options that say which rows are read: silently ignored, they would mean other rows than the user has in mind."""
+BELONGS_TO = {"decimal": "CSV", "sheet": "Excel", "header_row": "Excel", "delta_version": "Delta Lake"}
+"""Options of one format: silently ignored, they would mean other rows than the user has in mind."""
 
 
 def check_format(options: TableOptions, kind: str, source: str) -> None:
@@ -42,9 +43,9 @@ def check_format(options: TableOptions, kind: str, source: str) -> None:
         ConfigError: With the option and both formats.
     """
     for option, wanted in BELONGS_TO.items():
-        value = options.get(option)
+        value, shown = options.get(option), without_query(source)
         if value is not None and wanted != kind:
-            raise ConfigError(f"data.{option}={value} is for {wanted} tables, but {source} is {kind}; leave it out")
+            raise ConfigError(f"data.{option}={value} is for {wanted} tables, but {shown} is {kind}; leave it out")
 
 
 def decimal_comma(options: TableOptions) -> bool:

@@ -71,7 +71,7 @@ def scan_table(path: str | os.PathLike[str], **options: Unpack[TableOptions]) ->
             scanned = list(threads.map(opened, parts))
     else:
         scanned = list(map(opened, parts))
-    return with_cells_read(_joined(parts, scanned, types_were_guessed=kind in ("Excel", "NDJSON")), options)
+    return with_cells_read(_joined(parts, scanned, types_were_guessed=kind == "Excel"), options)
 
 
 def read_table(
