@@ -49,3 +49,16 @@ def check_choice(option: str, value: Any, choices: Sequence[str]) -> None:
     if value is None or value in choices or (isinstance(value, str) and "${" in value):
         return
     raise ConfigError(f"{option} must be one of {', '.join(choices)}, got {value!r}{nearest(str(value), choices)}")
+
+
+def check_local(option: str, path: str | None) -> None:
+    """Refuse an address where a file or folder is written: as a path it would be a folder called ``s3:``.
+
+    Raises:
+        ConfigError: With the option and the remedy.
+    """
+    if path is not None and "://" in path:
+        raise ConfigError(
+            f"{option}={path.partition('?')[0]} is an address, but churnlib writes to local disks only; write to a "
+            "path and copy it (such as aws s3 cp)"
+        )

@@ -26,6 +26,7 @@ from churnlib.data.coercion import coerce
 from churnlib.data.events import EventDefinition, infer_with_events
 from churnlib.data.preparation import NUMBER_KINDS, Preparation
 from churnlib.data.sides import prepare_sides
+from churnlib.data.sources.stores import from_store
 from churnlib.data.splits import SIDES, Split, check_shares
 from churnlib.data.target import check_target, encode_target, target_given
 from churnlib.data.validation import RuleBook, Validated, broken, read_rules
@@ -158,6 +159,8 @@ def prepare_table(
         _write_json(temporary / ACCOUNT, _account(prepared))
         temporary.replace(folder)
     except OSError as error:
+        if from_store(error):  # raised while the rows were read, which whoever opened the table explains
+            raise
         raise DataError(f"the prepared table cannot be written to {folder} ({error.strerror or error})") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -15,6 +15,10 @@ from churnlib.data.events import EventDefinition, GatheredEvents, gather_events,
 from churnlib.data.pseudonyms import Pseudonyms, check_id, read_pseudonyms
 from churnlib.errors import ConfigError, DataError
 
+if TYPE_CHECKING:
+    from churnlib.config.files import FileOptions
+    from churnlib.data.sources import TableOptions
+
 
 class LoadedTable(NamedTuple):
     """The configured table.
@@ -22,12 +26,35 @@ class LoadedTable(NamedTuple):
     Attributes:
         frame: Its rows, with the columns that histories and event tables add.
         truth: ``(n,)`` true churn probability of each row, if they are simulated.
-        said: Sentences on events that are not used.
+        said: Sentences on what was read, and on events that are not used.
+        sources: What to remember of each file that was read: its option, path, format, version.
     """
 
     frame: pl.DataFrame
     truth: np.ndarray | None
     said: tuple[str, ...]
+    sources: tuple[dict[str, Any], ...] = ()
+
+
+class _Sources:
+    """The files of a table, each read as it was when it was opened first."""
+
+    def __init__(self) -> None:
+        self.facts: list[dict[str, Any]] = []
+
+    def pinned(self, option: str, path: str, how: FileOptions) -> TableOptions:
+        """Return the options that read the file, and remember it."""
+        from churnlib.data.sources import pin_table
+
+        options, facts = pin_table(path, **how.reading())
+        self.facts.append({"option": option, **facts})
+        return options
+
+    def said(self) -> list[str]:
+        """Return sentences on what was chosen without being asked for."""
+        from churnlib.data.sources import about_source
+
+        return [line for facts in self.facts for line in about_source(facts)]
 
 
 def load_table(data: DataConfig, *, seed: int, max_steps: int = 36) -> LoadedTable:
@@ -45,12 +72,13 @@ def load_table(data: DataConfig, *, seed: int, max_steps: int = 36) -> LoadedTab
         ChurnlibError: If the table cannot be had.
     """
     pseudonyms = configured_pseudonyms(data)
-    frame, truth = _read_configured(data, seed=seed, max_steps=max_steps)
-    gathered = join_events(frame, data)
+    sources = _Sources()
+    frame, truth = _read_configured(data, sources, seed=seed, max_steps=max_steps)
+    gathered = join_events(frame, data, sources)
     frame = gathered.frame
     if pseudonyms is not None:
         frame = pseudonyms.frame(frame, check_id(data.id, frame.columns))
-    return LoadedTable(frame, truth, gathered.said)
+    return LoadedTable(frame, truth, (*sources.said(), *gathered.said), tuple(sources.facts))
 
 
 def configured_pseudonyms(data: DataConfig) -> Pseudonyms | None:
@@ -62,7 +90,9 @@ def configured_pseudonyms(data: DataConfig) -> Pseudonyms | None:
     return read_pseudonyms(**asdict(data.pseudonymise))
 
 
-def _read_configured(data: DataConfig, *, seed: int, max_steps: int) -> tuple[pl.DataFrame, np.ndarray | None]:
+def _read_configured(
+    data: DataConfig, sources: _Sources, *, seed: int, max_steps: int
+) -> tuple[pl.DataFrame, np.ndarray | None]:
     if isinstance(data, SimulatorConfig):
         from churnlib.data.simulator import simulate
 
@@ -81,9 +111,9 @@ def _read_configured(data: DataConfig, *, seed: int, max_steps: int) -> tuple[pl
         from churnlib.data.sources import read_table
 
         if not data.path:
-            raise ConfigError("data.path is missing; give a CSV or Parquet file, such as data.path=customers.csv")
-        frame = read_table(data.path, separator=data.separator)
-        return join_history(frame, data, max_steps=max_steps), None
+            raise ConfigError("data.path is missing; give a file or an address, such as data.path=customers.csv")
+        frame = read_table(data.path, **sources.pinned("data.path", data.path, data))
+        return join_history(frame, data, sources, max_steps=max_steps), None
     raise ConfigError(f"data={data.name} is not a table; choose simulator, table, telco, mlc or isp")
 
 
@@ -96,7 +126,7 @@ def scan_configured(
         data: One of the data configurations.
         seed: Of the run.
         max_steps: Newest steps of a history that are gathered from a long table.
-        say: Called with sentences on events that are not used.
+        say: Called with sentences on what is read, and on events that are not used.
 
     Raises:
         ChurnlibError: If the table cannot be had.
@@ -104,8 +134,11 @@ def scan_configured(
     if isinstance(data, TableConfig) and data.path and data.history.path is None and not data.events:
         from churnlib.data.sources import scan_table
 
-        pseudonyms = configured_pseudonyms(data)
-        lazy = scan_table(data.path, separator=data.separator)
+        pseudonyms, sources = configured_pseudonyms(data), _Sources()
+        lazy = scan_table(data.path, **sources.pinned("data.path", data.path, data))
+        if say is not None:
+            for line in sources.said():
+                say(line)
         return lazy if pseudonyms is None else pseudonyms.scan(lazy, check_id(data.id, lazy.collect_schema().names()))
     table = load_table(data, seed=seed, max_steps=max_steps)
     if say is not None:
@@ -122,11 +155,11 @@ def reading_table(data: DataConfig) -> Iterator[None]:
         return
     from churnlib.data.sources import reading
 
-    with reading(data.path, separator=data.separator):
+    with reading(data.path, **data.reading()):
         yield
 
 
-def join_history(frame: pl.DataFrame, data: TableConfig, *, max_steps: int) -> pl.DataFrame:
+def join_history(frame: pl.DataFrame, data: TableConfig, sources: _Sources, *, max_steps: int) -> pl.DataFrame:
     """Return the table with the list columns that ``data.history`` asks for, if it does."""
     history = data.history
     if history.path is None:
@@ -139,7 +172,7 @@ def join_history(frame: pl.DataFrame, data: TableConfig, *, max_steps: int) -> p
         time=history.time,
         columns=history.columns,
         format=history.format,
-        separator=history.separator,
+        **sources.pinned("data.history.path", history.path, history),
     )
     snapshot = data.columns[data.time].format if data.time in data.columns else None
     formats = None if snapshot is None else (snapshot,)
@@ -155,7 +188,7 @@ def event_definitions(data: DataConfig) -> tuple[EventDefinition, ...]:
     return tuple(read_definition(name, table.definition()) for name, table in data.events.items())
 
 
-def join_events(frame: pl.DataFrame, data: DataConfig) -> GatheredEvents:
+def join_events(frame: pl.DataFrame, data: DataConfig, sources: _Sources) -> GatheredEvents:
     """Return the table with the columns that ``data.events`` asks for.
 
     Raises:
@@ -176,7 +209,9 @@ def join_events(frame: pl.DataFrame, data: DataConfig) -> GatheredEvents:
         id=data.id,
         time=data.time,
         formats=None if snapshot is None else (snapshot,),
-        separators={name: table.separator for name, table in data.events.items()},
+        options={
+            name: sources.pinned(f"data.events.{name}.path", table.path, table) for name, table in data.events.items()
+        },
     )
     for definition in definitions:
         count = gathered.counts[definition.name]

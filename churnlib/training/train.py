@@ -202,7 +202,7 @@ def read_customers(config: TrainConfig) -> Customers:
         about=data.about(),
     )
     said = (*table.said, *customers.report.steps)
-    return replace(customers, report=replace(customers.report, steps=said))
+    return replace(customers, report=replace(customers.report, steps=said), sources=table.sources)
 
 
 def quarantine(error: BrokenRules, folder: RunFolder, console: Console) -> BrokenRules:

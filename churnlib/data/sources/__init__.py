@@ -27,7 +27,16 @@ Whatever goes wrong with a file is one :class:`~churnlib.errors.DataError`; opti
 
 from churnlib.data.names import normalize_name
 from churnlib.data.sources.options import TableOptions
-from churnlib.data.sources.tables import describe_table, read_table, reading, scan_table
+from churnlib.data.sources.tables import about_source, pin_table, read_table, reading, scan_table
 from churnlib.data.tables import table_from
 
-__all__ = ["TableOptions", "describe_table", "normalize_name", "read_table", "reading", "scan_table", "table_from"]
+__all__ = [
+    "TableOptions",
+    "about_source",
+    "normalize_name",
+    "pin_table",
+    "read_table",
+    "reading",
+    "scan_table",
+    "table_from",
+]

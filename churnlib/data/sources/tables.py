@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,7 +26,7 @@ from churnlib.data.tables import nan_is_missing
 from churnlib.errors import DataError
 from churnlib.schema.parsing import is_plain
 
-__all__ = ["describe_table", "read_table", "reading", "scan_table"]
+__all__ = ["about_source", "pin_table", "read_table", "reading", "scan_table"]
 
 OPENED_AT_ONCE = 16
 """Objects of a store whose headers are asked for at a time: each takes one round trip or two."""
@@ -98,11 +98,16 @@ def read_table(
     return frame
 
 
-def describe_table(path: str | os.PathLike[str], **options: Unpack[TableOptions]) -> dict[str, Any]:
-    """Return what a run should remember of a table besides its rows.
+def pin_table(path: str | os.PathLike[str], **options: Unpack[TableOptions]) -> tuple[TableOptions, dict[str, Any]]:
+    """Settle what a table leaves open, so that it can be read again, and tell what a run should remember of it.
 
-    ``path`` (without a query), ``format``, ``parts`` (their number), and where there are such: ``version`` of a Delta
-    table, as ``delta_version`` takes it; ``sheet`` of an Excel file and its ``other_sheets``.
+    Args:
+        path: See :func:`scan_table`.
+        **options: See :class:`TableOptions`.
+
+    Returns:
+        The options, with the version of a Delta table and the sheet of an Excel file; and the facts: ``path`` (without
+        a query), ``format``, ``parts`` (their number) or ``delta_version``, ``sheet`` and ``other_sheets``.
 
     Raises:
         ChurnlibError: As :func:`scan_table` does.
@@ -111,12 +116,27 @@ def describe_table(path: str | os.PathLike[str], **options: Unpack[TableOptions]
     facts: dict[str, Any] = {"path": without_query(source)}
     with reading(source, **options):
         if is_delta(source, options.get("storage_options")):
-            return {**facts, "format": DELTA, "version": delta_version(source, options)}
+            check_format(options, DELTA, source)
+            options["delta_version"] = delta_version(source, options)
+            return options, {**facts, "format": DELTA, "delta_version": options["delta_version"]}
         parts = _parts(source, options)
-    facts |= {"format": table_format(parts[0]), "parts": len(parts)}
-    if facts["format"] == "Excel" and not is_remote(source):
+    kind = table_format(parts[0]) or ""
+    check_format(options, kind, source)
+    facts |= {"format": kind, "parts": len(parts)}
+    if kind == "Excel" and not is_remote(source):
         facts["sheet"], facts["other_sheets"] = sheets(parts[0], options)
-    return facts
+        options["sheet"] = facts["sheet"]
+    return options, facts
+
+
+def about_source(facts: Mapping[str, Any]) -> list[str]:
+    """Return sentences on what was chosen without being asked for, from the facts of :func:`pin_table`."""
+    if facts["format"] == DELTA:
+        return [f"{facts['path']}: version {facts['delta_version']} of the Delta table"]
+    if facts.get("other_sheets"):
+        others = ", ".join(map(repr, facts["other_sheets"][:8]))
+        return [f"{facts['path']}: sheet {facts['sheet']!r}; there are also {others} (data.sheet)"]
+    return []
 
 
 @contextmanager
