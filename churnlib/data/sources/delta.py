@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from glob import has_magic
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -23,6 +22,7 @@ from churnlib.data.sources.stores import (
     PATIENCE,
     can_list,
     from_store,
+    is_pattern,
     is_remote,
     list_objects,
     store_options,
@@ -43,7 +43,7 @@ def is_delta(source: str, storage_options: Mapping[str, Any] | None = None) -> b
     if not is_remote(source):
         return bool(source) and Path(source, LOG).is_dir()
     # Whoever names an object may have the right to read it, but not to list others.
-    if not can_list(source) or has_magic(source) or table_format(source) is not None:
+    if not can_list(source) or is_pattern(source) or table_format(source) is not None:
         return False
     return bool(list_objects(f"{source.rstrip('/')}/{LOG}/*", storage_options))
 

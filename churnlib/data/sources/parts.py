@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from churnlib.data.sources.stores import can_list, list_objects, without_query
+from churnlib.data.sources.stores import can_list, is_pattern, list_objects, without_query
 from churnlib.errors import ConfigError, DataError
 
 FORMATS = {
@@ -78,7 +78,7 @@ def find_objects(address: str, storage_options: Mapping[str, Any] | None = None)
         DataError: If there are none, or they have two formats.
         OSError: If the store does not answer, or refuses.
     """
-    is_glob = glob.has_magic(address)
+    is_glob = is_pattern(address)
     if not can_list(address) or (table_format(address) is not None and not is_glob):
         if table_format(address) is None:
             raise DataError(f"{without_query(address)} is not named like a table; churnlib reads {', '.join(FORMATS)}")
@@ -89,7 +89,8 @@ def find_objects(address: str, storage_options: Mapping[str, Any] | None = None)
         found = [one for one in found if _is_direct(one.removeprefix(prefix))]
     if not found:
         what = "no object matches" if is_glob else "no object named like a table is right below"
-        raise DataError(f"{what} {prefix}; check the address, or name a glob such as {prefix.rstrip('/')}/**/*.parquet")
+        below = "" if is_glob else f", or name a glob such as {prefix}**/*.parquet"
+        raise DataError(f"{what} {prefix}; check the address{below}")
     _check_formats(address, found)
     return found
 

@@ -68,6 +68,11 @@ def list_objects(pattern: str, options: Mapping[str, Any] | None) -> list[str]:
     return sorted(listed.to_series().to_list())
 
 
+def is_pattern(address: str) -> bool:
+    """Whether an address stands for several objects; a ``?`` begins a query and stands for nothing."""
+    return re.search(r"[*\[]", address.partition("?")[0]) is not None
+
+
 def can_list(source: str) -> bool:
     """Whether the address is in a store that can list its objects."""
     return source.partition("://")[0].lower() in STORES
