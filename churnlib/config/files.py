@@ -26,7 +26,7 @@ class FileOptions:
     """Version of a Delta table: its number, or a moment such as 2024-05-01T12:00:00Z; the newest when left out."""
 
     def __post_init__(self) -> None:
-        check_choice("decimal", self.decimal, ("comma", "point", ",", "."))
+        check_choice("decimal", self.decimal, ("comma", "point"))
         check_range("header_row", self.header_row, low=1)
 
     def reading(self) -> dict[str, Any]:

@@ -128,7 +128,7 @@ def _objects(part: str, options: Mapping[str, Any] | None) -> Iterator[dict[str,
     number, seen = 0, False
     table = pl.scan_lines(part, storage_options=dict(options) if options else None)
     for batch in table.collect_batches(chunk_size=LINES_AT_ONCE, maintain_order=True):
-        for line in batch.to_series():
+        for line in batch.to_series().to_list():
             number += 1
             if (line or "").strip():
                 seen = True
