@@ -71,10 +71,10 @@ def store(url):
     )
 
 
-def put(client, key, frame):
+def put(client, key, frame, bucket=BUCKET):
     content = io.BytesIO()
     frame.write_parquet(content)
-    client.put_object(Bucket=BUCKET, Key=key, Body=content.getvalue())
+    client.put_object(Bucket=bucket, Key=key, Body=content.getvalue())
 
 
 def sentence(source, **options):
@@ -255,16 +255,22 @@ TABLE = pl.DataFrame({
 })  # fmt: skip
 
 
+def put_table(url, bucket):
+    """Write the table in eight parts to a bucket of its own: polars keeps a client for each bucket."""
+    client = store(url)
+    client.create_bucket(Bucket=bucket)
+    for number, part in enumerate(TABLE.iter_slices(500)):
+        put(client, f"t/{number}.parquet", part, bucket)
+
+
 @pytest.fixture
-def dying_store(monkeypatch, tmp_path):
-    """A store of its own with a table of eight parts; ``kill`` ends its process."""
+def dying_store(monkeypatch):
+    """A store of its own with a table; its address and its bucket."""
     with object_store() as url:
-        client = store(url)
-        client.create_bucket(Bucket=BUCKET)
-        for number, part in enumerate(TABLE.iter_slices(500)):
-            put(client, f"t/{number}.parquet", part)
+        bucket = f"dying-{url.rpartition(':')[2]}"
+        put_table(url, bucket)
         environment(monkeypatch, url)
-        yield url
+        yield url, bucket
 
 
 def process_of(url):
@@ -285,10 +291,11 @@ def process_of(url):
 
 
 def test_a_store_that_is_killed_between_header_and_rows_is_told(dying_store):
-    source = f"s3://{BUCKET}/t/*.parquet"
+    url, bucket = dying_store
+    source = f"s3://{bucket}/t/*.parquet"
     lazy = scan_table(source)
-    os.kill(process_of(dying_store), signal.SIGKILL)
-    told = r"cannot read s3://lake/t/\*\.parquet: .*the store does not answer"
+    os.kill(process_of(url), signal.SIGKILL)
+    told = rf"cannot read s3://{bucket}/t/\*\.parquet: .*the store does not answer"
     with pytest.raises(DataError, match=told), reading(source):
         lazy.collect()
 
@@ -299,62 +306,59 @@ def test_preparing_from_a_store_that_dies_leaves_nothing_and_a_second_run_is_as_
 ):
     from churnlib.data import prepared_table
 
-    words = [
-        "prepare", "data=table", f"data.path=s3://{BUCKET}/t", "data.target=churn", "data.id=id",
-        f"output={tmp_path / 'prepared'}",
-    ]  # fmt: skip
-    learn, victim = prepared_table._learn, process_of(dying_store)
+    url, bucket = dying_store
+    words = ["prepare", "data=table", "data.target=churn", "data.id=id", f"output={tmp_path / 'prepared'}"]
+    learn, victim = prepared_table._learn, process_of(url)
 
     def learn_then_lose_the_store(*given):
         os.kill(victim, signal.SIGKILL)
         return learn(*given)
 
     monkeypatch.setattr(prepared_table, "_learn", learn_then_lose_the_store)
-    assert main(words) == 1
+    assert main([*words, f"data.path=s3://{bucket}/t"]) == 1
     said = capsys.readouterr().err
-    assert "cannot read s3://lake/t: " in said and "the store does not answer" in said and said.count("\n") == 1
+    assert f"cannot read s3://{bucket}/t: " in said and "the store does not answer" in said and said.count("\n") == 1
     assert not list(tmp_path.iterdir())
 
     monkeypatch.setattr(prepared_table, "_learn", learn)
-    again = store(address)
-    for number, part in enumerate(TABLE.iter_slices(500)):
-        put(again, f"t/{number}.parquet", part)
+    put_table(address, "restored")
     environment(monkeypatch, address)
-    assert main(words) == 0
+    assert main([*words, "data.path=s3://restored/t"]) == 0
     assert pl.read_parquet(tmp_path / "prepared" / "prepared.parquet").height == 4000
 
 
 @pytest.mark.slow
 def test_a_run_from_a_store_is_scored_from_it_and_a_dying_one_leaves_no_scores(
-    dying_store, s3, monkeypatch, tmp_path, capsys
+    dying_store, monkeypatch, tmp_path, capsys
 ):
-    environment(monkeypatch, dying_store)
+    url, bucket = dying_store
     run, scores = tmp_path / "run", tmp_path / "scores.csv"
     options = ["model=logistic", "trainer.max_epochs=1", "seed=1", f"output_dir={run}"]
-    table = ["data=table", f"data.path=s3://{BUCKET}/t", "data.target=churn", "data.id=id"]
+    table = ["data=table", f"data.path=s3://{bucket}/t", "data.target=churn", "data.id=id"]
     assert main(["train", *table, *options]) == 0
     recorded = json.loads((run / "provenance.json").read_text())["sources"]
-    assert recorded == [{"option": "data.path", "path": f"s3://{BUCKET}/t", "format": "Parquet", "parts": 8}]
-    score = ["score", f"bundle={run / 'bundle'}", f"input=s3://{BUCKET}/t", f"output={scores}", "batch_rows=500"]
+    assert recorded == [{"option": "data.path", "path": f"s3://{bucket}/t", "format": "Parquet", "parts": 8}]
+    score = ["score", f"bundle={run / 'bundle'}", f"input=s3://{bucket}/t", f"output={scores}", "batch_rows=500"]
     assert main(score) == 0
     first = scores.read_bytes()
     assert first.count(b"\n") == 4001
 
     from churnlib import scoring
 
-    answer, victim = scoring._Stream.score, process_of(dying_store)
+    answer, victim = scoring._Stream.score, process_of(url)
 
     def score_then_lose_the_store(stream, frame):
         os.kill(victim, signal.SIGKILL)
         return answer(stream, frame)
 
+    client = store(url)
     for number, part in enumerate(pl.concat([TABLE] * 100).iter_slices(10_000)):
-        put(store(dying_store), f"t/{number + 8}.parquet", part)
+        put(client, f"t/{number + 8}.parquet", part, bucket)
     monkeypatch.setattr(scoring._Stream, "score", score_then_lose_the_store)
     capsys.readouterr()
     assert main(score) == 1
     said = capsys.readouterr().err
-    assert "cannot read s3://lake/t: " in said and said.count("\n") == 1
+    assert f"cannot read s3://{bucket}/t: " in said and said.count("\n") == 1
     assert scores.read_bytes() == first and not list(tmp_path.glob(".*"))
 
 
