@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -22,7 +22,7 @@ from churnlib.console import row_bars
 from churnlib.data.events import EventDefinition, events_of, gather_events
 from churnlib.data.history import EventTable, read_events, with_history
 from churnlib.data.pseudonyms import Pseudonyms, check_id, read_pseudonyms
-from churnlib.data.sources import reading, scan_table
+from churnlib.data.sources import about_source, pin_table, reading, scan_table
 from churnlib.errors import CellError, ConfigError, DataError
 from churnlib.predictor import Predictor, load
 
@@ -61,21 +61,22 @@ def score_file(config: ScoreConfig, console: Console | None = None) -> Scored:
     source, target = _check(config)
     pseudonyms = read_pseudonyms(**asdict(config.pseudonymise))
     predictor = load(config.bundle, trust=config.trust, backend=config.backend)
-    with _rows(source, config) as table:
-        return _score(config, console, predictor, table, target, pseudonyms)
+    with _rows(source, config) as (table, facts):
+        return _score(config, console, predictor, table, facts, target, pseudonyms)
 
 
 @contextmanager
-def _rows(source: str, config: ScoreConfig) -> Iterator[pl.LazyFrame]:
+def _rows(source: str, config: ScoreConfig) -> Iterator[tuple[pl.LazyFrame, dict[str, Any]]]:
     """Open the table; a query's rows are put down in a folder first, since they are gone through more than once."""
     if not source.lower().endswith(".sql"):
-        yield scan_table(source, separator=config.separator)
+        how, facts = pin_table(source, **config.reading())
+        yield scan_table(source, **how), facts
         return
     from churnlib.data.sources.sql import fetch_sql
 
     options = {"url_env": config.url_env, "timeout_seconds": config.timeout_seconds}
     with TemporaryDirectory(prefix="churnlib-sql-") as folder:
-        yield fetch_sql(source, Path(folder) / "rows", **options)
+        yield fetch_sql(source, Path(folder) / "rows", **options), {}
 
 
 def _score(
@@ -83,6 +84,7 @@ def _score(
     console: Console,
     predictor: Predictor,
     table: pl.LazyFrame,
+    facts: dict[str, Any],
     target: Path,
     pseudonyms: Pseudonyms | None,
 ) -> Scored:
@@ -113,8 +115,8 @@ def _score(
         temporary.unlink(missing_ok=True)
     scored = Scored(stream.rows, stream.bad, time.perf_counter() - started)
     _summarise(console, scored, stream, target)
-    for line in said:
-        console.print(f"[yellow]•[/] {line}", highlight=False)
+    for line in (*about_source(facts), *said):
+        console.print(f"[yellow]•[/] {escape(line)}", highlight=False, soft_wrap=True)
     return scored
 
 
@@ -144,7 +146,7 @@ def _events(config: ScoreConfig, predictor: Predictor) -> EventTable | None:
         time=history.time,
         columns=history.columns,
         format=history.format,
-        separator=history.separator,
+        **history.reading(),
     )
 
 
@@ -160,7 +162,7 @@ def _event_columns(
         return pl.DataFrame(), ()
     schema, source = predictor.schema, config.input or ""
     named = [name for name in (schema.id, schema.time) if name in table.collect_schema().names()]
-    with reading(source, separator=config.separator):
+    with reading(source, **config.reading()):
         rows = table.select(named).collect()
     with row_bars(console) as progress:
         gathered = gather_events(
@@ -170,7 +172,7 @@ def _event_columns(
             id=schema.id,
             time=schema.time,
             formats=None if schema.time is None else schema[schema.time].formats,
-            separators={one.name: config.events[one.name].separator for one in wanted},
+            options={one.name: config.events[one.name].reading() for one in wanted},
             progress=progress,
         )
     return gathered.frame.drop(named), gathered.said
@@ -243,11 +245,12 @@ class _Stream:
     ) -> Iterator[pl.DataFrame]:
         """Yield answers in row order; the arguments belong to polars' protocol and carry nothing for a plain sink."""
         try:
-            total = self.table.select(pl.len()).collect().item()
+            with self.reading():
+                total = self.table.select(pl.len()).collect().item()
             columns = (TextColumn("scoring"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
             with Progress(*columns, console=self.console, transient=True) as progress:
                 task = progress.add_task("scoring", total=total)
-                for frame in self.table.collect_batches(chunk_size=self.config.batch_rows, maintain_order=True):
+                for frame in self.frames():
                     answers = self.score(frame)
                     progress.update(task, advance=len(frame))
                     if self.first_error is None or self.config.on_error == "null":
@@ -256,6 +259,21 @@ class _Stream:
             # polars replaces what a source raises by an error of its own.
             self.failure = error
             raise
+
+    def frames(self) -> Iterator[pl.DataFrame]:
+        """Yield the customers batch by batch; what goes wrong with their file is one sentence."""
+        with self.reading():
+            batches = iter(self.table.collect_batches(chunk_size=self.config.batch_rows, maintain_order=True))
+        while True:
+            with self.reading():
+                frame = next(batches, None)
+            if frame is None:
+                return
+            yield frame
+
+    def reading(self) -> AbstractContextManager[None]:
+        """Turn errors of reading the table into one sentence."""
+        return reading(self.config.input or "", **self.config.reading())
 
     def complete(self, frame: pl.DataFrame) -> pl.DataFrame:
         """Return the customers that come next with the columns that are made of other tables."""

@@ -32,8 +32,6 @@ def _run(composed: DictConfig) -> None:
         purpose=config.purpose,
     )
     assert pseudonyms is not None  # the configuration has made sure of it
-    rows = pseudonymise_table(
-        config.input, config.output, column=config.id, pseudonyms=pseudonyms, separator=config.separator
-    )
+    rows = pseudonymise_table(config.input, config.output, column=config.id, pseudonyms=pseudonyms, **config.reading())
     told = f"{rows:,} rows with pseudonyms of the key {config.key_id} in {config.id!r}: {config.output}"
     Console().print(told, highlight=False, markup=False, soft_wrap=True)

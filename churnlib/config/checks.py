@@ -63,3 +63,16 @@ def check_variable(option: str, name: str) -> None:
             f"{option} must be the name of an environment variable, and not what the variable holds: options are "
             "printed and kept"
         )
+
+
+def check_local(option: str, path: str | None) -> None:
+    """Refuse an address where a file or folder is written: as a path it would be a folder called ``s3:``.
+
+    Raises:
+        ConfigError: With the option and the remedy.
+    """
+    if path is not None and "://" in path:
+        raise ConfigError(
+            f"{option}={path.partition('?')[0]} is an address, but churnlib writes to local disks only; write to a "
+            "path and copy it (such as aws s3 cp)"
+        )

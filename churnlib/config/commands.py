@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from churnlib.config.checks import check_choice, check_range, check_variable
+from churnlib.config.checks import check_choice, check_local, check_range, check_variable
 from churnlib.config.data import (
     URL_ENV,
     DataConfig,
@@ -15,17 +15,19 @@ from churnlib.config.data import (
     SplitConfig,
     event_tables,
 )
+from churnlib.config.files import FileOptions
 from churnlib.errors import ConfigError
 
 
 @dataclass(kw_only=True)
-class ScoreConfig:
+class ScoreConfig(FileOptions):
     """``scripts/score.py``: a table in, probabilities out."""
 
     bundle: str = "outputs/latest/bundle"
     """Folder of the bundle."""
     input: str | None = None
-    """CSV or Parquet: a path, a glob, or an s3://, gs://, az:// address; or a .sql file with a query (docs/sql.md)."""
+    """CSV, Parquet, NDJSON, Excel or a Delta table: a path, a glob, or an s3://, gs://, az:// address; or a .sql file
+    with a query (docs/sql.md)."""
     output: str | None = None
     """File to write; its ending says CSV or Parquet."""
     url_env: str = URL_ENV
@@ -34,8 +36,6 @@ class ScoreConfig:
     """After which reading from the database has failed."""
     on_error: str | None = "raise"
     """raise (stop at bad rows, write nothing) or null (bad rows get empty results)."""
-    separator: str | None = None
-    """Delimiter of a CSV file; detected from the header when left out."""
     history: HistoryConfig = field(default_factory=HistoryConfig)
     """The long table of these customers' histories, for a model that was trained with one (``data.history``)."""
     events: dict[str, Any] = field(default_factory=dict)
@@ -50,10 +50,12 @@ class ScoreConfig:
     """Packages of your own whose networks a bundle may name."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_choice("backend", self.backend, ("auto", "torch", "onnx"))
         for option in ("input", "output"):
             if not getattr(self, option):
                 raise ConfigError(f"{option} is missing: score needs input=FILE and output=FILE")
+        check_local("output", self.output)
         self.on_error = "null" if self.on_error is None else self.on_error  # YAML's null, on the command line a word
         check_choice("on_error", self.on_error, ("raise", "null"))
         self.events = event_tables(self.events, option="events")
@@ -78,6 +80,7 @@ class ScorecardConfig:
     """Packages of your own whose networks a bundle may name."""
 
     def __post_init__(self) -> None:
+        check_local("output", self.output)
         check_range("points_to_double", self.points_to_double, low=0, open_low=True)
         check_range("decimals", self.decimals, low=0, high=12)
         if self.output is not None and not self.output.lower().endswith((".json", ".csv")):
@@ -100,6 +103,7 @@ class ExportConfig:
     def __post_init__(self) -> None:
         if not self.output:
             raise ConfigError("output is missing: export needs output=PATH")
+        check_local("output", self.output)
         check_choice("format", self.format, ("onnx", "onnx_int8", "torch_export", "torchscript", "triton"))
 
 
@@ -165,6 +169,7 @@ class PrepareConfig:
     def __post_init__(self) -> None:
         if not self.output:
             raise ConfigError("output is missing: prepare needs output=FOLDER")
+        check_local("output", self.output)
         if not self.data.target:
             raise ConfigError("data.target is missing; name the column that says who left, such as data.target=churn")
         if self.split.by not in ("auto", "random"):
@@ -198,6 +203,7 @@ class ProfileConfig:
     """Of the sample, and of simulated customers."""
 
     def __post_init__(self) -> None:
+        check_local("output", self.output)
         if not self.output.lower().endswith((".html", ".htm")):
             raise ConfigError(f"output={self.output} must end in .html; the figures go beside it as .json")
         if not self.data.target:
@@ -208,23 +214,23 @@ class ProfileConfig:
 
 
 @dataclass(kw_only=True)
-class PseudonymiseConfig(PseudonymConfig):
+class PseudonymiseConfig(PseudonymConfig, FileOptions):
     """``churnlib pseudonymise``: a table with keyed pseudonyms in place of names."""
 
     input: str | None = None
-    """CSV or Parquet: a path, a glob, or an s3://, gs://, az:// address."""
+    """CSV, Parquet, NDJSON, Excel or a Delta table: a path, a glob, or an s3://, gs://, az:// address."""
     output: str | None = None
     """File to write, CSV or Parquet by its ending; it must not be there yet."""
     id: str | None = None
     """Column that names the customers."""
-    separator: str | None = None
-    """Delimiter of a CSV file; detected from the header when left out."""
 
     def __post_init__(self) -> None:
-        super().__post_init__()
+        PseudonymConfig.__post_init__(self)
+        FileOptions.__post_init__(self)
         for option in ("input", "output", "id"):
             if not getattr(self, option):
                 raise ConfigError(f"{option} is missing: pseudonymise needs input=FILE output=FILE id=COLUMN")
+        check_local("output", self.output)
         if not self.named:
             raise ConfigError("pseudonymise needs a key: key_env=VARIABLE or key_file=FILE, and key_id=NAME")
 
@@ -270,6 +276,7 @@ class SubjectReportConfig(PersonConfig):
     def __post_init__(self) -> None:
         if self.id is None:
             raise ConfigError("id is missing: subject-report needs id=CUSTOMER")
+        check_local("output", self.output)
 
 
 @dataclass(kw_only=True)
@@ -297,6 +304,7 @@ class SimulateConfig:
     def __post_init__(self) -> None:
         if not self.output:
             raise ConfigError("output is missing: simulate needs output=FILE.parquet")
+        check_local("output", self.output)
         check_range("n_customers", self.n_customers, low=1)
         check_range("n_snapshots", self.n_snapshots, low=1)
         check_range("history_months", self.history_months, low=0, high=120)

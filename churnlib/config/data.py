@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from churnlib.config.checks import check_choice, check_range, check_variable, nearest
+from churnlib.config.files import FILE_OPTIONS, FileOptions
 from churnlib.errors import ConfigError
 
 URL_ENV = "CHURNLIB_SQL_URL"
@@ -65,13 +66,11 @@ def _column(name: str, given: Any) -> ColumnConfig:
 
 
 @dataclass(kw_only=True)
-class EventsConfig:
+class EventsConfig(FileOptions):
     """An event table (``data.events.NAME``), from which columns are made as of each row's date."""
 
     path: str | None = None
-    """CSV or Parquet, as data.path."""
-    separator: str | None = None
-    """Delimiter of a CSV file; detected from the header when left out."""
+    """A file or an address, as data.path."""
     id: str | None = None
     """Its column that names the customer; called as in the customer table when left out."""
     time: str | None = None
@@ -90,7 +89,7 @@ class EventsConfig:
     def definition(self) -> dict[str, Any]:
         """Return what belongs to a model: all but where the table lies."""
         values = dataclasses.asdict(self)
-        return {key: value for key, value in values.items() if key not in ("path", "separator")}
+        return {key: value for key, value in values.items() if key not in ("path", *FILE_OPTIONS)}
 
 
 EVENT_FIELDS = tuple(one.name for one in dataclasses.fields(EventsConfig))
@@ -123,6 +122,9 @@ def _event_table(given: Any, *, option: str) -> EventsConfig:
             "windows": (list | tuple, "a list such as [7,30,90]"),
             "aggregations": (list | tuple, "a list such as [count,mean]"),
             "columns": (list | tuple, "a list of columns"),
+            "null_values": (list | tuple, "a list such as [-,unknown]"),
+            "header_row": (int, "a whole number"),
+            "delta_version": (str | int, "a number or a moment"),
             "features": (Mapping, "a mapping of names to {aggregation: ..., window: ...}"),
         }.get(key, (str, "text"))
         if value is not None and not isinstance(value, wanted):
@@ -216,11 +218,11 @@ class DataConfig:
 
 
 @dataclass(kw_only=True)
-class HistoryConfig:
+class HistoryConfig(FileOptions):
     """A long table, one row per customer and month or event, gathered into list columns of the customer table."""
 
     path: str | None = None
-    """CSV or Parquet, as data.path; null for no history."""
+    """A file or an address, as data.path; null for no history."""
     id: str | None = None
     """Its column that names the customer; called as in the customer table when left out."""
     time: str | None = None
@@ -229,8 +231,6 @@ class HistoryConfig:
     """Its columns of numbers; each becomes a list column of that name."""
     format: str | None = None
     """strftime pattern of times that come as text or whole numbers."""
-    separator: str | None = None
-    """Delimiter of a CSV file; detected from the header when left out."""
 
 
 @dataclass(kw_only=True)
@@ -250,17 +250,19 @@ class OwnTableConfig(DataConfig):
 
 
 @dataclass(kw_only=True)
-class TableConfig(OwnTableConfig):
+class TableConfig(OwnTableConfig, FileOptions):
     """``data=table``: a file, several files, or an object store."""
 
     NEEDED: ClassVar[Mapping[str, str]] = {"path": "FILE"}
 
     path: str | None = None
-    """CSV or Parquet: a path, a glob, or an s3://, gs://, az:// address."""
-    separator: str | None = None
-    """Delimiter of a CSV file; detected from the header when left out."""
+    """CSV, Parquet, NDJSON, Excel or a Delta table: a path, a glob, or an s3://, gs://, az:// address."""
     history: HistoryConfig = field(default_factory=HistoryConfig)
     """A second, long table with the customers' histories."""
+
+    def __post_init__(self) -> None:
+        OwnTableConfig.__post_init__(self)
+        FileOptions.__post_init__(self)
 
 
 @dataclass(kw_only=True)

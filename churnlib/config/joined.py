@@ -9,17 +9,18 @@ from typing import Any
 
 from churnlib.config.checks import check_choice, check_range, check_variable, nearest
 from churnlib.config.data import DataConfig, HistoryConfig
+from churnlib.config.files import FileOptions
 from churnlib.errors import ConfigError
 
 JOINS = ("static", "exact", "newest")
 
 
 @dataclass(kw_only=True)
-class SourceConfig:
+class SourceConfig(FileOptions):
     """One source (``data.sources.NAME``); its columns may be called as before ``rename`` or as after it."""
 
     path: str | None = None
-    """CSV or Parquet, as data.path; or"""
+    """A file, a folder or an address, as data.path; or"""
     query: str | None = None
     """one SELECT, or the path of a .sql file with one, as data.query of data=sql."""
     url_env: str = "CHURNLIB_SQL_URL"
@@ -30,8 +31,6 @@ class SourceConfig:
     """How many ranges."""
     timeout_seconds: float = 3600
     """After which a read has failed."""
-    separator: str | None = None
-    """Delimiter of a CSV file; detected from the header when left out."""
     id: str | None = None
     """Its column that names the customer; called as data.id when left out."""
     id_width: int | None = None
@@ -56,7 +55,7 @@ class SourceConfig:
     required: bool = False
     """Refuse the table if a row of the base has no partner here."""
 
-    def reading(self) -> dict[str, Any]:
+    def querying(self) -> dict[str, Any]:
         """Return what :func:`churnlib.data.sources.sql.fetch_sql` takes besides the query and the folder."""
         return {key: getattr(self, key) for key in ("url_env", "partition_on", "partitions", "timeout_seconds")}
 
@@ -70,6 +69,8 @@ SOURCE_FIELDS = {one.name: one for one in dataclasses.fields(SourceConfig)}
 
 _WANTED: dict[str, tuple[Any, str]] = {
     "rename": (Mapping, "a mapping of its names to ours, such as {KUNDENNR: customer_id}"),
+    "null_values": (list | tuple, "a list of cells"),
+    "header_row": (int, "a whole number"),
     "keep": (list | tuple, "a list of columns"),
     "drop": (list | tuple, "a list of columns"),
     "required": (bool, "true or false"),

@@ -6,8 +6,9 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
-from churnlib.config.checks import check_choice, check_range
+from churnlib.config.checks import check_choice, check_local, check_range
 from churnlib.config.data import DataConfig, PreprocessConfig, SplitConfig
+from churnlib.config.files import FileOptions
 from churnlib.config.leaks import LeaksConfig
 from churnlib.config.losses import LossConfig
 from churnlib.config.resample import ResampleConfig
@@ -67,7 +68,7 @@ class TrainerConfig:
 
 
 @dataclass(kw_only=True)
-class PretrainConfig:
+class PretrainConfig(FileOptions):
     """Training without labels, before the labels are read (``pretrain=on``; TabNet only)."""
 
     passes: int
@@ -79,11 +80,10 @@ class PretrainConfig:
     batch_size: int
     """Rows per optimizer step."""
     path: str | None = None
-    """More customers, without labels: CSV or Parquet, as ``data.path``."""
-    separator: str | None = None
-    """Delimiter of a CSV file; detected from the header when left out."""
+    """More customers, without labels: a file or an address, as ``data.path``."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_range("pretrain.passes", self.passes, low=0)
         check_range("pretrain.mask_share", self.mask_share, low=0, high=1, open_low=True, open_high=True)
         check_range("pretrain.lr", self.lr, low=0, open_low=True)
@@ -186,6 +186,7 @@ class TrainConfig:
     """checkpoints/last.ckpt of an unfinished run, to go on with it."""
 
     def __post_init__(self) -> None:
+        check_local("output_dir", self.output_dir)
         check_choice("calibration", self.calibration, ("temperature", "none"))
         check_range("seed", self.seed, low=0, high=2**32 - 1)
         check_range("cv", self.cv, low=2)

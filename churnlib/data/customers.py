@@ -49,6 +49,7 @@ class Customers:
         encoded: What a network reads, by side.
         report: What was left out.
         truth: ``(n,)`` float64 true churn probability, if the rows were simulated.
+        sources: What to remember of the files that the rows came from, if they did.
         validated: The rules of the table and the rows that break them, if there are rules.
         dealing: What the split heeded, for folds and earlier windows of the same rows.
     """
@@ -62,6 +63,7 @@ class Customers:
     encoded: Mapping[str, Encoded]
     report: CleaningReport
     truth: np.ndarray | None = None
+    sources: tuple[Mapping[str, Any], ...] = ()
     validated: Validated | None = None
     dealing: Dealing = field(default_factory=Dealing)
 

@@ -126,7 +126,8 @@ class ChurnDataModule(L.LightningDataModule):
             return frame
         preprocess = self._preprocess or {}
         most = {"most": preprocess["max_steps"]} if "max_steps" in preprocess else {}
-        events = read_events(**{"id": self._spec.id, **self._history})
+        options: dict[str, Any] = {"id": self._spec.id, **self._history}
+        events = read_events(**options)
         return with_history(frame, events, **self._snapshot(), **most)
 
     def setup(self, stage: str | None = None) -> None:

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Unpack
 
 import polars as pl
 
-from churnlib.data.sources import read_table
+from churnlib.data.sources import TableOptions, read_table
 from churnlib.errors import ConfigError, DataError
 from churnlib.schema import Kind, parsing, unknown_column
 from churnlib.schema.kinds import Cells, date_formats
@@ -47,18 +48,18 @@ def read_events(
     time: str | None,
     columns: Sequence[str],
     format: str | None = None,  # noqa: A002 - the option's name
-    separator: str | None = None,
+    **options: Unpack[TableOptions],
 ) -> EventTable:
     """Read a long table.
 
     Args:
-        table: A path or glob of CSV or Parquet files, or a polars frame.
+        table: A path or address, as :func:`churnlib.data.sources.scan_table` takes it, or a polars frame.
         id: Column that names the customer.
         time: Column that orders a customer's rows: dates, or numbers (a month's number); rows of one time keep the
             order of the file.
         columns: Columns of numbers; each becomes a list column of that name.
         format: strftime pattern of dates that come as text or whole numbers.
-        separator: Delimiter of a CSV file; detected when left out.
+        **options: How its files are read, see :class:`churnlib.data.sources.TableOptions`.
 
     Raises:
         ConfigError: If an option is missing or names no column.
@@ -68,7 +69,7 @@ def read_events(
     for option, names in wanted.items():
         if not names or None in names:
             raise ConfigError(f"data.history.{option} is missing; a history needs path, id, time and columns")
-    frame = table if isinstance(table, pl.DataFrame) else read_table(table, separator=separator)
+    frame = table if isinstance(table, pl.DataFrame) else read_table(table, **options)
     for option, names in wanted.items():
         for name in names:
             if name not in frame.columns:

@@ -27,6 +27,7 @@ from churnlib.data.described import describe, rows_with_target
 from churnlib.data.murmur import draws
 from churnlib.data.preparation import NUMBER_KINDS, Preparation
 from churnlib.data.sides import prepare_sides
+from churnlib.data.sources.stores import from_store
 from churnlib.data.splits import SIDES, Split, check_shares
 from churnlib.data.table_spec import TableSpec, table_spec
 from churnlib.data.target import target_given
@@ -148,6 +149,8 @@ def prepare_table(
         _write_json(temporary / ACCOUNT, _account(prepared))
         temporary.replace(folder)
     except OSError as error:
+        if from_store(error):  # raised while the rows were read, which whoever opened the table explains
+            raise
         raise DataError(f"the prepared table cannot be written to {folder} ({error.strerror or error})") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

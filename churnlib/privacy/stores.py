@@ -33,6 +33,9 @@ from churnlib.schema import parsing
 CUSTOMER_ID = "customer_id"
 """Name of the id column in every table of answers that churnlib writes."""
 
+WRITTEN = ("CSV", "Parquet")
+"""Formats that churnlib writes; others it only reads."""
+
 SCHEMAS = ("bundle/schema.json", "preparation.json", "schema.json", MANIFEST, RULES_REPORT)
 """Files that say what the id column of the tables beside them is called, and whether it holds pseudonyms."""
 
@@ -180,7 +183,7 @@ def find_stores(folders: Sequence[str | Path], *, id_columns: Sequence[str] = ()
                 runs.append(folder)
             for name in names:
                 path = folder / name
-                if table_format(name) is None or path in tables:
+                if table_format(name) not in WRITTEN or path in tables:
                     continue
                 try:
                     store = _open(path, root, id_columns)

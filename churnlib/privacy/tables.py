@@ -3,30 +3,31 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Unpack
 from uuid import uuid4
 
 import polars as pl
 
 from churnlib.data.pseudonyms import Pseudonyms, check_id
-from churnlib.data.sources import reading, scan_table
+from churnlib.data.sources import TableOptions, reading, scan_table
 from churnlib.errors import ConfigError, DataError
 
 WRITERS = {".csv": "sink_csv", ".parquet": "sink_parquet", ".pq": "sink_parquet"}
 
 
 def pseudonymise_table(
-    source: str, target: str | Path, *, column: str, pseudonyms: Pseudonyms, separator: str | None = None
+    source: str, target: str | Path, *, column: str, pseudonyms: Pseudonyms, **options: Unpack[TableOptions]
 ) -> int:
     """Write a table with pseudonyms in place of the customers' names, whole or not at all.
 
     Beside it ``<target>.pseudonyms.json`` says which key they have.
 
     Args:
-        source: CSV or Parquet, as :func:`churnlib.data.sources.scan_table` takes it.
+        source: A table, as :func:`churnlib.data.sources.scan_table` takes it.
         target: File to write, CSV or Parquet by its ending.
         column: Names the customers.
         pseudonyms: The key.
-        separator: Delimiter of a CSV file; found from the header when left out.
+        **options: How its files are read, see :class:`churnlib.data.sources.TableOptions`.
 
     Returns:
         The number of rows.
@@ -41,11 +42,11 @@ def pseudonymise_table(
         raise ConfigError(f"output={path} must end in .csv or .parquet")
     if path.exists() or not path.absolute().parent.is_dir():
         raise ConfigError(f"output={path} must be a new file in a folder that exists")
-    lazy = scan_table(source, separator=separator)
+    lazy = scan_table(source, **options)
     replaced = pseudonyms.scan(lazy, check_id(column, lazy.collect_schema().names()))
     temporary = path.with_name(f".{uuid4().hex[:8]}.{path.name}")
     try:
-        with reading(source, separator=separator):
+        with reading(source, **options):
             getattr(replaced, writer)(temporary, maintain_order=True)
         temporary.replace(path)
         pseudonyms.write_note(path, column)

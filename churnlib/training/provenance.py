@@ -31,6 +31,7 @@ def provenance(customers: Customers) -> dict[str, Any]:
     return {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "data": {"rows": len(frame), "columns": frame.width, "sha256": fingerprint(frame)},
+        "sources": [dict(facts) for facts in customers.sources],
         "code": {"commit": _git("rev-parse", "HEAD"), "changed": bool(_git("status", "--porcelain", "-uno"))},
         "versions": package_versions(),
         "machine": {"system": platform.platform(), "cores": os.cpu_count(), "accelerators": _accelerators()},

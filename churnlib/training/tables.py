@@ -21,7 +21,9 @@ from churnlib.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from churnlib.config import SourceConfig
+    from churnlib.config.files import FileOptions
     from churnlib.data.joined import Joined
+    from churnlib.data.sources import TableOptions
 
 
 class LoadedTable(NamedTuple):
@@ -30,12 +32,35 @@ class LoadedTable(NamedTuple):
     Attributes:
         frame: Its rows, with the columns that histories and event tables add.
         truth: ``(n,)`` true churn probability of each row, if they are simulated.
-        said: Sentences on sources that were joined, and on events that are not used.
+        said: Sentences on what was read and joined, and on events that are not used.
+        sources: What to remember of each file that was read: its option, path, format, version.
     """
 
     frame: pl.DataFrame
     truth: np.ndarray | None
     said: tuple[str, ...]
+    sources: tuple[dict[str, Any], ...] = ()
+
+
+class _Sources:
+    """The files of a table, each read as it was when it was opened first."""
+
+    def __init__(self) -> None:
+        self.facts: list[dict[str, Any]] = []
+
+    def pinned(self, option: str, path: str, how: FileOptions) -> TableOptions:
+        """Return the options that read the file, and remember it."""
+        from churnlib.data.sources import pin_table
+
+        options, facts = pin_table(path, **how.reading())
+        self.facts.append({"option": option, **facts})
+        return options
+
+    def said(self) -> list[str]:
+        """Return sentences on what was chosen without being asked for."""
+        from churnlib.data.sources import about_source
+
+        return [line for facts in self.facts for line in about_source(facts)]
 
 
 Progress = Callable[[str, int, int], None]
@@ -58,12 +83,14 @@ def load_table(data: DataConfig, *, seed: int, max_steps: int = 36, progress: Pr
         ChurnlibError: If the table cannot be had.
     """
     pseudonyms = configured_pseudonyms(data)
-    frame, truth, said = _read_configured(data, seed=seed, max_steps=max_steps)
-    gathered = join_events(frame, data, progress=progress)
+    sources = _Sources()
+    table = _read_configured(data, sources, seed=seed, max_steps=max_steps)
+    gathered = join_events(table.frame, data, sources, progress=progress)
     frame = gathered.frame
     if pseudonyms is not None:
         frame = pseudonyms.frame(frame, check_id(data.id, frame.columns))
-    return LoadedTable(frame, truth, (*said, *gathered.said))
+    said = (*sources.said(), *table.said, *gathered.said)
+    return LoadedTable(frame, table.truth, said, tuple(sources.facts))
 
 
 def configured_pseudonyms(data: DataConfig) -> Pseudonyms | None:
@@ -75,7 +102,7 @@ def configured_pseudonyms(data: DataConfig) -> Pseudonyms | None:
     return read_pseudonyms(**asdict(data.pseudonymise))
 
 
-def _read_configured(data: DataConfig, *, seed: int, max_steps: int) -> LoadedTable:
+def _read_configured(data: DataConfig, sources: _Sources, *, seed: int, max_steps: int) -> LoadedTable:
     if isinstance(data, SimulatorConfig):
         from churnlib.data.simulator import simulate
 
@@ -94,9 +121,9 @@ def _read_configured(data: DataConfig, *, seed: int, max_steps: int) -> LoadedTa
         from churnlib.data.sources import read_table
 
         if not data.path:
-            raise ConfigError("data.path is missing; give a CSV or Parquet file, such as data.path=customers.csv")
-        frame = read_table(data.path, separator=data.separator)
-        return LoadedTable(join_history(frame, data, max_steps=max_steps), None, ())
+            raise ConfigError("data.path is missing; give a file or an address, such as data.path=customers.csv")
+        frame = read_table(data.path, **sources.pinned("data.path", data.path, data))
+        return LoadedTable(join_history(frame, data, sources, max_steps=max_steps), None, ())
     if isinstance(data, SqlConfig):
         from churnlib.data.sources.sql import read_sql
 
@@ -105,7 +132,7 @@ def _read_configured(data: DataConfig, *, seed: int, max_steps: int) -> LoadedTa
         with reading_table(data) as folder:
             joined = join_configured(data, folder)
             frame = joined.table.collect(engine="streaming")
-        return LoadedTable(join_history(frame, data, max_steps=max_steps), None, joined.said)
+        return LoadedTable(join_history(frame, data, sources, max_steps=max_steps), None, joined.said)
     raise ConfigError(f"data={data.name} is not a table; choose simulator, table, sql, joined, telco, mlc or isp")
 
 
@@ -128,7 +155,7 @@ def join_configured(data: JoinedConfig, folder: Path | None) -> Joined:
             from churnlib.data.sources.sql import fetch_sql
 
             assert folder is not None
-            fetch_sql(source.query, folder / name, **source.reading())
+            fetch_sql(source.query, folder / name, **source.querying())
             sources[name] = replace(source, path=str(folder / name), query=None)
     format_ = data.columns[data.time].format if data.time in data.columns else None
     return join_sources(sources, base=data.base, id=data.id, time=data.time, format=format_)
@@ -149,7 +176,7 @@ def scan_configured(
         data: One of the data configurations.
         seed: Of the run.
         max_steps: Newest steps of a history that are gathered from a long table.
-        say: Called with sentences on sources that were joined, and on events that are not used.
+        say: Called with sentences on what is read and joined, and on events that are not used.
         folder: Where the rows of a database may be put down, as :func:`reading_table` gives it; in memory without.
         progress: Of event tables.
 
@@ -172,7 +199,12 @@ def _scan(data: DataConfig, folder: Path | None, say: Callable[[str], None] | No
     if isinstance(data, TableConfig) and data.path and data.history.path is None:
         from churnlib.data.sources import scan_table
 
-        return scan_table(data.path, separator=data.separator)
+        sources = _Sources()
+        lazy = scan_table(data.path, **sources.pinned("data.path", data.path, data))
+        if say is not None:
+            for line in sources.said():
+                say(line)
+        return lazy
     if isinstance(data, SqlConfig) and folder is not None:
         from churnlib.data.sources.sql import fetch_sql
 
@@ -246,13 +278,15 @@ def _explained(data: DataConfig) -> Iterator[None]:
     elif isinstance(data, TableConfig) and data.path:
         from churnlib.data.sources import reading
 
-        with reading(data.path, separator=data.separator):
+        with reading(data.path, **data.reading()):
             yield
     else:
         yield
 
 
-def join_history(frame: pl.DataFrame, data: TableConfig | JoinedConfig, *, max_steps: int) -> pl.DataFrame:
+def join_history(
+    frame: pl.DataFrame, data: TableConfig | JoinedConfig, sources: _Sources, *, max_steps: int
+) -> pl.DataFrame:
     """Return the table with the list columns that ``data.history`` asks for, if it does."""
     history = data.history
     if history.path is None:
@@ -265,7 +299,7 @@ def join_history(frame: pl.DataFrame, data: TableConfig | JoinedConfig, *, max_s
         time=history.time,
         columns=history.columns,
         format=history.format,
-        separator=history.separator,
+        **sources.pinned("data.history.path", history.path, history),
     )
     snapshot = data.columns[data.time].format if data.time in data.columns else None
     formats = None if snapshot is None else (snapshot,)
@@ -304,7 +338,9 @@ def event_definitions(data: DataConfig) -> tuple[EventDefinition, ...]:
     return tuple(read_definition(name, table.definition()) for name, table in data.events.items())
 
 
-def join_events(frame: pl.DataFrame, data: DataConfig, *, progress: Progress | None = None) -> GatheredEvents:
+def join_events(
+    frame: pl.DataFrame, data: DataConfig, sources: _Sources, *, progress: Progress | None = None
+) -> GatheredEvents:
     """Return the table with the columns that ``data.events`` asks for.
 
     Raises:
@@ -325,7 +361,9 @@ def join_events(frame: pl.DataFrame, data: DataConfig, *, progress: Progress | N
         id=data.id,
         time=data.time,
         formats=None if snapshot is None else (snapshot,),
-        separators={name: table.separator for name, table in data.events.items()},
+        options={
+            name: sources.pinned(f"data.events.{name}.path", table.path, table) for name, table in data.events.items()
+        },
         progress=progress,
     )
     for definition in definitions:

@@ -200,7 +200,7 @@ def read_customers(config: TrainConfig, *, progress: Progress | None = None) -> 
         truth=table.truth,
     )
     said = (*table.said, *customers.report.steps)
-    return replace(customers, report=replace(customers.report, steps=said))
+    return replace(customers, report=replace(customers.report, steps=said), sources=table.sources)
 
 
 def quarantine(error: BrokenRules, folder: RunFolder, console: Console) -> BrokenRules:

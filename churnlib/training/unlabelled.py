@@ -46,7 +46,7 @@ def _read(options: PretrainConfig, customers: Customers, pseudonyms: Pseudonyms 
     from churnlib.data.sources import read_table
 
     schema = customers.schema
-    frame = read_table(str(options.path), separator=options.separator)
+    frame = read_table(str(options.path), **options.reading())
     absent = [name for name in schema.required() if name not in frame.columns]
     if absent:
         near = near_misses(absent[0], frame.columns)

@@ -19,6 +19,7 @@ import polars as pl
 from churnlib.data.events.aggregate import ROW, aggregate
 from churnlib.data.events.definition import EventDefinition
 from churnlib.data.events.reading import FIRST, KEY, LAST, SNAPSHOT, EventCount, EventReader
+from churnlib.data.sources import TableOptions
 from churnlib.errors import ConfigError, DataError
 from churnlib.schema import parsing, unknown_column
 from churnlib.schema.kinds import Cells, date_formats
@@ -55,7 +56,7 @@ def gather_events(
     id: str | None,  # noqa: A002 - the field's and the configuration's name
     time: str | None,
     formats: Sequence[str] | None = None,
-    separators: Mapping[str, str | None] | None = None,
+    options: Mapping[str, TableOptions] | None = None,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> GatheredEvents:
     """Add the columns that definitions ask for, as of the date of each row.
@@ -71,7 +72,7 @@ def gather_events(
         id: Column of ``frame`` that names the customer.
         time: Column of ``frame`` with the date of each row.
         formats: Date formats of ``time`` besides ISO 8601; found when None.
-        separators: Delimiters of CSV files by name; detected when left out.
+        options: How the files of each are read, by name.
         progress: Called with the name, how much is done and how much there is: the events of the table, which are
             counted when they are read, and again as they are aggregated where that goes by pieces.
 
@@ -96,8 +97,8 @@ def gather_events(
             raise ConfigError(
                 f"the event table {definition.name!r} is missing; give events.{definition.name}.path=FILE"
             )
-        separator = (separators or {}).get(definition.name)
-        reader = EventReader(definition, tables[definition.name], id=id, separator=separator)
+        how = (options or {}).get(definition.name, TableOptions())
+        reader = EventReader(definition, tables[definition.name], id=id, **how)
         counts[definition.name] = EventCount(reader.n_events)
         gathered = _columns(reader, rows, len(frame), counts[definition.name], progress)
         frame = pl.concat([frame, gathered], how="horizontal")

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from typing import Unpack
 
 import polars as pl
 
 from churnlib.data.dates import TRIED_ROWS, find_formats
 from churnlib.data.events.aggregate import AGE, DAY, ROW, Value, values_of
 from churnlib.data.events.definition import EventDefinition
-from churnlib.data.sources import reading, scan_table
+from churnlib.data.sources import TableOptions, reading, scan_table
 from churnlib.errors import ConfigError, DataError
 from churnlib.schema import Kind, parsing, unknown_column
 
@@ -54,9 +55,9 @@ class EventReader:
 
     Args:
         definition: What is wanted from it.
-        table: A path or glob of CSV or Parquet files, or a frame.
+        table: A path or address, as :func:`churnlib.data.sources.scan_table` takes it, or a frame.
         id: Its column that names the customer, where the definition does not say.
-        separator: Delimiter of a CSV file; detected when left out.
+        **options: How its files are read, see :class:`churnlib.data.sources.TableOptions`.
 
     Raises:
         ConfigError: If the table lacks a column.
@@ -69,11 +70,11 @@ class EventReader:
         table: str | pl.DataFrame | pl.LazyFrame,
         *,
         id: str | None = None,  # noqa: A002 - the field's and the configuration's name
-        separator: str | None = None,
+        **options: Unpack[TableOptions],
     ) -> None:
         self.definition = definition
-        self._path, self._separator = (table if isinstance(table, str) else None), separator
-        self._table = scan_table(table, separator=separator) if isinstance(table, str) else table.lazy()
+        self._path, self._options = (table if isinstance(table, str) else None), options
+        self._table = scan_table(table, **options) if isinstance(table, str) else table.lazy()
         self._where = f"data.events.{definition.name}"
         self._dtypes = dict(self._table.collect_schema())
         named = definition.id or id
@@ -90,7 +91,7 @@ class EventReader:
 
     def reading(self) -> AbstractContextManager[None]:
         """Turn errors of reading the file into one sentence."""
-        return nullcontext() if self._path is None else reading(self._path, separator=self._separator)
+        return nullcontext() if self._path is None else reading(self._path, **self._options)
 
     def joined(
         self, rows: pl.DataFrame, count: EventCount, *, progress: Callable[[int], None] | None = None

@@ -9,15 +9,15 @@ import polars as pl
 
 from churnlib.config.joined import SourceConfig
 from churnlib.data.sources import reading
-from churnlib.data.sources.delimited import is_remote
 from churnlib.data.sources.diagnosis import fault
 from churnlib.data.sources.parts import find_parts
+from churnlib.data.sources.stores import is_remote
 from churnlib.errors import DataError
 
 
 def reading_source(config: SourceConfig) -> AbstractContextManager[None]:
     """Turn errors of reading one source into one sentence."""
-    return reading(str(config.path), separator=config.separator)
+    return reading(str(config.path), **config.reading())
 
 
 @contextmanager

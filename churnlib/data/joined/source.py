@@ -112,7 +112,7 @@ class _Renamed:
         self.name, self._config = name, config
         self._option = f"data.sources.{name}"
         path = str(config.path)
-        self.table = scan_table(path, separator=config.separator)
+        self.table = scan_table(path, **config.reading())
         with reading_source(config):
             self.types = dict(self.table.collect_schema())
         self._called: dict[str, str] = {}

@@ -1,4 +1,4 @@
-"""Customer tables from files: CSV and Parquet, one file or many parts, local or in an object store, read lazily.
+"""Customer tables from files: CSV, Parquet, NDJSON, Excel, Delta Lake; one file or many parts, local or in a store.
 
 What a file may be like, and what comes of it:
 
@@ -19,12 +19,25 @@ What a file may be like, and what comes of it:
                                 the parts have the same columns in any order
     a folder of ``ingest``      the files that its manifest names, no others; columns that some of them lack are missing
     NaN in Parquet              missing
+    several types in a column   text, as in a CSV file, where the format gives each cell its own type (NDJSON, Excel)
+
+``docs/sources.md`` is the page for users.
 
 Whatever goes wrong with a file is one :class:`~churnlib.errors.DataError`; options and credentials are never shown.
 """
 
 from churnlib.data.names import normalize_name
-from churnlib.data.sources.tables import read_table, reading, scan_table
+from churnlib.data.sources.options import TableOptions
+from churnlib.data.sources.tables import about_source, pin_table, read_table, reading, scan_table
 from churnlib.data.tables import table_from
 
-__all__ = ["normalize_name", "read_table", "reading", "scan_table", "table_from"]
+__all__ = [
+    "TableOptions",
+    "about_source",
+    "normalize_name",
+    "pin_table",
+    "read_table",
+    "reading",
+    "scan_table",
+    "table_from",
+]

@@ -12,6 +12,7 @@ from typing import Any
 import polars as pl
 
 from churnlib.data.names import normalize_names
+from churnlib.data.sources.stores import store_options
 from churnlib.errors import ConfigError, DataError
 
 DELIMITERS = "\t|;,"
@@ -20,7 +21,10 @@ DELIMITERS = "\t|;,"
 HEAD_LINES = 64
 """Lines read to find the header, which may stand below blank lines and hold line breaks in quotes."""
 
-MAGIC = {"PAR1": "a Parquet file; name it .parquet", "PK\3\4": "a zip or Excel file; export it as CSV"}
+MAGIC = {
+    "PAR1": "a Parquet file; name it .parquet",
+    "PK\3\4": "a zip or Excel file; name it .xlsx, or export it as CSV",
+}
 """How files start that are no CSV file, and what to do with them."""
 
 
@@ -39,11 +43,6 @@ class Header:
     separator: str
     end_of_line: str
     lines_above: int = 0
-
-
-def is_remote(source: str) -> bool:
-    """Whether the source is an address in an object store and not a path."""
-    return "://" in source
 
 
 def delimiter(text: str) -> str:
@@ -112,8 +111,8 @@ def _first_lines(source: str, storage_options: Mapping[str, Any] | None) -> list
         infer_schema=False,
         n_rows=HEAD_LINES,
         truncate_ragged_lines=True,
-        glob=is_remote(source),
-        storage_options=dict(storage_options) if storage_options else None,
+        glob=False,
+        storage_options=store_options(source, storage_options),
     ).collect()
     return head.to_series().fill_null("").to_list()
 

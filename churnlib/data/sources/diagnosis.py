@@ -16,14 +16,16 @@ from typing import IO, cast
 
 import polars as pl
 
-from churnlib.data.sources.delimited import MAGIC, is_remote, read_header
+from churnlib.data.sources.delimited import MAGIC, read_header
+from churnlib.data.sources.ndjson import broken_line
 from churnlib.data.sources.parts import table_format
+from churnlib.data.sources.stores import from_store, is_remote, store_problem, without_query
 
 BINARY_BYTES = 4096
 """Bytes at the start of a file in which a NUL means that it is no text."""
 
 
-def explain(error: Exception, files: Sequence[str], *, separator: str | None = None) -> str:
+def explain(error: BaseException, files: Sequence[str], *, separator: str | None = None) -> str:
     """Return the sentence about a table that could not be read.
 
     Args:
@@ -33,7 +35,13 @@ def explain(error: Exception, files: Sequence[str], *, separator: str | None = N
     """
     reason = _first_sentence(error)
     if is_remote(files[0]):
-        return f"cannot read {_without_query(files[0])}: {reason}; check the address, the network and the credentials"
+        shown = without_query(files[0])
+        about_store = from_store(error) or isinstance(error, FileNotFoundError | PermissionError)
+        if about_store or not isinstance(error, pl.exceptions.PolarsError):
+            return f"cannot read {shown}: {store_problem(error)}"
+        return f"cannot read {shown}: {reason}; copy it to this machine to learn which line or part is wrong"
+    if Path(files[0]).is_dir():
+        return f"cannot read {files[0]}: {reason}; restore the table"
     found = fault(files, separator)
     if found is not None:
         return found
@@ -44,25 +52,34 @@ def explain(error: Exception, files: Sequence[str], *, separator: str | None = N
 def fault(files: Sequence[str], separator: str | None = None) -> str | None:
     """Return what is wrong with the first of some local files with which something is; None if nothing is."""
     for file in files:
-        found = _unreadable(file)
-        found = found or (_broken_parquet(file) if table_format(file) == "Parquet" else _broken_text(file, separator))
+        found = _unreadable(file) or _broken(file, separator)
         if found:
             return found
     return None
 
 
-def _first_sentence(error: Exception) -> str:
+def _broken(file: str, separator: str | None) -> str | None:
+    """Return what is wrong with a file of the format that its name says."""
+    kind = table_format(file)
+    if kind == "Parquet":
+        return _broken_parquet(file)
+    if kind == "NDJSON":
+        number = None if file.lower().endswith(".zst") else _line_not_utf8(file)
+        return broken_line(file) if number is None else _not_utf8(file, number)
+    return _broken_text(file, separator) if kind == "CSV" else None
+
+
+def _not_utf8(file: str, number: int) -> str:
+    return f"line {number} of {file} is not UTF-8 text; save the file as UTF-8 (such as iconv -f latin1 -t utf-8)"
+
+
+def _first_sentence(error: BaseException) -> str:
     """Return the first line of an error and its deepest cause; the rest is polars' advice about its own options."""
     first, *below = str(error).strip().splitlines() or [type(error).__name__]
     # The path that polars puts at the end may be that of an earlier request to the same store.
-    sentence = re.sub(r" \(path: .*\)$", "", _without_query(first)[:300]).rstrip(" .;:")
+    sentence = re.sub(r" \(path: .*\)$", "", without_query(first)[:300]).rstrip(" .;:")
     caused = [re.sub(r"^\s*\d+: ", "", line) for line in below[-1:] if "Caused by:" in below]
     return ", ".join([sentence, *caused])
-
-
-def _without_query(text: str) -> str:
-    """Return the text without the query part of addresses, which may hold signatures and keys."""
-    return re.sub(r"\?[^\s)]+", "", text)
 
 
 @contextmanager
@@ -131,7 +148,7 @@ def _broken_text(file: str, separator: str | None) -> str | None:
             binary = b"\0" in opened.read(BINARY_BYTES)
         if binary:
             return f"{file} is not a text file; export the table as CSV in UTF-8"
-        return f"line {number} of {file} is not UTF-8 text; save the file as UTF-8 (such as iconv -f latin1 -t utf-8)"
+        return _not_utf8(file, number)
     try:
         header = read_header(file, separator=separator)
     except pl.exceptions.PolarsError:  # the error to explain is in the header itself, and none of the usual ones

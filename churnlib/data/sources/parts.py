@@ -1,27 +1,42 @@
-"""Which local files make up a table: one file, those that a glob matches, those of a folder or of its manifest."""
+"""Which files make up a table: one, those of a glob, of a folder or of its manifest; on disk or in a store."""
 
 from __future__ import annotations
 
 import difflib
 import glob
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from churnlib.data.ingested.manifest import manifest_files, read_manifest
+from churnlib.data.sources.stores import can_list, is_pattern, list_objects, without_query
 from churnlib.errors import ConfigError, DataError
 
-FORMATS = {".csv": "CSV", ".tsv": "CSV", ".txt": "CSV", ".parquet": "Parquet", ".pq": "Parquet"}
-"""File name endings, in any case; those of CSV may be followed by ``.gz``."""
+FORMATS = {
+    **dict.fromkeys((".csv", ".tsv", ".txt"), "CSV"),
+    **dict.fromkeys((".parquet", ".pq"), "Parquet"),
+    **dict.fromkeys((".ndjson", ".jsonl"), "NDJSON"),
+    **dict.fromkeys((".xlsx", ".xlsm", ".xls", ".xlsb", ".ods"), "Excel"),
+}
+"""File name endings, in any case."""
+
+PACKED = {"CSV": (".gz",), "NDJSON": (".gz", ".zst")}
+"""What may follow the endings of text."""
+
+DELTA = "Delta Lake"
+"""The format of a table that is told by its folder."""
 
 
 def table_format(name: str) -> str | None:
-    """Return ``"CSV"`` or ``"Parquet"`` by the ending of a file name or address, or None.
+    """Return ``"CSV"``, ``"Parquet"``, ``"NDJSON"`` or ``"Excel"`` by the ending of a file name or address, or None.
 
     >>> table_format("exports/JAN.CSV.GZ")
     'CSV'
     """
     plain = name.lower().partition("?")[0]
-    kind = FORMATS.get(Path(plain.removesuffix(".gz")).suffix)
-    return None if kind == "Parquet" and plain.endswith(".gz") else kind
+    packed = next((ending for ending in (".gz", ".zst") if plain.endswith(ending)), "")
+    kind = FORMATS.get(Path(plain.removesuffix(packed)).suffix)
+    return kind if kind is None or not packed or packed in PACKED.get(kind, ()) else None
 
 
 def find_parts(source: str) -> list[str]:
@@ -35,7 +50,7 @@ def find_parts(source: str) -> list[str]:
         ConfigError: If the path is empty.
     """
     if not source:
-        raise ConfigError("no table is named; set data.path to a CSV or Parquet file")
+        raise ConfigError("no table is named; set data.path to a file or an address")
     path = Path(source)
     if path.is_file():
         found = [path]
@@ -45,7 +60,9 @@ def find_parts(source: str) -> list[str]:
             return [str(entry) for entry in manifest_files(path, manifest)]
         found = [entry for entry in path.iterdir() if _is_part(entry)]
         if not found:
-            raise DataError(f"the folder {source} holds no CSV or Parquet file; name a file, or a glob for those below")
+            raise DataError(
+                f"the folder {source} holds no file named like a table; name a file, or a glob for those below"
+            )
     else:
         found = [Path(name) for name in glob.glob(source, recursive=True)]  # noqa: PTH207 - this one skips hidden files
         found = [entry for entry in found if entry.is_file()]
@@ -62,6 +79,37 @@ def is_ingested(source: str) -> bool:
     return path.is_dir() and read_manifest(path) is not None
 
 
+def find_objects(address: str, storage_options: Mapping[str, Any] | None = None) -> list[str]:
+    """Return the addresses of the objects of a table in a store, in the order of their names; they have one format.
+
+    An address whose ending names a table is that object, or a glob for several. Any other is a prefix, as a folder is:
+    the objects right below it count.
+
+    Raises:
+        DataError: If there are none, or they have two formats.
+        OSError: If the store does not answer, or refuses.
+    """
+    is_glob = is_pattern(address)
+    if not can_list(address) or (table_format(address) is not None and not is_glob):
+        if table_format(address) is None:
+            raise DataError(f"{without_query(address)} is not named like a table; churnlib reads {', '.join(FORMATS)}")
+        return [address]
+    prefix = address if is_glob else f"{address.rstrip('/')}/"
+    found = list_objects(prefix, storage_options)
+    if not is_glob:
+        found = [one for one in found if _is_direct(one.removeprefix(prefix))]
+    if not found:
+        what = "no object matches" if is_glob else "no object named like a table is right below"
+        below = "" if is_glob else f", or name a glob such as {prefix}**/*.parquet"
+        raise DataError(f"{what} {prefix}; check the address{below}")
+    _check_formats(address, found)
+    return found
+
+
+def _is_direct(name: str) -> bool:
+    return "/" not in name and name[:1] not in ("", ".", "_") and table_format(name) is not None
+
+
 def _is_part(entry: Path) -> bool:
     """Whether a file in a folder is a part of its table; other programs' marks (``_SUCCESS``, ``.crc``) are not."""
     return entry.is_file() and entry.name[0] not in "._" and table_format(entry.name) is not None
@@ -75,7 +123,8 @@ def _check_formats(source: str, parts: list[str]) -> None:
             "export it as one of these, or name it so"
         )
     if len(formats) > 1:
-        raise DataError(f"{source} holds CSV and Parquet files; name those of one format with a glob such as *.csv")
+        kinds = " and ".join(sorted(kind for kind in formats if kind))
+        raise DataError(f"{source} holds {kinds} files; name those of one format with a glob such as *.csv")
 
 
 def _not_found(path: Path) -> str:
