@@ -28,8 +28,6 @@ NORMAL_MAD = 0.6745
 MOST_SAID = 8
 """Columns that are named one by one."""
 
-Bounds = dict[str, tuple[float, float]]
-
 
 @dataclass(frozen=True)
 class Outliers(Step):
