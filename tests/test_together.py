@@ -52,7 +52,6 @@ def test_each_configuration_ends_where_it_would_end_by_itself(tmp_path: Path, op
         alone, mine = fit_one(config, read_customers(config), tmp_path / str(number)), ready[number].fit
         assert mine.epochs == alone.epochs, number
         epochs.add(alone.epochs)
-        assert mine.model.network.body.blocks[0].dropout.p == alone.model.network.body.blocks[0].dropout.p
         for name, value in weights(alone).items():
             torch.testing.assert_close(
                 weights(mine)[name], value, atol=1e-5, rtol=1e-4, equal_nan=True, msg=f"{number} {name}"
@@ -91,10 +90,7 @@ def test_a_sweep_in_one_pass_leaves_what_runs_by_themselves_leave(tmp_path: Path
     for together in ("auto", "false"):
         assert command.main([*words, f"sweep.together={together}", f"output_dir=runs_{together}"]) == 1
     kept = {name: json.loads(Path(f"runs_{name}", "sweep.json").read_text())["runs"] for name in ("auto", "false")}
-    for mine, its in zip(kept["auto"], kept["false"], strict=True):
-        assert mine["state"] == its["state"] and mine["overrides"] == [
-            word.replace("together=false", "together=auto") for word in its["overrides"]
-        ]
+    assert [run["state"] for run in kept["auto"]] == [run["state"] for run in kept["false"]]
     assert [run["state"] == "finished" for run in kept["auto"]] == [True, False, True, False]
     assert [run["metrics"].get("together") for run in kept["auto"]] == [2, None, 2, None]
     for number in ("0", "2"):
