@@ -23,7 +23,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from churnlib.decision import probability_from_logits
 from churnlib.errors import ConfigError
-from churnlib.evaluation.metrics import check_binary, threshold_counts
+from churnlib.evaluation.inputs import check_binary
+from churnlib.evaluation.ranking import threshold_counts
 
 Floats = NDArray[np.float64]
 
