@@ -14,8 +14,8 @@ from churnlib.evaluation.metrics import binary_metrics, evaluate, multiclass_met
 from churnlib.evaluation.ranking import threshold_counts
 
 KEYS = [
-    "roc_auc", "average_precision", "log_loss", "brier", "f1", "precision", "recall", "accuracy", "mcc", "balanced_accuracy",
-    "threshold", "n", "positives", "confusion",
+    "roc_auc", "average_precision", "log_loss", "brier", "f1", "precision", "recall", "accuracy", "mcc",
+    "balanced_accuracy", "threshold", "n", "positives", "confusion",
 ]  # fmt: skip
 NO_RATIO: Any = {"zero_division": 0}
 

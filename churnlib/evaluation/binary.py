@@ -127,14 +127,14 @@ class BinaryRows:
                 found |= {"empc": found["mpc"], "empc_share": found["mpc_share"]}
         return found
 
-    def replicates(self, layers: tuple[str, ...], *, replicates: int, seed: int) -> dict[str, Floats]:
+    def replicates(
+        self, layers: tuple[str, ...], *, replicates: int, seed: int, stratified: bool = True
+    ) -> dict[str, Floats]:
         """Return ``(replicates,)`` of each figure, from resampled customers."""
         order = self.ranking.order
         customers = None if self.customers is None else self.customers[order]
-        parts = [
-            self.figures(layers, weights)
-            for weights in resampled(self.label[order], customers, replicates=replicates, seed=seed)
-        ]
+        drawn = resampled(self.label[order], customers, replicates=replicates, seed=seed, stratified=stratified)
+        parts = [self.figures(layers, weights) for weights in drawn]
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
     def _calibration_error(self, drawn: Floats) -> Floats:

@@ -1,9 +1,10 @@
 """Resampled customers: how often each row is drawn, replicate by replicate, without copying a row.
 
 Customers are drawn with replacement, those with a churned row and those without apart, as many of each as there are:
-the churn rate stays as given (rows were dealt to the test set class by class). Several rows of a customer are drawn
-together; drawing them one by one would make intervals too narrow. A row that is drawn twice weighs 2, so that one sort
-of the probabilities serves all replicates.
+the churn rate stays as given, for rows were dealt to the test set class by class. Intervals then say nothing of how
+well the churn rate itself is known, on which figures in money hang; drawn without classes (``stratified=False``), they
+do. Several rows of a customer are drawn together; drawing them one by one would make intervals too narrow. A row that
+is drawn twice weighs 2, so that one sort of the probabilities serves all replicates.
 """
 
 from __future__ import annotations
@@ -41,23 +42,30 @@ def customer_numbers(customers: ArrayLike | None, n: int) -> Ints | None:
 
 
 def resampled(
-    strata: NDArray[Any], customers: Ints | None, *, replicates: int = REPLICATES, seed: int = 0
+    label: NDArray[Any],
+    customers: Ints | None,
+    *,
+    replicates: int = REPLICATES,
+    seed: int = 0,
+    stratified: bool = True,
 ) -> Iterator[Floats]:
     """Yield how often each row is drawn: ``(some, n)`` float64, so many replicates in all.
 
     Args:
-        strata: ``(n,)`` integers; rows (or customers, by the largest of their rows) of each are drawn apart.
+        label: ``(n,)`` integers, the class of each row; a customer is of the largest class of his rows.
         customers: ``(n,)`` number of the customer of each row; None where each row is its own.
         replicates: Number of resampled sets.
         seed: Of the draws.
+        stratified: Whether each class is drawn apart.
 
     Raises:
         ValueError: If there is not at least one replicate.
     """
     if replicates < 1:
         raise ValueError(f"replicates must be at least 1, got {replicates!r}")
-    n = len(strata)
-    of_unit = strata.astype(np.int64)
+    n = len(label)
+    strata = label.astype(np.int64) if stratified else np.zeros(n, dtype=np.int64)
+    of_unit = strata
     if customers is not None:
         of_unit = np.zeros(int(customers.max()) + 1, dtype=np.int64)
         np.maximum.at(of_unit, customers, strata)

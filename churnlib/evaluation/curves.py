@@ -41,9 +41,9 @@ def share_curves(
         seed: Of the resampling.
 
     Returns:
-        JSON-ready: ``share``, and for ``gains`` (share of the churners), ``lift`` and ``profit`` (money per customer of
-        the base) ``{"value", "low", "high"}``, a list each. Gains and lift are None without a churner; so is the lift at
-        share 0.
+        JSON-ready: ``share``, and for ``gains`` (share of the churners), ``lift`` and ``profit`` (money per customer
+        of the base) ``{"value", "low", "high"}``, a list each. Gains and lift are None without a churner; so is the
+        lift at share 0.
 
     >>> curves = share_curves([1, 0], [0.9, 0.1], shares=[0.0, 0.5, 1.0], campaign=Campaign(), replicates=0)
     >>> curves["gains"]["value"], curves["lift"]["value"], curves["profit"]["value"]

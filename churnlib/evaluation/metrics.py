@@ -57,6 +57,7 @@ def evaluate(
     customers: ArrayLike | None = None,
     replicates: int = 0,
     seed: int = 0,
+    stratified: bool = True,
 ) -> Metrics:
     """Measure probabilities of two classes, ``(n,)``, or of several, ``(n, k)``.
 
@@ -73,11 +74,14 @@ def evaluate(
         customers: ``(n,)`` names, where a customer may have several rows: intervals then draw customers, not rows.
         replicates: Resampled sets behind the intervals of all figures, in the key ``intervals``; 0 for none.
         seed: Of the resampling.
+        stratified: Whether intervals take the churn rate as given, as where rows were dealt to the test set class by
+            class; False lets it vary with the draw, as where the test rows are those of a later time.
 
     Returns:
         What :func:`binary_metrics` or :func:`multiclass_metrics` returns, with a key for each layer and
         ``intervals``, ``{name: [low, high]}`` of 95 %: DeLong's for ``roc_auc``, by the spread of the losses for
-        ``log_loss``, by the counts for ``f1`` (while each row is a customer of its own), bootstrapped for the others.
+        ``log_loss``, by the counts for ``f1`` (while each row is a customer of its own, and the churn rate is given),
+        bootstrapped for the others.
 
     Raises:
         ValueError: If there is no row, shapes disagree, an argument is impossible, or a label, probability or value is
@@ -91,7 +95,8 @@ def evaluate(
     scores = np.asarray(probability, dtype=np.float64)
     if scores.ndim == 2:
         names = [str(index) for index in range(scores.shape[1])] if classes is None else classes
-        return _multiclass(label, scores, names, wanted, customers=customers, replicates=replicates, seed=seed)
+        drawn = {"customers": customers, "replicates": replicates, "seed": seed, "stratified": stratified}
+        return _multiclass(label, scores, names, wanted, **drawn)
     if threshold is None:
         raise ValueError("a threshold is needed to measure the decisions between two classes, got None")
     truth, scores = check_binary(label, scores)
@@ -103,9 +108,9 @@ def evaluate(
     metrics = _binary(rows, found, threshold)
     metrics |= {layer: _layer(layer, rows, found, metrics["confusion"]) for layer in wanted}
     if replicates:
-        drawn = rows.replicates(wanted, replicates=replicates, seed=seed)
+        drawn = rows.replicates(wanted, replicates=replicates, seed=seed, stratified=stratified)
         metrics["intervals"] = intervals_of(found, drawn)
-        if numbers is None:
+        if numbers is None and stratified:
             metrics["intervals"] |= confidence_intervals(truth, scores, metrics, seed=seed)
     return metrics
 
@@ -227,6 +232,7 @@ def _multiclass(
     customers: ArrayLike | None,
     replicates: int,
     seed: int,
+    stratified: bool,
 ) -> Metrics:
     truth, score = check_multiclass(label, probability, len(classes))
     numbers = customer_numbers(customers, len(truth))
@@ -247,7 +253,9 @@ def _multiclass(
     if CALIBRATION in layers:
         metrics[CALIBRATION] = {"ece": found["ece"], **rows.brier_parts()}
     if replicates:
-        metrics["intervals"] = intervals_of(found, rows.replicates(replicates=replicates, seed=seed))
-        if numbers is None:
+        metrics["intervals"] = intervals_of(
+            found, rows.replicates(replicates=replicates, seed=seed, stratified=stratified)
+        )
+        if numbers is None and stratified:
             metrics["intervals"] |= confidence_intervals(truth, score, metrics, seed=seed)
     return metrics

@@ -45,7 +45,8 @@ class MulticlassRows:
 
     def matrix(self, weights: Floats | None = None) -> Floats:
         """Return ``(k, k)`` counts, a row per true and a column per decided class."""
-        return np.bincount(self._cell, weights=weights, minlength=self.k**2).reshape(self.k, self.k)
+        counts = np.bincount(self._cell, weights=weights, minlength=self.k**2)
+        return counts.astype(np.float64).reshape(self.k, self.k)
 
     def figures(self, weights: Floats | None = None) -> dict[str, float]:
         """Return each figure for ``(n,)`` weights of the rows; NaN where it does not exist."""
@@ -60,9 +61,9 @@ class MulticlassRows:
             "ece": float(np.abs(errors).sum() / total),
         }
 
-    def replicates(self, *, replicates: int, seed: int) -> dict[str, Floats]:
+    def replicates(self, *, replicates: int, seed: int, stratified: bool = True) -> dict[str, Floats]:
         """Return ``(replicates,)`` of each figure, from resampled customers."""
-        drawn = resampled(self.label, self.customers, replicates=replicates, seed=seed)
+        drawn = resampled(self.label, self.customers, replicates=replicates, seed=seed, stratified=stratified)
         found = [self.figures(one) for block in drawn for one in block]
         return {name: np.array([one[name] for one in found]) for name in found[0]}
 

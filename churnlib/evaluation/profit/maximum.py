@@ -5,13 +5,14 @@
     EMPC = integral over gamma of max over t of P(t; gamma), gamma ~ Beta(alpha, beta)
 
 with pi0 the churn rate, F0 and F1 the shares of churners and stayers that are contacted, V the value of a customer, d
-the cost of an offer, f that of a contact (Verbraken, Verbeke and Baesens 2013, IEEE TKDE 25(5), 961-973). Both are money
-per customer of the whole base, those included who are not contacted; multiply by the number of customers for a campaign.
+the cost of an offer, f that of a contact (Verbraken, Verbeke and Baesens 2013, IEEE TKDE 25(5), 961-973). Both are
+money per customer of the whole base, those included who are not contacted; multiply by the number of customers for a
+campaign.
 
 The best cut for any gamma is a vertex of the ROC convex hull, each for an interval of gamma, over which the integral is
 a difference of incomplete beta functions: no numerical integration.
 
-Not here: individual values, which these two measures cannot tell from their mean; see :mod:`churnlib.evaluation.profit.individual`.
+Neither tells individual values from their mean; :mod:`churnlib.evaluation.profit.individual` does.
 """
 
 from __future__ import annotations
