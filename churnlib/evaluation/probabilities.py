@@ -9,18 +9,15 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from churnlib.decision import probability_from_logits
 from churnlib.evaluation.hull import Hull, corners, roc_hull
 from churnlib.evaluation.inputs import Floats, Ints, check_binary
+from churnlib.evaluation.logistic import fit_logistic
 from churnlib.evaluation.ranking import Ranking, threshold_counts
 
 LOG_LOSS_EPS = float(np.finfo(np.float64).eps)
 """Probabilities are clipped to [eps, 1 - eps] for logarithms: one certain and wrong answer costs 36, not infinity."""
 
 ECE_BINS = 15
-
-STEEPEST = 1e4
-"""Largest slope of a calibration line; beyond it the classes are separated, and there is no best line."""
 
 
 class BrierParts(NamedTuple):
@@ -236,10 +233,11 @@ def calibration_line(label: ArrayLike, probability: ArrayLike) -> CalibrationLin
     logits = log_odds(score)
     rate = positives / len(truth)
     start = np.array([math.log(rate / (1 - rate)) - float(np.median(logits))])
-    large = _newton(np.ones((len(truth), 1)), logits, truth, start)
+    happened, ones = truth.astype(np.float64), np.ones_like(logits)
+    large = fit_logistic(ones[:, None], happened, ones, start=start, offset=logits)
     line = None
     if logits.min() < logits.max():
-        line = _newton(np.stack([np.ones_like(logits), logits], axis=1), np.zeros_like(logits), truth, np.array([0, 1]))
+        line = fit_logistic(np.stack([ones, logits], axis=1), happened, ones, start=np.array([0.0, 1.0]))
     return CalibrationLine(
         None if line is None else float(line[0]),
         None if line is None else float(line[1]),
@@ -261,28 +259,3 @@ def log_odds(probability: Floats) -> Floats:
     """Return ``log(p / (1 - p))``, at most 36 in size."""
     inside = np.clip(probability, LOG_LOSS_EPS, 1.0 - LOG_LOSS_EPS)
     return np.log(inside) - np.log1p(-inside)
-
-
-def _newton(design: Floats, offset: Floats, label: Ints, start: Floats) -> Floats | None:
-    """Fit a logistic regression without penalty; None if it does not settle."""
-
-    def loss(weights: Floats) -> float:
-        logits = offset + design @ weights
-        return float(np.logaddexp(0.0, logits).sum() - label @ logits)
-
-    weights, current = start.astype(np.float64), loss(start)
-    for _ in range(60):
-        rate = probability_from_logits(offset + design @ weights)
-        curvature = (design.T * (rate * (1.0 - rate))) @ design
-        try:
-            step = np.linalg.solve(curvature, design.T @ (rate - label))
-        except np.linalg.LinAlgError:
-            return None
-        while (following := loss(weights - step)) > current + 1e-12 * abs(current) and np.abs(step).max() > 1e-12:
-            step = step / 2.0  # Newton's step can overshoot where the curve is flat
-        weights, current = weights - step, following
-        if not np.isfinite(weights).all() or np.abs(weights).max() > STEEPEST:
-            return None
-        if np.abs(step).max() <= 1e-10 * (1.0 + np.abs(weights).max()):
-            return weights
-    return None

@@ -19,14 +19,13 @@ no logistic curve follows, it loses 0.006 with 600 rows and nothing from 3,000 o
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from churnlib.decision import probability_from_logits
 from churnlib.errors import ConfigError
-from churnlib.evaluation.inputs import check_binary
+from churnlib.evaluation.inputs import Floats, Ints, check_binary
+from churnlib.evaluation.logistic import fit_logistic
 from churnlib.evaluation.ranking import threshold_counts
-
-Floats = NDArray[np.float64]
 
 SMOOTHING = 150.0
 """Number of observed churners that the fitted curve weighs as much as."""
@@ -158,11 +157,11 @@ def _between(low: float, high: float) -> float:
     return float(middle if middle > low else high)
 
 
-def _f1(hits: Floats, selected: NDArray[np.int64]) -> Floats:
+def _f1(hits: Floats, selected: Ints) -> Floats:
     return 2.0 * hits / (selected + hits[-1])
 
 
-def _smoothed_hits(score: Floats, tp: NDArray[np.int64], fp: NDArray[np.int64], smoothing: float) -> Floats:
+def _smoothed_hits(score: Floats, tp: Ints, fp: Ints, smoothing: float) -> Floats:
     """Number of churners at or above each score, drawn towards a smooth curve: ``(m,)`` float64."""
     rows = np.diff(tp + fp, prepend=0)
     curve = np.cumsum(rows * _fit_curve(score, np.diff(tp, prepend=0), rows))
@@ -170,29 +169,14 @@ def _smoothed_hits(score: Floats, tp: NDArray[np.int64], fp: NDArray[np.int64], 
     return trust * tp + (1.0 - trust) * curve
 
 
-def _fit_curve(score: Floats, churners: NDArray[np.int64], rows: NDArray[np.int64]) -> Floats:
-    """Fit the churn rate at each score as a logistic curve in its log-odds (Platt 1999), by Newton's method.
+def _fit_curve(score: Floats, churners: Ints, rows: Ints) -> Floats:
+    """Fit the churn rate at each score as a logistic curve in its log-odds (Platt 1999).
 
-    The prior, standard normal around intercept 0 and slope 1 (probabilities that are right as they are), keeps the fit
-    finite where the classes are separated.
+    The prior is around intercept 0 and slope 1, probabilities that are right as they are.
     """
     inside = np.clip(score, 1e-6, 1.0 - 1e-6)
     design = np.stack([np.ones_like(inside), np.log(inside / (1.0 - inside))], axis=1)
-    prior = np.array([0.0, 1.0])
-
-    def loss(weights: NDArray) -> float:
-        logits = design @ weights
-        return float(rows @ np.logaddexp(0.0, logits) - churners @ logits + ((weights - prior) ** 2).sum() / 2.0)
-
-    weights, current = prior, loss(prior)
-    for _ in range(50):
-        rate = probability_from_logits(design @ weights)
-        slope = design.T @ (rows * rate - churners) + weights - prior
-        curvature = (design.T * (rows * rate * (1.0 - rate))) @ design + np.eye(2)
-        step = np.linalg.solve(curvature, slope)
-        while (following := loss(weights - step)) > current and np.abs(step).max() > 1e-9:
-            step = step / 2.0  # Newton's step can overshoot where the curve is flat
-        weights, current = weights - step, following
-        if np.abs(step).max() <= 1e-9:
-            break
+    right = np.array([0.0, 1.0])
+    weights = fit_logistic(design, churners.astype(np.float64), rows.astype(np.float64), start=right, prior=right)
+    assert weights is not None  # the prior sees to it
     return probability_from_logits(design @ weights)
