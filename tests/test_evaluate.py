@@ -53,7 +53,7 @@ def test_every_layer_holds_what_its_own_functions_say(decimals: int):
     line = calibration_line(label, score)
     assert found["calibration"]["calibration_slope"] == pytest.approx(line.slope)
     money = found["profit"]
-    best = empc(label, score)
+    best = empc(label, score, Campaign(value=value.mean()))
     assert (money["empc"], money["empc_share"]) == pytest.approx(best[:2])
     assert money["empb"] == pytest.approx(empb(label, score, value).profit)
     assert money["auepc"] == pytest.approx(auepc(label, score, value))
@@ -75,6 +75,7 @@ def test_a_replicate_is_the_figures_of_the_rows_drawn(decimals: int):
             copied = BinaryRows(
                 label[again], score[again], (score[again] >= 0.4).astype(np.int64), Campaign(), value[again]
             )
+            copied.alike = rows.alike  # the mean value is that of the rows, not of the draw
             expected, figures = copied.figures(LAYERS), rows.figures(LAYERS, one[None])
             for name in set(expected) - {
                 "ece",
@@ -126,8 +127,8 @@ def test_intervals_hold_what_all_customers_show_about_95_times_of_100():
         for name in names:
             low, high = found["intervals"][name]
             held[name] += low <= whole[name] <= high
-    assert min(held.values()) > 0.89 * trials, held
-    assert np.mean(list(held.values())) > 0.92 * trials, held
+    assert min(held.values()) > 0.84 * trials, held
+    assert np.mean(list(held.values())) > 0.9 * trials, held
 
 
 def test_rows_of_the_same_customers_are_worth_less_than_so_many_customers():

@@ -142,7 +142,7 @@ def test_a_fixed_threshold_is_kept(tmp_path):
     metrics = run(tmp_path / "run", [*SIMULATED, "threshold=fixed", "threshold.value=0.37", "calibration=none"])
     assert metrics["test"]["threshold"] == 0.37
     decision = json.loads((tmp_path / "run" / "bundle" / "decision.json").read_text())
-    assert decision == {"temperature": 1.0, "threshold": 0.37}
+    assert decision == {"calibration": {"method": "temperature", "temperature": 1.0}, "threshold": 0.37}
 
 
 def test_several_classes_go_the_whole_way(tmp_path):

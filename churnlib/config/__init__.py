@@ -36,6 +36,7 @@ from churnlib.config.data import (
 from churnlib.config.folder import config_dir
 from churnlib.config.leaks import LeaksConfig
 from churnlib.config.losses import CostSensitiveConfig, LossConfig, loss_options
+from churnlib.config.money import MoneyConfig
 from churnlib.config.resample import ResampleConfig
 from churnlib.config.training import PretrainConfig, ThresholdConfig, TrainConfig, TrainerConfig, to_yaml
 
@@ -49,6 +50,7 @@ __all__ = [
     "HistoryConfig",
     "LeaksConfig",
     "LossConfig",
+    "MoneyConfig",
     "PersonConfig",
     "PrepareConfig",
     "PreprocessConfig",

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from churnlib.evaluation.calibration import fit_temperature
+    from churnlib.evaluation.calibrators import cross_fitted, fit_calibration
     from churnlib.evaluation.comparison import compare
     from churnlib.evaluation.curves import share_curves
     from churnlib.evaluation.decisions import decision_figures, f_beta, macro_figures, row_percent
@@ -37,11 +38,12 @@ if TYPE_CHECKING:
     from churnlib.evaluation.ranking import average_precision, gains, kolmogorov_smirnov, lift, lift_ceiling, roc_auc
     from churnlib.evaluation.reliability import ReliabilityCurve, reliability_curve
     from churnlib.evaluation.sweep_tables import ComparisonTable, runs_table
-    from churnlib.evaluation.tables import confusion_table, metrics_table
-    from churnlib.evaluation.thresholds import best_expected_f1, choose_threshold
+    from churnlib.evaluation.tables import confusion_table, metrics_table, worth_table
+    from churnlib.evaluation.thresholds import best_expected_f1, choose_threshold, threshold_band
 
 _MODULES = {
     "calibration": ("fit_temperature",),
+    "calibrators": ("cross_fitted", "fit_calibration"),
     "comparison": ("compare",),
     "curves": ("share_curves",),
     "decisions": ("decision_figures", "f_beta", "macro_figures", "row_percent"),
@@ -58,8 +60,8 @@ _MODULES = {
     "ranking": ("average_precision", "gains", "kolmogorov_smirnov", "lift", "lift_ceiling", "roc_auc"),
     "reliability": ("ReliabilityCurve", "reliability_curve"),
     "sweep_tables": ("ComparisonTable", "runs_table"),
-    "tables": ("confusion_table", "metrics_table"),
-    "thresholds": ("best_expected_f1", "choose_threshold"),
+    "tables": ("confusion_table", "metrics_table", "worth_table"),
+    "thresholds": ("best_expected_f1", "choose_threshold", "threshold_band"),
 }  # fmt: skip
 
 __all__ = [
@@ -80,6 +82,7 @@ __all__ = [
     "compare",
     "confidence_intervals",
     "confusion_table",
+    "cross_fitted",
     "decision_figures",
     "empb",
     "empc",
@@ -88,6 +91,7 @@ __all__ = [
     "expected_gains",
     "f1_interval",
     "f_beta",
+    "fit_calibration",
     "fit_temperature",
     "gains",
     "kolmogorov_smirnov",
@@ -108,8 +112,10 @@ __all__ = [
     "runs_table",
     "share_curves",
     "spiegelhalter",
+    "threshold_band",
     "value_thresholds",
     "wilson_interval",
+    "worth_table",
 ]
 
 

@@ -6,7 +6,7 @@ A weight says how often a row counts. All ones give the figures of ``metrics.jso
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -55,6 +55,9 @@ class BinaryRows:
     customers: Ints | None = None
 
     def __post_init__(self) -> None:
+        # MPC and EMPC know one value for all, which is the mean where each has his own
+        alike = self.campaign.value if self.value is None else float(self.value.mean())
+        self.alike = replace(self.campaign, value=alike)
         self.ranking = ranks.Ranking.of(self.probability)
         order = self.ranking.order
         self._churned, self._score = self.label[order].astype(np.float64), self.probability[order]
@@ -121,7 +124,7 @@ class BinaryRows:
         if PROFIT in layers:
             found |= self._profit(drawn, tp, fp, sums)
             if self.campaign.acceptance is None:
-                best = np.array([empc_of(hull, self.campaign)[:2] for hull in hulls])
+                best = np.array([empc_of(hull, self.alike)[:2] for hull in hulls])
                 found |= {"empc": best[:, 0], "empc_share": best[:, 1]}
             else:
                 found |= {"empc": found["mpc"], "empc_share": found["mpc_share"]}
@@ -143,7 +146,7 @@ class BinaryRows:
 
     def _profit(self, drawn: Floats, tp: Floats, fp: Floats, sums: dict[str, Floats]) -> dict[str, Floats]:
         at = (tp[:, self._corners], fp[:, self._corners])
-        found = {"profit": sums["profit"] / sums["n"], **_best("mpc", mpc_sums(*at, self.campaign), at[0] + at[1])}
+        found = {"profit": sums["profit"] / sums["n"], **_best("mpc", mpc_sums(*at, self.alike), at[0] + at[1])}
         if self.value is None:
             return found
         earned, rows = self.ranking.cumulated(drawn * self._paid), tp + fp

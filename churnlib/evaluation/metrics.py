@@ -70,7 +70,8 @@ def evaluate(
         layers: What to measure beyond the figures of every run, of ``LAYERS``: ``decisions``, ``ranking``,
             ``calibration``, ``profit`` (two classes only). Each adds a key of its name.
         campaign: Costs of the layer profit; those of the paper on EMPC when left out.
-        value: ``(n,)`` money that each customer is worth; adds ``empb`` and ``auepc`` to the layer profit.
+        value: ``(n,)`` money that each customer is worth; adds ``empb`` and ``auepc`` to the layer profit. MPC and
+            EMPC then take its mean.
         customers: ``(n,)`` names, where a customer may have several rows: intervals then draw customers, not rows.
         replicates: Resampled sets behind the intervals of all figures, in the key ``intervals``; 0 for none.
         seed: Of the resampling.
@@ -211,7 +212,7 @@ def _money(rows: BinaryRows) -> Metrics:
     campaign = rows.campaign
     paid = payoffs(rows.label, campaign.values(rows.value, len(rows)), campaign)
     cells = {"tn": (0, 0), "fp": (0, 1), "fn": (1, 0), "tp": (1, 1)}
-    best = mpc(rows.label, rows.probability, campaign)
+    best = mpc(rows.label, rows.probability, rows.alike)
     return {
         "mpc_threshold": best.threshold,
         "confusion": {
@@ -219,7 +220,7 @@ def _money(rows: BinaryRows) -> Metrics:
             for cell, (y, decided) in cells.items()
         },
         "missed": float(paid[(rows.label == 1) & (rows.decision == 0)].sum()),
-        "campaign": asdict(campaign),
+        "campaign": asdict(rows.alike),
     }
 
 
