@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from sklearn import metrics as reference
 
+from churnlib import evaluation
 from churnlib.evaluation import (
     Campaign,
     auepc,
@@ -231,3 +232,10 @@ def test_several_classes_are_measured_one_against_the_rest_and_weighted():
         low, high = found["intervals"][name]
         assert low < found[name] < high
     json.dumps(found, allow_nan=False)
+
+
+def test_every_public_name_of_the_room_can_be_used():
+    assert evaluation.__all__ == sorted(evaluation.__all__)
+    assert all(getattr(evaluation, name) is not None for name in evaluation.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'profits'"):
+        evaluation.profits  # noqa: B018

@@ -80,7 +80,7 @@ def brier_parts(label: ArrayLike, probability: ArrayLike) -> BrierParts:
 
     Dimitriadis, Gneiting and Jordan 2021, "Stable reliability diagrams for probabilistic classifiers", PNAS 118(8). No
     bins to choose, and nothing is left over. The regression follows the noise as well, so in small sets reliability is
-    too large, and resolution by as much: with 1,409 rows and true probabilities by 0.003 to 0.004.
+    too large, and resolution by as much: with 1,409 rows and true probabilities by about 0.004.
 
     Args:
         label: ``(n,)`` 0 or 1.
