@@ -9,7 +9,7 @@
     weights.safetensors, or model.txt, model.json: the numbers of LightGBM, XGBoost, CatBoost in their own formats;
                        of an ensemble one for each member, member_000.weights.safetensors, ...
     model.onnx         the model once more as one graph, where it has that form, to answer without torch
-    decision.json      temperature and threshold
+    decision.json      calibration and threshold
     metrics.json       how the model did
     profile.json       what the training rows looked like
     golden.json        made-up customers and their probabilities, replayed before a server is ready
@@ -34,6 +34,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from churnlib.calibration import UNCALIBRATED, Calibration, calibration_from_dict
 from churnlib.config.checks import check_choice
 from churnlib.data.preparation import Preparation
 from churnlib.errors import BundleError
@@ -41,10 +42,11 @@ from churnlib.models.fitted import KEPT_AS, FittedModel, restore, state_names
 from churnlib.models.onnx.running import OnnxModel, has_runtime
 from churnlib.schema import Schema
 
-FORMAT_VERSION = 4
+FORMAT_VERSION = 5
 """Raised when a bundle of this release cannot be read by the one before.
 
-2 brought baselines, 3 ensembles, 4 steps of preparation and columns that are kept from the model.
+2 brought baselines, 3 ensembles, 4 steps of preparation and columns that are kept from the model, 5 calibrations other
+than a temperature.
 """
 
 JSON_FILES = (
@@ -69,7 +71,7 @@ class Bundle:
         schema: Columns and classes.
         preparation: From typed columns to the model's arrays.
         model: From those arrays to logits: a network or a fitted baseline.
-        temperature: Logits are divided by it.
+        calibration: From logits to probabilities.
         threshold: Probability from which a customer counts as leaving; None for more than two classes.
         name: Short name of the model.
         metrics: How it did on validation and test rows.
@@ -84,7 +86,7 @@ class Bundle:
     schema: Schema
     preparation: Preparation
     model: FittedModel
-    temperature: float = 1.0
+    calibration: Calibration = UNCALIBRATED
     threshold: float | None = 0.5
     name: str = "model"
     metrics: Mapping[str, Any] = field(default_factory=dict)
@@ -160,7 +162,7 @@ def read_bundle(path: str | Path, *, trust: Sequence[str] = (), backend: str = "
             schema=schema,
             preparation=Preparation.from_dict(parts["preparation"]),
             model=_answering(folder, backend, onnx, original, threads=threads),
-            temperature=float(parts["decision"]["temperature"]),
+            calibration=calibration_from_dict(parts["decision"].get("calibration", parts["decision"])),
             threshold=parts["decision"]["threshold"],
             name=manifest["model"]["name"],
             metrics=parts["metrics"],
@@ -207,7 +209,7 @@ def _write_files(bundle: Bundle, folder: Path) -> list[str]:
         "schema.json": bundle.schema.to_dict(),
         "preparation.json": bundle.preparation.to_dict(),
         kept.name: dict(kept.values),
-        "decision.json": {"temperature": bundle.temperature, "threshold": bundle.threshold},
+        "decision.json": {"calibration": bundle.calibration.to_dict(), "threshold": bundle.threshold},
         "metrics.json": dict(bundle.metrics),
         "profile.json": dict(bundle.profile),
         "golden.json": list(bundle.golden),

@@ -15,11 +15,12 @@ import polars as pl
 import polars.selectors as cs
 
 from churnlib.bundle import Bundle, read_bundle
+from churnlib.calibration import additive
 from churnlib.data.coercion import PROBLEMS, cell_value, coerce, read_columns
 from churnlib.data.rows_at_a_time import evaluation_rows
 from churnlib.data.tables import table_from
 from churnlib.data.validation.masks import broken
-from churnlib.decision import decide, probability_from_logits
+from churnlib.decision import decide
 from churnlib.errors import BundleError, CellError, DataError, RowErrors
 from churnlib.models.fitted import FittedModel
 from churnlib.models.onnx.running import OnnxModel, original
@@ -279,7 +280,7 @@ class Predictor:
             table: A table or a :class:`Reading`. Rows that cannot be scored are NaN.
 
         Raises:
-            TypeError: If the model is no additive one.
+            TypeError: If the model is no additive one, or its calibration leaves no sum a sum.
         """
         from churnlib.models.network_model import NetworkModel
 
@@ -288,10 +289,16 @@ class Predictor:
             raise TypeError(
                 f"the model {self.model_name} is no sum over columns; a single additive one is (model=additive)"
             )
+        straight = additive(self.bundle.calibration)
+        if straight is None:
+            raise TypeError(
+                f"calibration={self.bundle.calibration.method} bends log-odds, whose parts then have no sum; "
+                "train with calibration=temperature or platt"
+            )
         reading = table if isinstance(table, Reading) else self.read(table)
         parts = self._by_batches(reading, model.contributions)
-        values = np.concatenate(parts).astype(np.float64) / self.bundle.temperature
-        intercept = model.intercept().astype(np.float64) / self.bundle.temperature
+        values = straight.terms(np.concatenate(parts))
+        intercept = straight.log_odds(model.intercept())
         values[reading.bad] = np.nan
         if len(self.classes) == 2:
             values, intercept = values[:, :, 0], intercept[0]
@@ -312,7 +319,7 @@ class Predictor:
             table: A table or a :class:`Reading`. Rows that cannot be scored are NaN.
         """
         reading = table if isinstance(table, Reading) else self.read(table)
-        probability = probability_from_logits(self.logits(reading.typed), self.bundle.temperature)
+        probability = self.bundle.calibration.probabilities(self.logits(reading.typed))
         probability[reading.bad] = np.nan
         return probability
 

@@ -10,6 +10,7 @@ import polars as pl
 import torch
 
 from churnlib.bundle import Bundle
+from churnlib.calibration import Temperature
 from churnlib.data.customers import Customers, prepare_customers
 from churnlib.data.profile import build_profile, draw_rows
 from churnlib.models.network import build_network
@@ -65,7 +66,7 @@ def made_bundle(customers: Customers | None = None, *, network: dict[str, Any] |
         schema=customers.schema,
         preparation=customers.preparation,
         model=NetworkModel(built, spec, customers.preparation.input_spec()),
-        temperature=1.25,
+        calibration=Temperature(1.25),
         threshold=0.4 if len(customers.schema.classes) == 2 else None,
         name="tabnet",
         metrics={"test": {"roc_auc": 0.8}},

@@ -16,6 +16,7 @@ import torch
 from made import made_bundle, made_customers, made_prepared
 
 from churnlib import Predictor, scorecard
+from churnlib.calibration import Beta, Platt
 from churnlib.commands import scorecard as command
 from churnlib.compose import compose
 from churnlib.data.customers import Customers, prepare_customers
@@ -84,6 +85,22 @@ def test_the_contributions_and_the_intercept_sum_to_the_log_odds(mixed: tuple[Cu
     )
     log_odds = found.values.sum(1) + found.intercept
     np.testing.assert_allclose(log_odds, np.log(probability / (1 - probability)), atol=1e-5)
+
+
+def test_the_sum_holds_where_a_calibration_keeps_sums_and_is_refused_elsewhere(
+    mixed: tuple[Customers, Predictor],
+):
+    customers, predictor = mixed
+    table = customers.frame[customers.rows("test")]
+    own = Predictor(replace(predictor.bundle, calibration=Platt(0.7, (-0.4,))))
+    found = own.contributions(table)
+    log_odds = found.values.sum(axis=1) + found.intercept
+    np.testing.assert_allclose(1 / (1 + np.exp(-log_odds)), own.probabilities(table), atol=1e-6)
+    bent = Predictor(replace(predictor.bundle, calibration=Beta(1.2, 0.8, 0.0)))
+    with pytest.raises(TypeError, match="calibration=beta bends log-odds"):
+        bent.contributions(table)
+    with pytest.raises(ConfigError, match="a scorecard is a sum"):
+        scorecard(bent)
 
 
 def test_contributions_are_zero_on_average_over_the_training_rows(mixed: tuple[Customers, Predictor]):

@@ -9,6 +9,7 @@ import torch
 from made import made_bundle, made_customers, made_prepared
 
 from churnlib.bundle import read_bundle, write_bundle
+from churnlib.calibration import Beta, Isotonic, Platt
 from churnlib.errors import BundleError
 from churnlib.models.baselines.linear import LogisticRegression
 from churnlib.models.ensemble import Ensemble, Member
@@ -27,7 +28,12 @@ def test_a_bundle_comes_back_as_it_was_written(written):
     again = read_bundle(path)
     assert again.schema == bundle.schema
     assert again.preparation.to_dict() == bundle.preparation.to_dict()
-    assert (again.temperature, again.threshold, again.name, again.version) == (1.25, 0.4, "tabnet", bundle.version)
+    assert (again.calibration.to_dict()["temperature"], again.threshold, again.name, again.version) == (
+        1.25,
+        0.4,
+        "tabnet",
+        bundle.version,
+    )
     for (name, tensor), expected in zip(
         again.model.network.state_dict().items(), bundle.model.network.state_dict().values(), strict=True
     ):
@@ -163,9 +169,41 @@ def test_a_bundle_of_the_third_format_gives_its_answers(tmp_path):
 
 
 def as_written_then(path, version):
+    as_decided_before_format_5(path)
     rewrite(path, "preparation.json", without(*BEFORE_STEPS))
     rewrite(path, "schema.json", without("events", "rules", "about"))
     rewrite(path, "bundle.json", lambda manifest: manifest.__setitem__("format_version", version))
+
+
+def as_decided_before_format_5(path):
+    """A temperature was the only calibration."""
+    rewrite(path, "decision.json", lambda content: content.update(content.pop("calibration")))
+    rewrite(path, "decision.json", lambda content: content.pop("method"))
+
+
+def test_a_bundle_of_format_4_holds_a_temperature(written):
+    bundle, path = written
+    as_decided_before_format_5(path)
+    rewrite(path, "bundle.json", lambda manifest: manifest.__setitem__("format_version", 4))
+    assert json.loads((path / "decision.json").read_text()) == {"threshold": 0.4, "temperature": 1.25}
+    old = load(path)
+    assert old.bundle.calibration == bundle.calibration and old.replay_golden() == 0.0
+
+
+@pytest.mark.parametrize(
+    "calibration",
+    [Platt(0.7, (-0.4,)), Beta(1.3, 0.6, 0.2), Isotonic((-2.0, 0.0, 1.5), (0.05, 0.2, 0.9))],
+    ids=lambda one: one.method,
+)
+def test_every_calibration_is_kept_and_applied(written, tmp_path, calibration):
+    bundle, _ = written
+    own = replace(bundle, calibration=calibration, golden=())
+    write_bundle(own, tmp_path / calibration.method)
+    again = load(tmp_path / calibration.method)
+    assert again.bundle.calibration == calibration
+    table = made_customers(40)
+    expected = calibration.probabilities(again.logits(again.read(table).typed))
+    np.testing.assert_array_equal(again.probabilities(table), expected)
 
 
 @pytest.mark.parametrize(
@@ -180,7 +218,7 @@ def as_written_then(path, version):
         ("network.json", lambda c: c.clear(), "cannot be used"),
         ("schema.json", lambda c: c.pop("columns"), "schema cannot be read"),
         ("preparation.json", lambda c: c.pop("numeric"), "preparation cannot be read"),
-        ("decision.json", lambda c: c.pop("temperature"), "cannot be used"),
+        ("decision.json", lambda c: c.pop("calibration"), "cannot be used"),
     ],
 )
 def test_a_forged_bundle_is_refused_in_one_sentence(written, name, change, says):

@@ -19,6 +19,7 @@ FLOORS = [
     ("evaluation", "explanation", "exporting"),
     ("predictor",),
     ("bundle",),
+    ("calibration",),
     ("models", "data", "decision"),
     ("schema",),
     ("config",),

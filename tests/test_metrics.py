@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 from sklearn import metrics as reference
 
-from churnlib.evaluation.metrics import binary_metrics, evaluate, multiclass_metrics, threshold_counts
+from churnlib.evaluation.metrics import binary_metrics, evaluate, multiclass_metrics
+from churnlib.evaluation.ranking import threshold_counts
 
 KEYS = [
-    "roc_auc", "average_precision", "log_loss", "brier", "f1", "precision", "recall", "accuracy", "mcc", "threshold",
-    "n", "positives", "confusion",
+    "roc_auc", "average_precision", "log_loss", "brier", "f1", "precision", "recall", "accuracy", "mcc",
+    "balanced_accuracy", "threshold", "n", "positives", "confusion",
 ]  # fmt: skip
 NO_RATIO: Any = {"zero_division": 0}
 

@@ -9,7 +9,9 @@ import pytest
 from rich.console import Console
 from rich.table import Table
 
-from churnlib.evaluation.tables import confusion_table, metrics_table
+from churnlib.evaluation.binary import LAYERS
+from churnlib.evaluation.metrics import evaluate
+from churnlib.evaluation.tables import confusion_table, metrics_table, worth_table
 
 WIDTHS = [80, 120]
 
@@ -86,3 +88,23 @@ def test_confusion_of_several_classes_names_them_as_they_are(width: int):
     assert row(rendered, "actually stays") == ["381", "(58.5%)", "127", "(19.5%)", "143", "(22.0%)", "651"]
     assert rendered.count("[competitor]") == 2  # heading and row
     assert max(map(len, rendered.splitlines())) <= width
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_money_is_shown_only_with_a_currency_and_every_figure_with_what_it_is_compared_with(width: int):
+    label, probability = [0, 1, 0, 1, 0, 1, 0, 1], [0.1, 0.2, 0.3, 0.4, 0.5, 0.7, 0.8, 0.9]
+    found = evaluate(label, probability, threshold=0.5, layers=LAYERS, value=[200.0] * 8, replicates=20)
+    plain = worth_table(found)
+    assert plain is not None
+    shown = text(plain, width)
+    assert "lift of the first tenth" in shown and "2.00 at most" in shown and "profit" not in shown
+    found["profit"]["currency"] = "EUR"
+    with_money = worth_table(found)
+    assert with_money is not None
+    shown = text(with_money, width)
+    assert "23.876" in shown and "23.875" in shown and "EUR" in shown and "88% contacted" in shown
+    assert all(len(line) <= width for line in shown.splitlines())
+
+
+def test_without_the_layers_there_is_nothing_to_say_of_worth():
+    assert worth_table(metrics()) is None

@@ -6,10 +6,11 @@ import math
 
 import numpy as np
 import pytest
-from sklearn.metrics import f1_score
+from sklearn.metrics import f1_score, fbeta_score, matthews_corrcoef
 
 from churnlib.errors import ConfigError
-from churnlib.evaluation.thresholds import best_expected_f1, choose_threshold
+from churnlib.evaluation.profit.campaign import Campaign
+from churnlib.evaluation.thresholds import best_expected_f1, choose_threshold, threshold_band
 
 
 def drawn(seed: int, n: int = 120, *, tied: bool = False) -> tuple[np.ndarray, np.ndarray]:
@@ -31,6 +32,12 @@ def counts(label: np.ndarray, probability: np.ndarray, threshold: float) -> tupl
 
 def gain(rule: str, label: np.ndarray, probability: np.ndarray, threshold: float) -> float:
     tn, fp, fn, tp = counts(label, probability, threshold)
+    if rule == "fbeta":
+        return float(fbeta_score(label, probability >= threshold, beta=2.0))
+    if rule == "mcc":
+        return float(matthews_corrcoef(label, probability >= threshold))
+    if rule == "profit":
+        return tp * (0.3 * 190 - 1) - fp * 11
     if rule == "f1":
         return 2 * tp / (2 * tp + fp + fn)
     return tp / (tp + fn) - fp / (fp + tn) if rule == "youden" else -(fp * 1.0 + fn * 5.0)
@@ -44,12 +51,12 @@ def test_the_best_cut_of_six_customers_lies_between_two_of_them():
     assert choose_threshold(label, probability, rule="youden", smoothing=0) == pytest.approx(0.5)
 
 
-@pytest.mark.parametrize("rule", ["f1", "youden", "cost"])
+@pytest.mark.parametrize("rule", ["f1", "fbeta", "mcc", "profit", "youden", "cost"])
 @pytest.mark.parametrize("tied", [False, True])
 @pytest.mark.parametrize("seed", range(4))
 def test_without_smoothing_no_cut_is_better_than_the_chosen_one(rule: str, tied: bool, seed: int):
     label, probability = drawn(seed, tied=tied)
-    threshold = choose_threshold(label, probability, rule=rule, smoothing=0)
+    threshold = choose_threshold(label, probability, rule=rule, beta=2.0, smoothing=0)
     chosen = gain(rule, label, probability, threshold)
     every = [gain(rule, label, probability, cut) for cut in [*np.unique(probability).tolist(), 1.1]]
     assert chosen == pytest.approx(max(every), abs=1e-12)
@@ -159,7 +166,7 @@ def test_a_fixed_threshold_is_passed_on_and_needs_a_value_in_range():
 
 
 def test_an_unknown_rule_and_impossible_costs_are_the_users_mistake():
-    with pytest.raises(ConfigError, match="f1, youden, cost or fixed, got 'best'"):
+    with pytest.raises(ConfigError, match=r"f1, fbeta, mcc, .* cost or fixed, got 'best'"):
         choose_threshold([0, 1], [0.1, 0.9], rule="best")
     for wasted, missed in ((-1.0, 5.0), (0.0, 0.0), (1.0, math.nan), (math.inf, 1.0)):
         with pytest.raises(ConfigError, match="cost_false_positive"):
@@ -201,3 +208,70 @@ def test_the_limit_without_any_churn_is_zero_and_nan_is_refused():
     assert best_expected_f1([0.0, 0.0]) == (0.5, 0.0)
     with pytest.raises(ValueError, match="NaN"):
         best_expected_f1([0.2, math.nan])
+
+
+@pytest.mark.parametrize("share", [0.005, 0.1, 0.35, 1.0])
+@pytest.mark.parametrize("tied", [False, True])
+def test_a_capacity_is_used_as_far_as_ties_allow_and_never_exceeded(share: float, tied: bool):
+    label, probability = drawn(3, n=200, tied=tied)
+    threshold = choose_threshold(label, probability, rule="capacity", share=share)
+    selected = int((probability >= threshold).sum())
+    assert selected <= share * 200
+    one_more = max(probability[probability < threshold], default=None)
+    assert one_more is None or int((probability >= one_more).sum()) > share * 200
+    assert choose_threshold(label, probability, rule="capacity", count=7, of=20) == choose_threshold(
+        label, probability, rule="capacity", share=0.35
+    )
+    assert choose_threshold([0, 0], [0.2, 0.8], rule="capacity", share=0.5) == pytest.approx(0.5)  # without labels
+
+
+@pytest.mark.parametrize("floor", [0.3, 0.5, 0.8])
+def test_a_precision_floor_is_kept_with_as_many_churners_as_possible(floor: float):
+    label, probability = drawn(4, n=300)
+    threshold = choose_threshold(label, probability, rule="precision", precision=floor, smoothing=0)
+    _, fp, _, tp = counts(label, probability, threshold)
+    assert tp / (tp + fp) >= floor
+    for cut in np.unique(probability[probability < threshold]):
+        _, more_fp, _, more_tp = counts(label, probability, float(cut))
+        assert more_tp / (more_tp + more_fp) < floor
+
+
+def test_a_precision_that_cannot_be_reached_gives_the_best_there_is():
+    label, probability = [1, 0, 1, 0], [0.9, 0.9, 0.5, 0.1]
+    assert choose_threshold(label, probability, rule="precision", precision=0.9, smoothing=0) == pytest.approx(0.3)
+
+
+def test_profit_is_most_where_calibrated_probabilities_say_so():
+    label, probability = drawn(0, n=20_000)
+    assert choose_threshold(label, probability, rule="profit") == pytest.approx(11 / 67, abs=0.03)
+    never = choose_threshold(label, probability, rule="profit", campaign=Campaign(value=-5.0))
+    assert probability.max() < never <= 1.0
+    assert choose_threshold([0, 0], [0.1, 0.2], rule="profit") == pytest.approx(11 / 67)
+    assert choose_threshold([1, 1], [0.1, 0.2], rule="profit", campaign=Campaign(value=-5.0)) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"rule": "capacity"}, "threshold.share"),
+        ({"rule": "capacity", "share": 1.5}, "threshold.share"),
+        ({"rule": "capacity", "count": 9, "of": 5}, "threshold.count customers"),
+        ({"rule": "capacity", "count": 9}, "threshold.count customers"),
+        ({"rule": "precision"}, "threshold.precision"),
+    ],
+)
+def test_a_rule_without_what_it_needs_is_refused(options: dict, says: str):
+    with pytest.raises(ConfigError, match=says):
+        choose_threshold([0, 1], [0.1, 0.9], **options)
+
+
+def test_the_band_holds_the_choice_and_narrows_with_more_rows():
+    widths = []
+    for n in (150, 3000):
+        label, probability = drawn(5, n=n)
+        low, high = threshold_band(label, probability, replicates=40)
+        assert 0.0 <= low <= choose_threshold(label, probability) <= high <= 1.0
+        widths.append(high - low)
+    assert widths[1] < widths[0]
+    same = threshold_band(label, probability, replicates=40)
+    assert same == (low, high)

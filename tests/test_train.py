@@ -11,6 +11,7 @@ from sklearn import metrics as sk
 from churnlib.compose import compose
 from churnlib.config import ScoreConfig
 from churnlib.data.customers import prepare_customers
+from churnlib.data.simulator import simulate
 from churnlib.errors import ConfigError
 from churnlib.predictor import load
 from churnlib.scoring import score_file
@@ -69,7 +70,6 @@ def test_reported_metrics_are_those_of_the_predictions(finished):
 
 def test_the_bundle_and_a_score_file_give_the_predictions_of_the_run(finished, tmp_path):
     _, path = finished
-    from churnlib.data.simulator import simulate
 
     predictor = load(path / "bundle")
     assert predictor.replay_golden() <= 1e-6
@@ -142,7 +142,39 @@ def test_a_fixed_threshold_is_kept(tmp_path):
     metrics = run(tmp_path / "run", [*SIMULATED, "threshold=fixed", "threshold.value=0.37", "calibration=none"])
     assert metrics["test"]["threshold"] == 0.37
     decision = json.loads((tmp_path / "run" / "bundle" / "decision.json").read_text())
-    assert decision == {"temperature": 1.0, "threshold": 0.37}
+    assert decision == {"calibration": {"method": "temperature", "temperature": 1.0}, "threshold": 0.37}
+
+
+def test_calibration_threshold_and_money_go_the_whole_way(tmp_path):
+    words = ["data.n_customers=800", "model=logistic", "calibration=isotonic", "threshold=profit", "money.currency=EUR",
+             "money.value=90"]  # fmt: skip
+    metrics = run(tmp_path / "run", words)
+    test = metrics["test"]
+    assert {"decisions", "ranking", "calibration", "profit"} <= set(test)
+    assert {"empc", "ks", "ece", "profit", "top_decile_lift"} <= set(test["intervals"])
+    low, high = metrics["validation"]["intervals"]["threshold"]
+    assert low <= high
+    decision = json.loads((tmp_path / "run" / "bundle" / "decision.json").read_text())
+    assert decision["calibration"]["method"] == "isotonic"
+    # a profit is what the decisions earn
+    table = pl.read_parquet(tmp_path / "run" / "predictions.parquet")
+    label, decided = table["label"].to_numpy(), table["churn_prediction"].to_numpy()
+    earned = decided * (np.where(label == 1, 0.3 * (90 - 10), -10) - 1)
+    assert test["profit"]["profit"] == pytest.approx(earned.mean())
+    assert test["profit"]["currency"] == "EUR" and "empb" not in test["profit"]
+
+
+def test_each_customer_may_have_a_value_of_his_own(tmp_path):
+    words = ["data.n_customers=400", "model=logistic", "calibration=auto", "money.column=monthly_charges"]
+    money = run(tmp_path / "run", [*words, "money.times=12"])["test"]["profit"]
+    assert {"empb", "empb_share", "auepc"} <= set(money)
+    assert 120 < money["campaign"]["value"] < 3000  # the mean of a year's charges
+
+
+def test_a_column_of_values_that_is_not_there_is_refused_before_anything_is_fitted(tmp_path):
+    with pytest.raises(ConfigError, match=r"money\.column"):
+        run(tmp_path / "run", [*SIMULATED, "money.column=worth"])
+    assert not (tmp_path / "run").exists()
 
 
 def test_several_classes_go_the_whole_way(tmp_path):

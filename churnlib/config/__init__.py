@@ -40,6 +40,7 @@ from churnlib.config.folder import config_dir
 from churnlib.config.joined import JoinedConfig, SourceConfig
 from churnlib.config.leaks import LeaksConfig
 from churnlib.config.losses import CostSensitiveConfig, LossConfig, loss_options
+from churnlib.config.money import MoneyConfig
 from churnlib.config.resample import ResampleConfig
 from churnlib.config.training import PretrainConfig, ThresholdConfig, TrainConfig, TrainerConfig, to_yaml
 
@@ -55,6 +56,7 @@ __all__ = [
     "JoinedConfig",
     "LeaksConfig",
     "LossConfig",
+    "MoneyConfig",
     "PersonConfig",
     "PrepareConfig",
     "PreprocessConfig",

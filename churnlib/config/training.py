@@ -11,8 +11,11 @@ from churnlib.config.data import DataConfig, PreprocessConfig, SplitConfig
 from churnlib.config.files import FileOptions
 from churnlib.config.leaks import LeaksConfig
 from churnlib.config.losses import LossConfig
+from churnlib.config.money import MoneyConfig
 from churnlib.config.resample import ResampleConfig
 from churnlib.errors import ConfigError
+
+CALIBRATIONS = ("auto", "temperature", "platt", "beta", "isotonic", "none")
 
 
 @dataclass(kw_only=True)
@@ -92,21 +95,43 @@ class PretrainConfig(FileOptions):
             raise ConfigError(f"pretrain.path={self.path} is only read when there is pretraining; add pretrain=on")
 
 
+RULES = ("f1", "fbeta", "mcc", "youden", "precision", "capacity", "profit", "cost", "fixed")
+
+
 @dataclass(kw_only=True)
 class ThresholdConfig:
     """The decision threshold, chosen on validation rows."""
 
     rule: str
-    """f1, youden, cost or fixed; set by the group: ``threshold=cost``."""
+    """One of ``RULES``; set by the group: ``threshold=cost``."""
     value: float | None = None
     """The threshold of ``threshold=fixed``, in [0, 1]."""
     cost_false_positive: float
     """Money lost on an offer to a customer who would have stayed."""
     cost_false_negative: float
     """Money lost with a customer who left unnoticed."""
+    beta: float
+    """How much more recall counts than precision, for ``threshold=fbeta``."""
+    precision: float | None = None
+    """Share of churners among those selected, at least, for ``threshold=precision``; in (0, 1]."""
+    share: float | None = None
+    """Share of the customers that can be contacted, for ``threshold=capacity``; in (0, 1]."""
+    count: int | None = None
+    """Customers that can be contacted, of so many as ``of`` says, instead of ``share``."""
+    of: int | None = None
+    """Customers that are scored at a time, with ``count``."""
 
     def __post_init__(self) -> None:
-        check_choice("threshold.rule", self.rule, ("f1", "youden", "cost", "fixed"))
+        check_choice("threshold.rule", self.rule, RULES)
+        check_range("threshold.beta", self.beta, low=0, open_low=True)
+        check_range("threshold.precision", self.precision, low=0, high=1, open_low=True)
+        check_range("threshold.share", self.share, low=0, high=1, open_low=True)
+        check_range("threshold.count", self.count, low=1)
+        check_range("threshold.of", self.of, low=1)
+        if (self.count is None) != (self.of is None):
+            raise ConfigError("threshold.count and threshold.of go together: so many customers of so many")
+        if self.count is not None and self.of is not None and self.count > self.of:
+            raise ConfigError(f"threshold.count={self.count} is more than threshold.of={self.of}")
         check_range("threshold.value", self.value, low=0, high=1)
         check_range("threshold.cost_false_positive", self.cost_false_positive, low=0, open_low=True)
         check_range("threshold.cost_false_negative", self.cost_false_negative, low=0, open_low=True)
@@ -168,8 +193,9 @@ class TrainConfig:
     logger: Any = None
     """``_target_`` and the arguments of a Lightning logger; null for none."""
     calibration: str
-    """temperature or none; fitted on validation rows."""
+    """temperature, platt, beta, isotonic, auto or none; fitted on validation rows."""
     threshold: ThresholdConfig
+    money: MoneyConfig
     bundle: BundleConfig
     sweep: SweepConfig
     cv: int | None = None
@@ -187,7 +213,7 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         check_local("output_dir", self.output_dir)
-        check_choice("calibration", self.calibration, ("temperature", "none"))
+        check_choice("calibration", self.calibration, CALIBRATIONS)
         check_range("seed", self.seed, low=0, high=2**32 - 1)
         check_range("cv", self.cv, low=2)
         check_range("cv_repeats", self.cv_repeats, low=1)

@@ -242,20 +242,25 @@ def blank_unreadable(frame: pl.DataFrame, coerced: Coerced) -> pl.DataFrame:
     )
 
 
-def customer_value(customers: Customers, column: str) -> np.ndarray:
+def customer_value(customers: Customers, column: str, *, option: str = "loss.value") -> np.ndarray:
     """Return the numbers in a column of any role but the target's, ``(n,)`` float64 with NaN for missing.
+
+    Args:
+        customers: The table.
+        column: Name of the column.
+        option: That named it, for what is said of a wrong one.
 
     Raises:
         ConfigError: If there is no such column, or no numbers in it.
     """
     frame = customers.frame
     if column not in frame.columns:
-        raise ConfigError(unknown_column(column, frame.columns, option="loss.value"))
+        raise ConfigError(unknown_column(column, frame.columns, option=option))
     if column == customers.schema.target:
-        raise ConfigError(f"loss.value={column} is the target; name a column that says what a customer is worth")
+        raise ConfigError(f"{option}={column} is the target; name a column that says what a customer is worth")
     numbers = frame.select(parsing.as_kind(parsing.cell_of(column), frame.schema[column], Kind.numeric)).to_series()
     if numbers.null_count() == len(numbers):
-        raise ConfigError(f"loss.value={column} holds no numbers; name a column that says what a customer is worth")
+        raise ConfigError(f"{option}={column} holds no numbers; name a column that says what a customer is worth")
     return numbers.cast(pl.Float64).fill_null(np.nan).to_numpy()
 
 

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from churnlib.evaluation.metrics import check_binary, row_losses
+from churnlib.evaluation.inputs import check_binary
+from churnlib.evaluation.probabilities import row_losses
 
 Interval = tuple[float, float]
 

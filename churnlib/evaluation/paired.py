@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from churnlib.evaluation.metrics import row_losses
+from churnlib.evaluation.probabilities import row_losses
 
 REPLICATES = 2_000
 MOST_PARTS = 5_000

@@ -11,7 +11,7 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
-from churnlib.evaluation.layout import add_figures, figure, plain_table, width
+from churnlib.evaluation.layout import ABSENT, add_figures, figure, plain_table, width
 
 ROWS = {
     "roc_auc": "ROC AUC",
@@ -23,8 +23,12 @@ ROWS = {
     "recall": "recall",
     "accuracy": "accuracy",
     "mcc": "MCC",
+    "balanced_accuracy": "balanced accuracy",
 }
 """The figures that are shown, in order, with their names."""
+
+WITH_INTERVAL = ("roc_auc", "log_loss", "f1", "threshold")
+"""Those whose interval is shown beside them; metrics.json holds all."""
 
 
 def metrics_table(columns: Mapping[str, Mapping[str, Any]], *, title: str | None = None) -> Table:
@@ -41,18 +45,70 @@ def metrics_table(columns: Mapping[str, Mapping[str, Any]], *, title: str | None
     known = any(metrics.get("intervals") for metrics in columns.values())
     table = plain_table(title, caption="in parentheses: 95% interval" if known else None)
     table.add_column("", min_width=len("precision"))
-    cells = [[_with_interval(metrics, key) for key in ROWS] for metrics in columns.values()]
+    cells = [[_with_interval(metrics, key) for key in (*ROWS, "threshold")] for metrics in columns.values()]
     widths = [len("average precision"), *(width([name, *column]) for name, column in zip(columns, cells, strict=True))]
     if sum(widths) + 2 * len(columns) > 80:
         cells = [[text.replace(" ", "\n") for text in column] for column in cells]
     for name, column in zip(columns, cells, strict=True):
         add_figures(table, name, column)
-    for label, *figures in zip(ROWS.values(), *cells, strict=True):
+    for label, *figures in zip((*ROWS.values(), "threshold"), *cells, strict=True):
+        if label == "threshold":
+            table.add_section()
         table.add_row(label, *figures)
-    table.add_section()
-    table.add_row("threshold", *(figure(metrics.get("threshold")) for metrics in columns.values()))
     table.add_row("customers", *(f"{metrics['n']:,}" for metrics in columns.values()))
     return table
+
+
+def worth_table(metrics: Mapping[str, Any], *, title: str | None = None) -> Table | None:
+    """Say in a few lines how well customers are ordered, whether probabilities are true, and what that is worth.
+
+    Figures in money come only with a currency, for their assumptions are the user's to make.
+
+    Args:
+        metrics: What ``evaluate`` returned with all layers, for two classes.
+        title: Line above the table.
+
+    Returns:
+        A table with what each figure is to be compared with; None without these layers.
+    """
+    if not {"ranking", "calibration", "profit"} <= set(metrics):
+        return None
+    table = plain_table(title)
+    table.add_column("")
+    add_figures(table, "value", [])
+    table.add_column("95% interval", justify="right", no_wrap=True)
+    table.add_column("compare with")
+    for label, name, value, compared in _worth(metrics):
+        interval = (metrics.get("intervals") or {}).get(name)
+        shown = ABSENT if interval is None else f"{interval[0]:,.3f} to {interval[1]:,.3f}"
+        table.add_row(label, ABSENT if value is None else f"{value:,.3f}", shown, compared)
+    return table
+
+
+def _worth(metrics: Mapping[str, Any]) -> list[tuple[str, str, float | None, str]]:
+    ranking, calibration, money = metrics["ranking"], metrics["calibration"], metrics["profit"]
+    ceiling, floor = ranking["top_decile_lift_ceiling"], calibration["ece_noise_floor"]
+    rows = [
+        ("lift of the first tenth", "top_decile_lift", ranking["top_decile_lift"],
+         "" if ceiling is None else f"1 by chance, {ceiling:.2f} at most"),
+        ("calibration error", "ece", calibration["ece"], f"luck alone: {floor['mean']:.3f}, up to {floor['high']:.3f}"),
+        ("calibration slope", "calibration_slope", calibration["calibration_slope"], "1 is calibrated"),
+    ]  # fmt: skip
+    currency = money.get("currency")
+    if currency is None:
+        return rows
+    best = f"{money['empc_share']:.0%} contacted"
+    contacted = metrics["decisions"]["contacted_share"] if "decisions" in metrics else None
+    now = "" if contacted is None else f"{contacted:.0%} contacted"
+    unit = f"{currency} per customer"
+    rows += [
+        (f"profit at the threshold, {unit}", "profit", money["profit"], now),
+        (f"expected maximum profit, {unit}", "empc", money["empc"], best),
+    ]
+    if "empb" in money:
+        own = f"{money['empb_share']:.0%} contacted"
+        rows.append((f"maximum with own values, {unit}", "empb", money["empb"], own))
+    return rows
 
 
 def confusion_table(metrics: Mapping[str, Any], *, title: str | None = None) -> Table:
@@ -75,7 +131,7 @@ def confusion_table(metrics: Mapping[str, Any], *, title: str | None = None) -> 
 
 
 def _with_interval(metrics: Mapping[str, Any], key: str) -> str:
-    interval = (metrics.get("intervals") or {}).get(key)
+    interval = (metrics.get("intervals") or {}).get(key) if key in WITH_INTERVAL else None
     shown = figure(metrics.get(key))
     return shown if interval is None else f"{shown} ({interval[0]:.3f}–{interval[1]:.3f})"
 

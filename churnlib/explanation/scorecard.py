@@ -26,6 +26,7 @@ from rich import box
 from rich.markup import escape
 from rich.table import Table
 
+from churnlib.calibration import additive
 from churnlib.data.preparation import FIRST_KNOWN, MISSING, UNSEEN, Encoded
 from churnlib.errors import ConfigError
 from churnlib.models.network_model import NetworkModel
@@ -198,7 +199,8 @@ def scorecard(predictor: Predictor, *, points_to_double: float = 20.0, decimals:
             to float32's precision.
 
     Raises:
-        ConfigError: If the model is not additive, has more than two classes, or was not trained on a table.
+        ConfigError: If the model is not additive, has more than two classes, or was not trained on a table, or if its
+            calibration leaves no sum a sum.
     """
     model = predictor.model
     if not (isinstance(model, NetworkModel) and model.is_additive):
@@ -210,6 +212,12 @@ def scorecard(predictor: Predictor, *, points_to_double: float = 20.0, decimals:
         raise ConfigError(f"a scorecard needs one additive model, and this is {what}; train with model=additive")
     if len(predictor.classes) != 2:
         raise ConfigError(f"a scorecard is for two classes, and this model has {len(predictor.classes)}")
+    straight = additive(predictor.bundle.calibration)
+    if straight is None:
+        raise ConfigError(
+            f"a scorecard is a sum, which calibration={predictor.bundle.calibration.method} bends; train with "
+            "calibration=temperature or platt"
+        )
     per_log_odds = points_to_double / math.log(2.0)
     names = predictor.bundle.preparation.feature_names
     single, paired = model.borders()
@@ -218,10 +226,10 @@ def scorecard(predictor: Predictor, *, points_to_double: float = 20.0, decimals:
         borders = single if len(term) == 1 else paired
         choices = tuple(_choices(predictor, column, borders) for column in term)
         values = model.contributions(*_rows(predictor, term, choices))[:, place, 0]
-        points = np.reshape(_rounded(values / predictor.bundle.temperature * per_log_odds, decimals),
+        points = np.reshape(_rounded(straight.terms(values) * per_log_odds, decimals),
                             [len(found) for found in choices])  # fmt: skip
         terms.append(Term(tuple(names[column] for column in term), choices, points))
-    intercept = model.intercept()[0] / predictor.bundle.temperature * per_log_odds
+    intercept = straight.log_odds(model.intercept())[0] * per_log_odds
     terms.sort(key=lambda term: (len(term.columns), -term.spread))
     base = float(_rounded(np.array([intercept]), decimals)[0])
     version = (predictor.model_name, predictor.version)

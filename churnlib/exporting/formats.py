@@ -16,7 +16,7 @@ from uuid import uuid4
 
 import numpy as np
 
-from churnlib.decision import probability_from_logits
+from churnlib.calibration import Platt, Temperature
 from churnlib.errors import ConfigError
 from churnlib.exporting.onnx import TOLERANCE, exported, golden_rows
 from churnlib.models.fitted import FittedModel
@@ -89,7 +89,7 @@ def _compared(bundle: Bundle, written: FittedModel) -> tuple[float, float]:
     """Return the largest difference of a probability, and the mean divergence."""
     rows = golden_rows(bundle)
     own, other = (
-        probability_from_logits(one.logits(rows.numeric, rows.codes), bundle.temperature)
+        bundle.calibration.probabilities(one.logits(rows.numeric, rows.codes))
         for one in (original(bundle.model), written)
     )
     shares, guesses = (one if one.ndim == 2 else np.stack([one, 1 - one], axis=1) for one in (own, other))
@@ -131,13 +131,25 @@ def _triton(bundle: Bundle, path: Path) -> FittedModel:
     return _onnx(bundle, model / "1" / "model.onnx")
 
 
+def _formula(bundle: Bundle) -> str:
+    """Say how a probability comes from logits, as comments of two lines."""
+    calibration = bundle.calibration
+    if isinstance(calibration, Temperature):
+        said = f"logits / {calibration.temperature!r}"
+    elif isinstance(calibration, Platt):
+        shift = calibration.shift[0] if len(calibration.shift) == 1 else list(calibration.shift)
+        said = f"{calibration.slope!r} * logits + {shift!r}"
+    else:
+        return f"A probability is what the bundle's\n# decision.json says of them: calibration={calibration.method}."
+    return f"A probability is sigmoid({said}),\n# with more than two classes softmax({said})."
+
+
 def _triton_config(bundle: Bundle) -> str:
     spec, n_classes = bundle.preparation.input_spec(), len(bundle.schema.classes)
     # Triton knows no output without dimensions beside the batch; the reshape takes the one that it asks for off again.
     logits = "dims: [ 1 ] reshape: { shape: [ ] }" if n_classes == 2 else f"dims: [ {n_classes} ]"
     return f"""\
-# {bundle.name} {bundle.version}: encoded rows to logits. A probability is sigmoid(logits / {bundle.temperature!r}),
-# with more than two classes softmax(logits / {bundle.temperature!r}).
+# {bundle.name} {bundle.version}: encoded rows to logits. {_formula(bundle)}
 name: "{bundle.name}"
 platform: "onnxruntime_onnx"
 max_batch_size: 4096

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from churnlib.decision import probability_from_logits
 from churnlib.errors import MissingPackageError
 from churnlib.models.onnx.graph import CannotExport
 from churnlib.models.onnx.running import OnnxModel, has_runtime, original
@@ -66,7 +65,7 @@ def difference(bundle: Bundle, model: FittedModel) -> float:
     """Return by how much another model's probabilities of the golden rows differ from the bundle's own, at most."""
     rows = golden_rows(bundle)
     own, other = (
-        probability_from_logits(one.logits(rows.numeric, rows.codes), bundle.temperature)
+        bundle.calibration.probabilities(one.logits(rows.numeric, rows.codes))
         for one in (original(bundle.model), model)
     )
     return float(np.abs(own - other).max(initial=0.0))

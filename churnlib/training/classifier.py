@@ -20,17 +20,18 @@ from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from churnlib.bundle import write_bundle
+from churnlib.calibration import log_odds
 from churnlib.config import TrainConfig
 from churnlib.data.customers import Customers, prepare_labelled
 from churnlib.data.splits import Split, split_each_class
 from churnlib.data.tables import table_from
-from churnlib.decision import probability_from_logits
 from churnlib.evaluation.metrics import evaluate
 from churnlib.models.ensemble import Ensemble
 from churnlib.models.fitted import FittedModel
 from churnlib.models.network_model import NetworkModel
 from churnlib.predictor import Predictor, Reading, load
 from churnlib.schema import Kind, Role
+from churnlib.training.calibrating import held_out_probability
 from churnlib.training.classifier_input import (
     array_names,
     check_labels,
@@ -230,7 +231,7 @@ class ChurnClassifier(ClassifierMixin, BaseEstimator):
             RowErrors: If a number or a date cannot be read.
         """
         reading = self._reading(X)
-        return self._exact.logits(reading.typed).astype(np.float64) / self._exact.bundle.temperature
+        return log_odds(self._exact.bundle.calibration, self._exact.logits(reading.typed))
 
     def _reading(self, X: Any) -> Reading:
         check_is_fitted(self, "predictor_")
@@ -333,6 +334,6 @@ def _model_in_float64(model: FittedModel) -> FittedModel:
 
 def _validation_metrics(trained: Trained, predictor: Predictor) -> dict[str, Any]:
     """Return the metrics of what was said about rows that were not learned from."""
-    probability = probability_from_logits(trained.held_out.logits, predictor.bundle.temperature)
     label = trained.customers.label[trained.held_out.rows]
+    probability = held_out_probability(trained.held_out.logits, label, predictor.bundle.calibration)
     return evaluate(label, probability, threshold=predictor.threshold, classes=list(trained.customers.schema.classes))

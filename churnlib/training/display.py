@@ -13,7 +13,7 @@ from rich.table import Table
 from churnlib.data.customers import Customers
 from churnlib.data.leaks import LeakReport
 from churnlib.data.resampling import wanted_counts
-from churnlib.evaluation.tables import confusion_table, metrics_table
+from churnlib.evaluation.tables import confusion_table, metrics_table, worth_table
 
 RESAMPLING = (
     "measured on two public tables, resample=none has the best log loss with boosted trees and logistic regression, "
@@ -140,6 +140,9 @@ def show_result(console: Console, metrics: Mapping[str, Any], folder: Path, *, c
     console.print(metrics_table({header: column for header, column in columns.items() if column is not None}))
     if metrics["test"] is not None:
         console.print(confusion_table(metrics["test"]))
+        worth = worth_table(metrics["test"], title="On test rows")
+        if worth is not None:
+            console.print(worth)
     trained = "fitted" if metrics["epochs"] == 1 else f"{metrics['epochs']} epochs"
     console.print(
         f"{metrics['model']}: {trained} in {metrics['fit_seconds']:.1f} s "

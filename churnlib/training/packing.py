@@ -22,7 +22,8 @@ from churnlib.models.onnx.graph import CannotExport
 from churnlib.predictor import Predictor
 from churnlib.training.calibrating import calibrate
 from churnlib.training.fitted import Trained
-from churnlib.training.results import held_out_metrics, side_metrics
+from churnlib.training.money import campaign_of
+from churnlib.training.results import held_out_metrics, side_metrics, threshold_interval
 from churnlib.training.stacking import STACK
 
 N_GOLDEN, N_BACKGROUND = 16, 100
@@ -43,9 +44,12 @@ def pack(config: TrainConfig, trained: Trained, path: Path, console: Console | N
     """
     predictor = calibrated(config, trained)
     metrics = {
-        "test": side_metrics(trained.customers, "test", predictor),
+        "test": side_metrics(trained.customers, "test", predictor, money=config.money),
         "validation": held_out_metrics(trained.customers, trained.held_out, predictor),
     }
+    band = threshold_interval(trained.customers, trained.held_out, predictor, config.threshold, config.money)
+    if band is not None:
+        metrics["validation"]["intervals"]["threshold"] = band
     bundle = complete(predictor, metrics)
     if config.bundle.onnx != "false":
         bundle = with_onnx(bundle, required=config.bundle.onnx == "true", console=console or Console(quiet=True))
@@ -68,17 +72,17 @@ def with_onnx(bundle: Bundle, *, required: bool, console: Console) -> Bundle:
 
 
 def calibrated(config: TrainConfig, trained: Trained) -> Predictor:
-    """Return a predictor with the temperature and the threshold that the held-out rows suggest; nothing is written."""
+    """Return a predictor with the calibration and the threshold that the held-out rows suggest; nothing is written."""
     customers, held_out = trained.customers, trained.held_out
     if isinstance(trained.fit.model, NetworkModel):
         trained.fit.model.settle(customers.encoded["train"].numeric, customers.encoded["train"].codes)
-    label = customers.label[held_out.rows]
-    temperature, threshold = calibrate(held_out.logits, label, config.threshold, config.calibration)
+    label, campaign = customers.label[held_out.rows], campaign_of(config.money, customers)
+    calibration, threshold = calibrate(held_out.logits, label, config.threshold, config.calibration, campaign)
     bundle = Bundle(
         schema=customers.schema,
         preparation=customers.preparation,
         model=trained.fit.model,
-        temperature=temperature,
+        calibration=calibration,
         threshold=threshold,
         name=model_name(config.model),
         profile=build_profile(customers.typed[customers.rows("train")], customers.schema),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -10,38 +11,90 @@ from uuid import uuid4
 import numpy as np
 import polars as pl
 
-from churnlib.config import ThresholdConfig
+from churnlib.config import MoneyConfig, ThresholdConfig
 from churnlib.data.customers import Customers
-from churnlib.decision import probability_from_logits
+from churnlib.evaluation.binary import LAYERS, PROFIT
+from churnlib.evaluation.bootstrap import REPLICATES
 from churnlib.evaluation.intervals import confidence_intervals
 from churnlib.evaluation.metrics import evaluate
-from churnlib.evaluation.thresholds import best_expected_f1
+from churnlib.evaluation.thresholds import best_expected_f1, threshold_band
 from churnlib.models.baselines.linear import LogisticRegression
 from churnlib.predictor import Predictor, answers_table
 from churnlib.training.baselines import rows_of, task_of
-from churnlib.training.calibrating import calibrate
+from churnlib.training.calibrating import calibrate, held_out_probability
 from churnlib.training.fitted import HeldOut, Trained
+from churnlib.training.money import campaign_of, values_of
 
 SUBJECTS = "subjects.parquet"
 """File of a run folder: the customers, by pseudonym, and the side on which each stood."""
+
+MOST_WEIGHTS, MOST_RECHOSEN = 10**8, 10**6
+"""Rows times resampled sets, for the intervals of the test figures and of the threshold: seconds at most."""
 
 SPREAD = ("roc_auc", "average_precision", "log_loss", "brier", "f1")
 """Figures that are given for each of several models."""
 
 
-def side_metrics(customers: Customers, side: str, predictor: Predictor) -> dict[str, Any] | None:
-    """Return the metrics of a side's rows at the predictor's threshold; None if the side is empty."""
+def side_metrics(
+    customers: Customers, side: str, predictor: Predictor, *, money: MoneyConfig | None = None
+) -> dict[str, Any] | None:
+    """Return the metrics of a side's rows at the predictor's threshold; None if the side is empty.
+
+    Args:
+        customers: The rows.
+        side: Name of the side.
+        predictor: What answers.
+        money: What a campaign costs; with it everything is measured, and each figure has its interval.
+    """
     rows = customers.rows(side)
     if not len(rows):
         return None
     probability = predictor.probabilities(customers.frame[rows])
-    return _evaluate(customers.label[rows], customers, probability, predictor.threshold)
+    if money is None:
+        return _evaluate(customers.label[rows], customers, probability, predictor.threshold)
+    values = values_of(money, customers)
+    metrics = evaluate(
+        customers.label[rows],
+        probability,
+        threshold=predictor.threshold,
+        classes=list(customers.schema.classes),
+        layers=LAYERS,
+        campaign=campaign_of(money, customers),
+        value=None if values is None else values[rows],
+        customers=customers.ids(rows),
+        replicates=int(np.clip(MOST_WEIGHTS / len(rows), 100, REPLICATES)),
+        stratified=customers.split.by == "random",
+    )
+    if PROFIT in metrics:
+        metrics[PROFIT]["currency"] = money.currency
+    return metrics
+
+
+def threshold_interval(
+    customers: Customers, held_out: HeldOut, predictor: Predictor, threshold: ThresholdConfig, money: MoneyConfig
+) -> list[float] | None:
+    """Return where the threshold might have fallen; None for several classes, a fixed one, or too many rows."""
+    replicates = int(min(100, MOST_RECHOSEN / len(held_out.rows)))
+    if predictor.threshold is None or threshold.rule == "fixed" or replicates < 20:
+        return None
+    label = customers.label[held_out.rows]
+    probability = held_out_probability(held_out.logits, label, predictor.bundle.calibration)
+    band = threshold_band(
+        label,
+        probability,
+        customers=customers.ids(held_out.rows),
+        replicates=replicates,
+        campaign=campaign_of(money, customers),
+        **asdict(threshold),
+    )
+    return list(band)
 
 
 def held_out_metrics(customers: Customers, held_out: HeldOut, predictor: Predictor) -> dict[str, Any]:
-    """Return the metrics of what was said about held-out rows, at the predictor's temperature and threshold."""
-    probability = probability_from_logits(held_out.logits, predictor.bundle.temperature)
-    return _evaluate(customers.label[held_out.rows], customers, probability, predictor.threshold)
+    """Return the metrics of what was said about held-out rows, at the predictor's calibration and threshold."""
+    label = customers.label[held_out.rows]
+    probability = held_out_probability(held_out.logits, label, predictor.bundle.calibration)
+    return _evaluate(label, customers, probability, predictor.threshold)
 
 
 def parts_metrics(trained: Trained, predictor: Predictor) -> dict[str, Any]:
@@ -70,7 +123,9 @@ def _spread(group: Sequence[Mapping[str, Any]], key: str) -> dict[str, float | N
     }
 
 
-def baseline_metrics(customers: Customers, threshold: ThresholdConfig, calibration: str) -> dict[str, Any] | None:
+def baseline_metrics(
+    customers: Customers, threshold: ThresholdConfig, calibration: str, money: MoneyConfig
+) -> dict[str, Any] | None:
     """Fit ``model=logistic`` as it comes, treat it like the run's model, and return its test metrics."""
     if not len(customers.rows("test")):
         return None
@@ -78,9 +133,9 @@ def baseline_metrics(customers: Customers, threshold: ThresholdConfig, calibrati
     task = task_of(customers, class_weights=[1.0] * len(customers.schema.classes))
     model = LogisticRegression().fit(rows["train"], rows["validation"], task)
     logits = {side: model.logits(rows[side].numeric, rows[side].codes) for side in ("validation", "test")}
-    temperature, cut = calibrate(logits["validation"], customers.labels("validation"), threshold, calibration)
-    probability = probability_from_logits(logits["test"], temperature)
-    return _evaluate(customers.labels("test"), customers, probability, cut)
+    campaign = campaign_of(money, customers)
+    fitted, cut = calibrate(logits["validation"], customers.labels("validation"), threshold, calibration, campaign)
+    return _evaluate(customers.labels("test"), customers, fitted.probabilities(logits["test"]), cut)
 
 
 def limit_metrics(customers: Customers) -> dict[str, Any] | None:
@@ -108,9 +163,10 @@ def write_predictions(customers: Customers, predictor: Predictor, path: Path) ->
 def write_held_out(trained: Trained, predictor: Predictor, path: Path) -> None:
     """Write the rows that were held out like the predictions, as answered by models that did not learn from them."""
     customers, held_out = trained.customers, trained.held_out
-    probability = probability_from_logits(held_out.logits, predictor.bundle.temperature)
+    label = customers.label[held_out.rows]
+    probability = held_out_probability(held_out.logits, label, predictor.bundle.calibration)
     answers = answers_table(probability, predictor.threshold, predictor.classes)
-    _write_rows(customers.ids(held_out.rows), customers.label[held_out.rows], answers, path)
+    _write_rows(customers.ids(held_out.rows), label, answers, path)
 
 
 def write_subjects(customers: Customers, path: Path) -> None:

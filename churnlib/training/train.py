@@ -30,6 +30,7 @@ from churnlib.training.cross_validation import design, fit_design
 from churnlib.training.curves import CURVES, log_curve, overfitting, write_curves
 from churnlib.training.fitted import Fit, Ready, Trained, held_out
 from churnlib.training.inference import measure_inference
+from churnlib.training.money import values_of
 from churnlib.training.origins import described, earlier_origins, summary, windows
 from churnlib.training.packing import model_name, pack
 from churnlib.training.prior import settle_prior
@@ -92,6 +93,7 @@ def train(
     except BrokenRules as error:
         raise quarantine(error, folder, console) from error
     check_options(config, customers, recipe)
+    values_of(config.money, customers)  # a wrong column is refused before anything is fitted
     check_histories(config, customers)
     unlabelled = pretraining_rows(config, customers)
     display.show_customers(console, customers, name=config.data.name, n_folds=config.cv)
@@ -117,7 +119,9 @@ def train(
     predictor = pack(config, trained, path / "bundle", console)
 
     metrics: dict[str, Any] = predictor.metrics  # of the test rows and the held-out rows
-    metrics["baseline"] = {"logistic_regression": baseline_metrics(customers, config.threshold, config.calibration)}
+    metrics["baseline"] = {
+        "logistic_regression": baseline_metrics(customers, config.threshold, config.calibration, config.money)
+    }
     if customers.truth is not None:
         metrics["limit"] = limit_metrics(customers)
     if trained.parts:

@@ -81,7 +81,7 @@ class Outliers(Step):
         n, limit = len(training.rows), LIMITS[self.method] if self.limit is None else float(self.limit)
         found = for_each_column(training.rows, names, partial(_outside, method=self.method, limit=limit))
         touched = {name: one for name, one in zip(names, found, strict=True) if one.count}
-        bounds: Bounds = {name: (one.low, one.high) for name, one in touched.items()}
+        bounds = {name: (one.low, one.high) for name, one in touched.items()}
         said = [
             f"{name!r}: {one.count:,} of {n:,} training rows ({one.count / n:.2%}) outside "
             f"[{one.low:.6g}, {one.high:.6g}]"

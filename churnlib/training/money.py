@@ -1,0 +1,40 @@
+"""The campaign that figures in money are about, and what each customer is worth."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from churnlib.config import MoneyConfig
+from churnlib.data.customers import Customers, customer_value
+from churnlib.evaluation.profit.campaign import Campaign
+
+
+def campaign_of(money: MoneyConfig, customers: Customers) -> Campaign:
+    """Return the costs as :mod:`churnlib.evaluation.profit` takes them.
+
+    What all customers are worth alike is the mean of the training rows where a column says what each is worth.
+    """
+    values = values_of(money, customers)
+    return Campaign(
+        value=money.value if values is None else float(values[customers.rows("train")].mean()),
+        offer_cost=money.offer_cost,
+        offer_share=money.offer_share,
+        contact_cost=money.contact_cost,
+        alpha=money.alpha,
+        beta=money.beta,
+        acceptance=money.acceptance,
+    )
+
+
+def values_of(money: MoneyConfig, customers: Customers) -> np.ndarray | None:
+    """Return what each customer is worth, ``(n,)`` float64, or None without a column that says so.
+
+    Where the column is empty, a customer is worth ``money.value``.
+
+    Raises:
+        ConfigError: If there is no such column, or no numbers in it.
+    """
+    if money.column is None:
+        return None
+    values = customer_value(customers, money.column, option="money.column") * money.times
+    return np.where(np.isnan(values), money.value, values)
