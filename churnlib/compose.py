@@ -12,6 +12,7 @@ from churnlib.config import (
     checks,
     commands,
     data,
+    explain,
     leaks,
     losses,
     networks,
@@ -30,6 +31,7 @@ SCHEMAS: dict[str, dict[str, type]] = {
     "": {
         "train": training.TrainConfig,
         "score": commands.ScoreConfig,
+        "explain": explain.ExplainConfig,
         "prepare": commands.PrepareConfig,
         "scorecard": commands.ScorecardConfig,
         "export": commands.ExportConfig,

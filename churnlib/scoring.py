@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from churnlib.data.history import EventTable, read_events, with_history
 from churnlib.data.pseudonyms import Pseudonyms, check_id, read_pseudonyms
 from churnlib.data.sources import reading, scan_table
 from churnlib.errors import CellError, ConfigError, DataError
-from churnlib.predictor import Predictor, load
+from churnlib.predictor import Predictor, Reading, load
 
 WRITERS = {".csv": "sink_csv", ".parquet": "sink_parquet", ".pq": "sink_parquet"}
 
@@ -41,12 +41,18 @@ class Scored:
     seconds: float
 
 
-def score_file(config: ScoreConfig, console: Console | None = None) -> Scored:
+def score_file(
+    config: ScoreConfig,
+    console: Console | None = None,
+    *,
+    answering: Callable[[Predictor], Callable[[Reading], pl.DataFrame]] | None = None,
+) -> Scored:
     """Score a table with a bundle and write one answer per row.
 
     Args:
         config: Bundle, input, output and options.
         console: Where to show progress and the summary.
+        answering: From the model to what answers for rows; :meth:`~churnlib.predictor.Predictor.answers` when None.
 
     Raises:
         ConfigError: If an option is wrong.
@@ -66,7 +72,8 @@ def score_file(config: ScoreConfig, console: Console | None = None) -> Scored:
     made, said = _event_columns(config, predictor, table)
     predictor.check_columns([*table.collect_schema().names(), *gathered, *made.columns])
 
-    stream = _Stream(predictor, table, events, made, config, console, pseudonyms)
+    answer = predictor.answers if answering is None else answering(predictor)
+    stream = _Stream(predictor, answer, table, events, made, config, console, pseudonyms)
     temporary = target.with_name(f".{uuid4().hex[:8]}.{target.name}")
     started = time.perf_counter()
     try:
@@ -188,6 +195,7 @@ class _Stream:
     def __init__(
         self,
         predictor: Predictor,
+        answer: Callable[[Reading], pl.DataFrame],
         table: pl.LazyFrame,
         events: EventTable | None,
         made: pl.DataFrame,
@@ -196,6 +204,7 @@ class _Stream:
         pseudonyms: Pseudonyms | None = None,
     ) -> None:
         self.predictor = predictor
+        self.answer = answer
         self.table = table
         self.events = events
         self.made = made
@@ -207,7 +216,7 @@ class _Stream:
         self.failure: BaseException | None = None
         self.unseen: dict[str, int] = {}
         self.unknown: tuple[str, ...] = ()
-        self.schema = self.named(predictor.predict(self.complete(table.head(0).collect()))).schema
+        self.schema = self.named(answer(predictor.read(self.complete(table.head(0).collect())))).schema
 
     def batches(
         self, with_columns: list[str] | None, predicate: pl.Expr | None, n_rows: int | None, batch_size: int | None
@@ -249,7 +258,7 @@ class _Stream:
     def score(self, frame: pl.DataFrame) -> pl.DataFrame:
         frame = self.complete(frame)
         read = self.predictor.read(frame)
-        answers = self.predictor.answers(read)
+        answers = self.answer(read)
         if self.predictor.schema.id is None or self.predictor.schema.id not in frame.columns:
             answers = answers.with_columns(pl.col("customer_id") + self.rows)
         n_bad = int(read.bad.sum())
