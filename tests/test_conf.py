@@ -136,7 +136,18 @@ def test_every_recipe_belongs_to_a_model_and_an_optimizer():
 
 @pytest.mark.parametrize(
     "command",
-    ["train", "score", "scorecard", "export", "simulate", "profile", "pseudonymise", "forget", "subject-report"],
+    [
+        "train",
+        "score",
+        "explain",
+        "scorecard",
+        "export",
+        "simulate",
+        "profile",
+        "pseudonymise",
+        "forget",
+        "subject-report",
+    ],
 )
 def test_help_names_every_choice_and_every_option(command: str):
     text = (CONF / "hydra" / "help" / f"{command}.yaml").read_text(encoding="utf-8")
