@@ -15,10 +15,12 @@ _EXPORTS = {
     "ChurnDataModule": "churnlib.data.datamodule",
     "ChurnModule": "churnlib.models.module",
     "ChurnlibError": "churnlib.errors",
+    "Explainer": "churnlib.explanation.effects",
     "MLP": "churnlib.models.mlp",
     "Predictor": "churnlib.predictor",
     "Schema": "churnlib.schema",
     "TabNet": "churnlib.models.tabnet",
+    "explain": "churnlib.explanation.reasons",
     "infer_schema": "churnlib.schema",
     "load": "churnlib.predictor",
     "scorecard": "churnlib.explanation.scorecard",
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
     from churnlib.data.datamodule import ChurnDataModule as ChurnDataModule
     from churnlib.data.simulator import simulate as simulate
     from churnlib.errors import ChurnlibError as ChurnlibError
+    from churnlib.explanation.effects import Explainer as Explainer
+    from churnlib.explanation.reasons import explain as explain
     from churnlib.explanation.scorecard import scorecard as scorecard
     from churnlib.models.mlp import MLP as MLP
     from churnlib.models.module import ChurnModule as ChurnModule

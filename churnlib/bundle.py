@@ -13,7 +13,7 @@
     metrics.json       how the model did
     profile.json       what the training rows looked like
     golden.json        made-up customers and their probabilities, replayed before a server is ready
-    background.json    made-up customers that reasons are measured against
+    background.json    customers that reasons are measured against: made up unless the user wanted training rows
 
 Written whole or not at all: into a temporary folder beside the target, then renamed. Read only after every file's size
 and checksum agree; numbers are safetensors, text or JSON, so reading runs nothing. A network that is not part of
@@ -77,7 +77,7 @@ class Bundle:
         metrics: How it did on validation and test rows.
         profile: What the training rows looked like (:mod:`churnlib.data.profile`).
         golden: ``{"row": {...}, "probability": ...}`` each.
-        background: Made-up customers.
+        background: Customers that reasons are measured against; made up unless ``bundle.background=rows`` was said.
         version: Hash of the files that decide the answers; set when written or read.
         created: UTC time of writing, ISO 8601.
         onnx: The model as an ONNX file (:func:`churnlib.models.onnx.writing.to_onnx`); None without one.

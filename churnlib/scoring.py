@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -24,7 +24,7 @@ from churnlib.data.history import EventTable, read_events, with_history
 from churnlib.data.pseudonyms import Pseudonyms, check_id, read_pseudonyms
 from churnlib.data.sources import about_source, pin_table, reading, scan_table
 from churnlib.errors import CellError, ConfigError, DataError
-from churnlib.predictor import Predictor, load
+from churnlib.predictor import Predictor, Reading, load
 
 WRITERS = {".csv": "sink_csv", ".parquet": "sink_parquet", ".pq": "sink_parquet"}
 
@@ -44,12 +44,22 @@ class Scored:
     seconds: float
 
 
-def score_file(config: ScoreConfig, console: Console | None = None) -> Scored:
+Answering = Callable[[Predictor], Callable[[Reading], pl.DataFrame]]
+"""From the model to what answers for rows."""
+
+
+def score_file(
+    config: ScoreConfig,
+    console: Console | None = None,
+    *,
+    answering: Answering | None = None,
+) -> Scored:
     """Score a table with a bundle and write one answer per row.
 
     Args:
         config: Bundle, input, output and options.
         console: Where to show progress and the summary.
+        answering: From the model to what answers for rows; :meth:`~churnlib.predictor.Predictor.answers` when None.
 
     Raises:
         ConfigError: If an option is wrong.
@@ -62,7 +72,7 @@ def score_file(config: ScoreConfig, console: Console | None = None) -> Scored:
     pseudonyms = read_pseudonyms(**asdict(config.pseudonymise))
     predictor = load(config.bundle, trust=config.trust, backend=config.backend)
     with _rows(source, config) as (table, facts):
-        return _score(config, console, predictor, table, facts, target, pseudonyms)
+        return _score(config, console, predictor, answering, table, facts, target, pseudonyms)
 
 
 @contextmanager
@@ -83,6 +93,7 @@ def _score(
     config: ScoreConfig,
     console: Console,
     predictor: Predictor,
+    answering: Answering | None,
     table: pl.LazyFrame,
     facts: dict[str, Any],
     target: Path,
@@ -95,7 +106,8 @@ def _score(
     made, said = _event_columns(config, predictor, table, console)
     predictor.check_columns([*table.collect_schema().names(), *gathered, *made.columns])
 
-    stream = _Stream(predictor, table, events, made, config, console, pseudonyms)
+    answer = predictor.answers if answering is None else answering(predictor)
+    stream = _Stream(predictor, answer, table, events, made, config, console, pseudonyms)
     temporary = target.with_name(f".{uuid4().hex[:8]}.{target.name}")
     started = time.perf_counter()
     try:
@@ -219,6 +231,7 @@ class _Stream:
     def __init__(
         self,
         predictor: Predictor,
+        answer: Callable[[Reading], pl.DataFrame],
         table: pl.LazyFrame,
         events: EventTable | None,
         made: pl.DataFrame,
@@ -227,6 +240,7 @@ class _Stream:
         pseudonyms: Pseudonyms | None = None,
     ) -> None:
         self.predictor = predictor
+        self.answer = answer
         self.table = table
         self.events = events
         self.made = made
@@ -238,7 +252,7 @@ class _Stream:
         self.failure: BaseException | None = None
         self.unseen: dict[str, int] = {}
         self.unknown: tuple[str, ...] = ()
-        self.schema = self.named(predictor.predict(self.complete(table.head(0).collect()))).schema
+        self.schema = self.named(answer(predictor.read(self.complete(table.head(0).collect())))).schema
 
     def batches(
         self, with_columns: list[str] | None, predicate: pl.Expr | None, n_rows: int | None, batch_size: int | None
@@ -296,7 +310,7 @@ class _Stream:
     def score(self, frame: pl.DataFrame) -> pl.DataFrame:
         frame = self.complete(frame)
         read = self.predictor.read(frame)
-        answers = self.predictor.answers(read)
+        answers = self.answer(read)
         if self.predictor.schema.id is None or self.predictor.schema.id not in frame.columns:
             answers = answers.with_columns(pl.col("customer_id") + self.rows)
         n_bad = int(read.bad.sum())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import inspect
+from dataclasses import asdict
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from churnlib.compose import SCHEMAS, compose
 from churnlib.config import ColumnConfig, DataConfig, TrainConfig, config_dir, to_yaml
 from churnlib.data.preparation import IMPUTE, SCALE
 from churnlib.errors import ConfigError
+from churnlib.explanation.wording import Wording
 from churnlib.models.baselines import BASELINES
 from churnlib.models.initialization import ACTIVATIONS
 from churnlib.models.members import MEMBERS
@@ -24,7 +26,7 @@ from churnlib.models.numeric_embedding import NUMERIC_EMBEDDINGS
 from churnlib.models.tabnet import TABNET_PRESETS
 
 CONF = config_dir()
-NOT_CHOSEN = ("hydra", "recipe", "rules")
+NOT_CHOSEN = ("hydra", "reasons", "recipe", "rules")
 OPTIONS = [
     f"{path.parent.name}={path.stem}" for path in sorted(CONF.glob("*/*.yaml")) if path.parent.name not in NOT_CHOSEN
 ]
@@ -53,6 +55,13 @@ def located(target: str) -> Any:
 @pytest.mark.parametrize("option", OPTIONS)
 def test_every_option_composes(option: str):
     assert isinstance(composed(option), TrainConfig)
+
+
+@pytest.mark.parametrize("name", [path.stem for path in sorted((CONF / "reasons").glob("*.yaml"))])
+def test_every_wording_composes(name: str):
+    config = compose(["input=a.csv", "output=b.csv", f"reasons={name}"], name="explain")
+    wording = Wording.from_mapping(asdict(config.reasons))
+    assert wording.text("tenure", "3", 0.5).endswith("raises the risk (odds × 1.6)")
 
 
 def components() -> dict[str, dict[str, Any]]:

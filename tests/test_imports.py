@@ -14,6 +14,7 @@ PACKAGE = Path(churnlib.__file__).parent
 FLOORS = [
     ("cli", "commands"),
     ("training", "serving", "monitoring", "privacy", "profiling"),
+    ("explaining",),
     ("build", "scoring", "compose"),
     ("console", "progress", "noise"),
     ("evaluation", "explanation", "exporting"),

@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import cache
 
 import numpy as np
@@ -21,6 +21,8 @@ from churnlib.data.customers import Customers, prepare_labelled
 from churnlib.data.preparation import Preparation
 from churnlib.data.splits import Split
 from churnlib.data.steps import STEPS, Chain, FittedChain, Training, fit_chain, read_steps
+from churnlib.data.steps.chain import Link
+from churnlib.data.steps.cut import FittedCut
 from churnlib.errors import BundleError, ConfigError
 from churnlib.schema import Column, Kind, Role, infer_schema
 
@@ -228,6 +230,28 @@ def test_columns_have_the_types_of_their_kinds(names):
             if column.kind is Kind.numeric:
                 assert not rows[column.name].is_nan().any(), column
                 assert not rows[column.name].is_infinite().any(), column
+
+
+@every_chain
+def test_columns_depend_on_what_they_say_they_are_made_of_and_on_nothing_else(names):
+    chain = fitted(*names).chain
+    before = chain.apply(TYPED)
+    origins = dict(zip(before.columns, chain.origins(TYPED.columns, before.columns), strict=True))
+    for column in TYPED.columns:
+        moved = chain.apply(TYPED.with_columns(TYPED[column].shuffle(seed=4)))
+        changed = {name for name in before.columns if not moved[name].equals(before[name])}
+        assert changed <= {name for name, made_of in origins.items() if column in made_of}
+
+
+def test_columns_of_a_step_that_does_not_say_are_made_of_all():
+    class Unsaid(FittedCut):
+        def made_of(self):
+            return None
+
+    cut = fitted("cut").chain.links[0].fitted
+    chain = Chain((Link("one", "cut", Unsaid(**asdict(cut))), *fitted("expressions").chain.links))
+    assert chain.origins(["a", "b"], ["ratio", "a", "else"]) == [("a", "b")] * 3
+    assert Chain().origins(["a", "b"], ["b"]) == [("b",)]
 
 
 @every_chain

@@ -151,8 +151,11 @@ class BundleConfig:
     onnx: Any
     """auto (``model.onnx`` where the model has that form, else a line says why not), true (or else the run fails) or
     false."""
+    background: str = "made"
+    """Customers that reasons are measured against: made (up), rows (training rows, without names) or none."""
 
     def __post_init__(self) -> None:
+        check_choice("bundle.background", self.background, ("made", "rows", "none"))
         self.onnx = str(self.onnx).lower()  # YAML's true and false
         check_choice("bundle.onnx", self.onnx, ("auto", "true", "false"))
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any
 
@@ -63,6 +63,7 @@ class OneRow:
         missing: Required columns without a value.
         unseen: Columns with a value that the training rows did not have.
         broken: Rules of the schema that the row breaks.
+        typed: The cells by column: a number, microseconds since 1970, a text, a list of numbers, or None.
     """
 
     encoded: Encoded
@@ -70,6 +71,7 @@ class OneRow:
     missing: tuple[str, ...] = ()
     unseen: tuple[str, ...] = ()
     broken: tuple[Rule, ...] = ()
+    typed: Mapping[str, Value] = field(default_factory=dict, repr=False)
 
 
 class OneRowReader:
@@ -119,7 +121,7 @@ class OneRowReader:
             typed[name] = value
         unseen = [name for name, values in self._known if typed[name] is not None and typed[name] not in values]
         broken = self._rules.broken(typed)
-        return OneRow(self._encode(typed), tuple(unreadable), tuple(missing), tuple(unseen), broken)
+        return OneRow(self._encode(typed), tuple(unreadable), tuple(missing), tuple(unseen), broken, typed)
 
     def _compile(self, schema: Schema) -> None:
         """Note where each input comes from."""

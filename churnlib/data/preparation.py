@@ -186,6 +186,25 @@ class Preparation:
         """Names of the raw columns, in the order of the input layer's groups: numeric first, then categorical."""
         return (*(s.name for s in self.numeric), *(v.name for v in self.categorical))
 
+    def origins(self, names: Sequence[str]) -> tuple[tuple[str, ...], ...]:
+        """Return the columns of the table that each numeric and then each categorical input is made of.
+
+        A date counts as it is measured, by its distance from the time column, which is not listed beside it.
+
+        Args:
+            names: Columns of the typed table, in table order.
+        """
+        each = [branch._own_origins(names) for branch in self.branches or (self,)]
+        return tuple(made for side in zip(*each, strict=True) for found in side for made in found)
+
+    def _own_origins(self, names: Sequence[str]) -> tuple[list[tuple[str, ...]], list[tuple[str, ...]]]:
+        n_plain = len(self.numeric) - sum(history.n_steps for history in self.histories)
+        wanted = [statistics.name for statistics in self.numeric[:n_plain]]
+        wanted += [history.name for history in self.histories for _ in range(history.n_steps)]
+        found = self.chain.origins(names, [*wanted, *(vocabulary.name for vocabulary in self.categorical)])
+        without = [tuple(name for name in made if name != self.time) or made for made in found]
+        return without[: len(wanted)], without[len(wanted) :]
+
     def to_dict(self) -> dict[str, Any]:
         """Return the fitted state as JSON-ready values."""
         own = asdict(replace(self, chain=Chain(), branches=()))

@@ -39,6 +39,10 @@ class Member:
 
     def logits(self, numeric: np.ndarray, codes: np.ndarray) -> np.ndarray:
         """Return the model's logits for rows as the ensemble gets them."""
+        return self.model.logits(*self.own(numeric, codes))
+
+    def own(self, numeric: np.ndarray, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return rows as the ensemble gets them as the model reads them."""
         if self.numeric is not None:
             numeric = np.ascontiguousarray(numeric[:, list(self.numeric)])
         if self.categorical is not None:
@@ -46,7 +50,7 @@ class Member:
         if self.codes is not None and len(self.codes):
             columns = [np.asarray(table)[column] for table, column in zip(self.codes, codes.T, strict=True)]
             codes = np.ascontiguousarray(np.stack(columns, axis=1).astype(np.int64))
-        return self.model.logits(numeric, codes)
+        return numeric, codes
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,7 +57,11 @@ class ChurnNetwork(nn.Module):
 
     def forward(self, numeric: Tensor, codes: Tensor) -> Tensor:
         """Return the logits; of members the logits of their mean probability."""
-        logits = self.body(self.inputs(numeric, codes)).float()
+        return self.answer(self.inputs(numeric, codes))
+
+    def answer(self, x: Tensor) -> Tensor:
+        """Return the logits for what the input layer has made of rows, ``(batch, in_features)``."""
+        logits = self.body(x).float()
         if not self.training:
             logits = logits - self.offset
         return _squeeze(combine(logits) if logits.ndim == 3 else logits)

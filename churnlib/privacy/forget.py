@@ -176,7 +176,7 @@ def _record(wanted: Person | Erased, found: Found, removed: Mapping[Path, int]) 
         "rows": sum(removed.values()),
         "tables": {str(path): n for path, n in removed.items()},
         "models": [
-            {"bundle": str(model.bundle), "version": model.version, "created": model.created, "saw": model.saw}
+            {"bundle": str(model.bundle), "version": model.version, "created": model.created, "saw": model.said}
             for model in found.models
             if model.concerned
         ],

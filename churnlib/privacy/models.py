@@ -26,6 +26,11 @@ ABSENT = "did not see the person"
 FICTION = "learned from public or made-up customers, not from a company's own"
 UNKNOWN = "cannot be known: its training rows are not listed, and its table is not there any more"
 
+KEEPS_ROWS = (
+    "; its bundle keeps some of its training rows, without names, as background customers "
+    "(bundle.background=rows), perhaps theirs: train again"
+)
+
 UNSEARCHED = "cannot be known without the key of the pseudonyms in its files"
 
 TRAINED_ON = {"train": LEARNED, "validation": CHOSE, "test": JUDGED}
@@ -41,6 +46,7 @@ class Model:
         version: Its version.
         created: When it was written.
         saw: One of the sentences of this module.
+        keeps_rows: Whether its bundle holds some of its training rows, without names, as background customers.
     """
 
     bundle: Path
@@ -48,6 +54,12 @@ class Model:
     version: str
     created: str
     saw: str
+    keeps_rows: bool = False
+
+    @property
+    def said(self) -> str:
+        """What the model had to do with the person, and what its bundle may hold of them."""
+        return f"{self.saw}{KEEPS_ROWS}" if self.keeps_rows and self.concerned else self.saw
 
     @property
     def concerned(self) -> bool:
@@ -71,7 +83,9 @@ def which_saw(run: Path, found: Mapping[Path, pl.DataFrame], unsearched: Collect
         saw = UNSEARCHED
     else:
         saw = _saw(run, found, sources)
-    return Model(run / "bundle", str(model.get("name")), str(model.get("version")), str(facts.get("created")), saw)
+    name, version = str(model.get("name")), str(model.get("version"))
+    keeps_rows = (run_config(run).get("bundle") or {}).get("background") == "rows"
+    return Model(run / "bundle", name, version, str(facts.get("created")), saw, keeps_rows)
 
 
 def _saw(run: Path, found: Mapping[Path, pl.DataFrame], sources: Sources) -> str:

@@ -35,7 +35,7 @@ def subject_report(name: str, found: Found) -> dict[str, Any]:
         "meaning": _meaning(found),
         "models": [
             {"bundle": str(model.bundle), "name": model.name, "version": model.version, "created": model.created,
-             "saw": model.saw}
+             "saw": model.said}
             for model in found.models
         ],
         "not_searched": {str(path): why for path, why in found.unsearched},

@@ -12,6 +12,7 @@ from rich.console import Console
 
 from churnlib.bundle import Bundle, write_bundle
 from churnlib.config import TrainConfig
+from churnlib.data.background import N_BACKGROUND, alike_columns, background_rows
 from churnlib.data.profile import build_profile, draw_rows
 from churnlib.errors import ConfigError, MissingPackageError
 from churnlib.exporting.onnx import exported
@@ -26,8 +27,8 @@ from churnlib.training.money import campaign_of
 from churnlib.training.results import held_out_metrics, side_metrics, threshold_interval
 from churnlib.training.stacking import STACK
 
-N_GOLDEN, N_BACKGROUND = 16, 100
-"""Made-up customers in a bundle: to replay before serving, and to measure reasons against."""
+N_GOLDEN = 16
+"""Made-up customers in a bundle, to replay before serving."""
 
 
 def pack(config: TrainConfig, trained: Trained, path: Path, console: Console | None = None) -> Predictor:
@@ -51,6 +52,11 @@ def pack(config: TrainConfig, trained: Trained, path: Path, console: Console | N
     if band is not None:
         metrics["validation"]["intervals"]["threshold"] = band
     bundle = complete(predictor, metrics)
+    if config.bundle.background != "made":
+        rows = trained.customers.rows("train")
+        typed, label = trained.customers.typed[rows], trained.customers.label[rows]
+        kind = config.bundle.background
+        bundle = replace(bundle, background=background_rows(kind, bundle.profile, bundle.schema, typed, label))
     if config.bundle.onnx != "false":
         bundle = with_onnx(bundle, required=config.bundle.onnx == "true", console=console or Console(quiet=True))
     return Predictor(write_bundle(bundle, path))
@@ -77,6 +83,7 @@ def calibrated(config: TrainConfig, trained: Trained) -> Predictor:
     if isinstance(trained.fit.model, NetworkModel):
         trained.fit.model.settle(customers.encoded["train"].numeric, customers.encoded["train"].codes)
     label, campaign = customers.label[held_out.rows], campaign_of(config.money, customers)
+    typed = customers.typed[customers.rows("train")]
     calibration, threshold = calibrate(held_out.logits, label, config.threshold, config.calibration, campaign)
     bundle = Bundle(
         schema=customers.schema,
@@ -85,7 +92,7 @@ def calibrated(config: TrainConfig, trained: Trained) -> Predictor:
         calibration=calibration,
         threshold=threshold,
         name=model_name(config.model),
-        profile=build_profile(customers.typed[customers.rows("train")], customers.schema),
+        profile={**build_profile(typed, customers.schema), "alike": alike_columns(typed, customers.schema)},
     )
     return Predictor(bundle)
 

@@ -220,6 +220,9 @@ class FittedBins(Fitted):
         rows = rows.with_columns(self._expressions)
         return rows if self.keep else rows.drop(cut.name for cut in self.columns)
 
+    def made_of(self) -> dict[str, tuple[str, ...]]:  # noqa: D102
+        return {new: (cut.name,) for cut, new in zip(self.columns, self.made, strict=True)}
+
     def _answers(self, cut: Cut) -> pl.Series:
         """Return what stands for each bin."""
         if self.output == "woe":

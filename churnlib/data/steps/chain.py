@@ -49,6 +49,25 @@ class Chain:
             typed = link.fitted.apply(typed)
         return typed
 
+    def origins(self, names: Sequence[str], wanted: Sequence[str]) -> list[tuple[str, ...]]:
+        """Return the columns of the table that columns after the last step are made of.
+
+        Args:
+            names: Columns before the first step, in table order, which is the order of the answers.
+            wanted: Columns after the last step.
+        """
+        place = {name: number for number, name in enumerate(names)}
+        origins = {name: (name,) for name in names}
+        unknown: tuple[str, ...] = ()
+        for link in self.links:
+            made = link.fitted.made_of()
+            if made is None:  # it may have mixed everything, under any name
+                origins, unknown = {}, tuple(names)
+                continue
+            roots = {new: {root for one in read for root in origins.get(one, unknown)} for new, read in made.items()}
+            origins |= {new: tuple(sorted(those, key=place.__getitem__)) for new, those in roots.items()}
+        return [origins.get(name, unknown) for name in wanted]
+
     def to_dict(self) -> list[dict[str, Any]]:
         """Return what was learned as JSON-ready values."""
         return [{"name": link.name, "step": link.word, "learned": link.fitted.to_dict()} for link in self.links]

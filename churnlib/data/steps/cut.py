@@ -119,6 +119,9 @@ class FittedCut(Fitted):
     def apply(self, rows: pl.LazyFrame) -> pl.LazyFrame:  # noqa: D102
         return rows.with_columns(self._group(cell_of(name)).alias(new) for name, new in self.columns)
 
+    def made_of(self) -> dict[str, tuple[str, ...]]:  # noqa: D102
+        return {new: (name,) for name, new in self.columns}
+
     def _group(self, cell: pl.Expr) -> pl.Expr:
         group = pl.when(cell.is_not_null()).then(pl.lit(self.labels[-1]))
         for edge, label in zip(reversed(self.edges), reversed(self.labels[:-1]), strict=True):

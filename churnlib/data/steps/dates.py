@@ -93,20 +93,27 @@ class FittedDates(Fitted):
         return tuple(expression.meta.output_name() for expression in self._expressions())
 
     def _expressions(self) -> list[pl.Expr]:
-        made = []
-        for name in self.columns:
-            made += [_part(name, part).alias(f"{name}_{part}") for part in self.parts]
-            for part in self.cyclic:
-                first, period = PARTS[part] or (0, 1)
-                angle = (_part(name, part) - first) * (2 * math.pi / period)
-                made += [angle.sin().alias(f"{name}_{part}_sin"), angle.cos().alias(f"{name}_{part}_cos")]
-            if self.time is not None and name != self.time:
-                before = (cell_of(self.time) - cell_of(name)).dt.total_microseconds() / MICROSECONDS_PER_DAY
-                made.append(before.alias(f"{name}_days_before"))
+        return [made for name in self.columns for made in self._of(name)]
+
+    def _of(self, name: str) -> list[pl.Expr]:
+        """Return what is made of a column."""
+        made = [_part(name, part).alias(f"{name}_{part}") for part in self.parts]
+        for part in self.cyclic:
+            first, period = PARTS[part] or (0, 1)
+            angle = (_part(name, part) - first) * (2 * math.pi / period)
+            made += [angle.sin().alias(f"{name}_{part}_sin"), angle.cos().alias(f"{name}_{part}_cos")]
+        if self.time is not None and name != self.time:
+            before = (cell_of(self.time) - cell_of(name)).dt.total_microseconds() / MICROSECONDS_PER_DAY
+            made.append(before.alias(f"{name}_days_before"))
         return made
 
     def apply(self, rows: pl.LazyFrame) -> pl.LazyFrame:  # noqa: D102
         return rows.with_columns(self._expressions())
+
+    def made_of(self) -> dict[str, tuple[str, ...]]:  # noqa: D102
+        made = {one.meta.output_name(): (name,) for name in self.columns for one in self._of(name)}
+        counted = {f"{name}_days_before": (name, self.time) for name in self.columns if self.time not in (None, name)}
+        return {**made, **counted}  # type: ignore[dict-item]
 
 
 def _part(name: str, part: str) -> pl.Expr:

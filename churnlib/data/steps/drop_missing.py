@@ -75,3 +75,6 @@ class FittedDropMissing(Fitted):
             flags = (cell_of(name).is_null().cast(pl.Float64).alias(f"{name}_missing") for name in self.dropped)
             rows = rows.with_columns(flags)
         return rows.drop(self.dropped)
+
+    def made_of(self) -> dict[str, tuple[str, ...]]:  # noqa: D102
+        return {f"{name}_missing": (name,) for name in self.dropped} if self.indicator else {}

@@ -71,6 +71,14 @@ class FittedExpressions(Fitted):
             rows = rows.with_columns(expression)
         return rows
 
+    def made_of(self) -> dict[str, tuple[str, ...]]:  # noqa: D102
+        made: dict[str, tuple[str, ...]] = {}
+        for expression in self._expressions:
+            # One may read what an earlier one has made.
+            roots = [root for name in expression.meta.root_names() for root in made.get(name, (name,))]
+            made[expression.meta.output_name()] = tuple(dict.fromkeys(roots))
+        return made
+
 
 def _kind(name: str, dtype: pl.DataType) -> Kind:
     if isinstance(dtype, pl.Datetime | pl.Date):

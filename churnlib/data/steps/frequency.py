@@ -62,3 +62,6 @@ class FittedFrequency(Fitted):
     def apply(self, rows: pl.LazyFrame) -> pl.LazyFrame:  # noqa: D102
         rows = rows.with_columns(self._expressions)
         return rows if self.keep else rows.drop(name for name, *_ in self.columns)
+
+    def made_of(self) -> dict[str, tuple[str, ...]]:  # noqa: D102
+        return {f"{name} share": (name,) for name, *_ in self.columns}

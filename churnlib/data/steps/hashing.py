@@ -82,6 +82,13 @@ class FittedHashing(Fitted):
         ]
         return rows.with_columns(hashed).drop(self.columns)
 
+    def made_of(self) -> dict[str, tuple[str, ...]]:  # noqa: D102
+        return (
+            {made: (name,) for name, made in zip(self.columns, self.made, strict=True)}
+            if self.output == "category"
+            else dict.fromkeys(self.made, self.columns)
+        )
+
     def _numbers(self, table: pl.DataFrame) -> np.ndarray:
         numbers, rows = np.zeros((len(table), self.n_features)), np.arange(len(table))
         for name in self.columns:

@@ -115,6 +115,9 @@ class FittedImpute(Fitted):
         filled = [cell_of(name).fill_null(pl.lit(value)) for name, value in self.fills.items()]
         return rows.with_columns([*filled, *flags])
 
+    def made_of(self) -> dict[str, tuple[str, ...]]:  # noqa: D102
+        return {name: (name,) for name in self.fills} | {f"{name}_missing": (name,) for name in self.flagged}
+
 
 def _constant(column: Column, value: Any, option: str) -> float | str:
     if column.kind is Kind.numeric:

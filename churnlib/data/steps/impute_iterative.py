@@ -135,6 +135,9 @@ class FittedIterative(Fitted):
     def apply(self, rows: pl.LazyFrame) -> pl.LazyFrame:  # noqa: D102
         return by_pieces(rows, self._fill) if self.names else rows
 
+    def made_of(self) -> dict[str, tuple[str, ...]]:  # noqa: D102
+        return dict.fromkeys(self.names, self.names)
+
     def _fill(self, rows: pl.DataFrame) -> pl.DataFrame:
         block = numeric_block(rows, self.names)
         gaps = np.isnan(block)

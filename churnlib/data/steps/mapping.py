@@ -109,6 +109,11 @@ class FittedMap(Fitted):
         texts = [self._renamed(name, pairs) for name, pairs in self.values.items()]
         return rows.with_columns([*scaled, *texts]).drop(self.dropped)
 
+    def made_of(self) -> dict[str, tuple[str, ...]]:  # noqa: D102
+        return {name: (name,) for name in self.values} | {
+            name: (name, unit["by"]) if unit["by"] else (name,) for name, unit in self.units.items()
+        }
+
     def _renamed(self, name: str, pairs: tuple[tuple[str, str | None], ...]) -> pl.Expr:
         cell = cell_of(name)
         key = cell.str.to_lowercase() if self.ignore_case else cell

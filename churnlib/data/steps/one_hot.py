@@ -117,6 +117,9 @@ class FittedOneHot(Fitted):
     def apply(self, rows: pl.LazyFrame) -> pl.LazyFrame:  # noqa: D102
         return rows.with_columns(self._expressions).drop(column.name for column in self.columns)
 
+    def made_of(self) -> dict[str, tuple[str, ...]]:  # noqa: D102
+        return {made: (column.name,) for column in self.columns for made in column.masks()}
+
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:  # noqa: D102
         return cls(tuple(OneHotColumn(**one) for one in tuples(values)["columns"]))

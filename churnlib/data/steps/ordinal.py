@@ -72,3 +72,6 @@ class FittedOrdinal(Fitted):
             )
             for name, order in self.orders.items()
         )
+
+    def made_of(self) -> dict[str, tuple[str, ...]]:  # noqa: D102
+        return {name: (name,) for name in self.orders}

@@ -166,6 +166,13 @@ class FittedOutliers(Fitted):
             return rows
         return rows.with_columns(self._treated(name, *bounds) for name, bounds in self.bounds.items())
 
+    def made_of(self) -> dict[str, tuple[str, ...]]:  # noqa: D102
+        return (
+            {self.flag: tuple(self.forest["names"])}
+            if self.forest is not None
+            else {f"{name}_outlier" if self.treatment == "flag" else name: (name,) for name in self.bounds}
+        )
+
     def _treated(self, name: str, low: float, high: float) -> pl.Expr:
         cell = cell_of(name)
         if self.treatment == "cap":

@@ -93,6 +93,9 @@ class FittedComponents(Fitted):
         rows = with_block(rows, self.columns, self.made, self._components)
         return rows if self.keep else rows.drop(self.columns)
 
+    def made_of(self) -> dict[str, tuple[str, ...]]:  # noqa: D102
+        return dict.fromkeys(self.made, self.columns)
+
     @cached_property
     def _weights(self) -> np.ndarray:
         return np.array(self.loadings).T * np.array(self.factor)[:, None]

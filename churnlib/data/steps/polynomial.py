@@ -106,6 +106,9 @@ class FittedTerms(Fitted):
     def apply(self, rows: pl.LazyFrame) -> pl.LazyFrame:  # noqa: D102
         return rows.with_columns(term_expression(*term) for term in self.terms)
 
+    def made_of(self) -> dict[str, tuple[str, ...]]:  # noqa: D102
+        return {name: tuple(dict.fromkeys((left, right))) for _, left, right, name in self.terms}
+
 
 def term_expression(way: str, left: str, right: str, name: str) -> pl.Expr:
     """Return the expression of a term; what is not finite is missing."""

@@ -91,6 +91,9 @@ class FittedBand(Fitted):
     def apply(self, rows: pl.LazyFrame) -> pl.LazyFrame:  # noqa: D102
         return rows.with_columns(self._band(name) for name in self.edges)
 
+    def made_of(self) -> dict[str, tuple[str, ...]]:  # noqa: D102
+        return {name: (name,) for name in self.edges}
+
     def _band(self, name: str) -> pl.Expr:
         cell, bands = cell_of(name), self.bands[name]
         banded: pl.Expr = pl.lit(bands[0])
@@ -162,6 +165,9 @@ class FittedRare(Fitted):
             .alias(name)
             for name, kept in self.kept.items()
         )
+
+    def made_of(self) -> dict[str, tuple[str, ...]]:  # noqa: D102
+        return {name: (name,) for name in self.kept}
 
 
 def _is_number(value: Any) -> bool:

@@ -139,6 +139,9 @@ class FittedScale(Fitted):
     def apply(self, rows: pl.LazyFrame) -> pl.LazyFrame:  # noqa: D102
         return rows.with_columns(self._expressions)
 
+    def made_of(self) -> dict[str, tuple[str, ...]]:  # noqa: D102
+        return {column.name: (column.name,) for column in self.columns}
+
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:  # noqa: D102
         return cls(tuple(ColumnScale(**one) for one in tuples(values)["columns"]))

@@ -94,6 +94,9 @@ class FittedSelection(Fitted):
     def apply(self, rows: pl.LazyFrame) -> pl.LazyFrame:  # noqa: D102
         return rows.drop(self.dropped)
 
+    def made_of(self) -> dict[str, tuple[str, ...]]:  # noqa: D102
+        return {}
+
 
 def sampled(training: Training, most: int) -> Training:
     """Return the training rows, or as many of them at random."""

@@ -117,6 +117,14 @@ class Fitted(ABC):
     def apply(self, rows: pl.LazyFrame) -> pl.LazyFrame:
         """Return the rows with the step's columns, in the same order and number."""
 
+    def made_of(self) -> Mapping[str, tuple[str, ...]] | None:
+        """Return by column that the step makes or changes the columns that it is made of, whatever their order.
+
+        Columns of the same values as before, and those that are only taken away, are not listed. None means that any
+        column may be made of any other: true of every step, and exact for none.
+        """
+        return None
+
     def to_dict(self) -> dict[str, Any]:
         """Return what was learned as JSON-ready values."""
         return asdict(self)  # type: ignore[call-overload]

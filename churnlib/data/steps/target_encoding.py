@@ -159,6 +159,9 @@ class FittedTargetEncoding(Fitted):
         rows = rows.with_columns(self._expressions)
         return rows if self.keep else rows.drop(column.name for column in self.columns)
 
+    def made_of(self) -> dict[str, tuple[str, ...]]:  # noqa: D102
+        return {made: (column.name,) for column in self.columns for made in column.made}
+
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:  # noqa: D102
         read = tuples(values)

@@ -167,6 +167,9 @@ class FittedText(Fitted):
             rows = with_block(rows, [column.name], column.made, column.numbers)
         return rows.drop(column.name for column in self.columns)
 
+    def made_of(self) -> dict[str, tuple[str, ...]]:  # noqa: D102
+        return {made: (column.name,) for column in self.columns for made in column.made}
+
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:  # noqa: D102
         return cls(tuple(Directions(**one) for one in tuples(values)["columns"]))

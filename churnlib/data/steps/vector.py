@@ -81,6 +81,9 @@ class FittedVector(Fitted):
         ]
         return rows.with_columns(made).drop(name for name, _ in self.columns)
 
+    def made_of(self) -> dict[str, tuple[str, ...]]:  # noqa: D102
+        return {made: (name,) for name, length in self.columns for made in _made(name, length)}
+
 
 def _made(name: str, length: int) -> list[str]:
     return [f"{name}[{place}]" for place in range(length)]

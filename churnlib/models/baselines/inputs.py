@@ -41,6 +41,11 @@ class FlatInputs:
         """Number of inputs."""
         return self._layer.out_features
 
+    @property
+    def owners(self) -> np.ndarray:
+        """Place of the encoded column that each input comes from, ``(width,)``: numbers first, then categories."""
+        return np.array(self._layer.groups, dtype=np.int64)
+
     def draw(self, graph: Graph, rows: EncodedRows) -> str:
         """Add the layer to an ONNX graph and return its output, float64."""
         from churnlib.models.onnx.operators import draw_module

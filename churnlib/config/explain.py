@@ -1,0 +1,71 @@
+"""Options of ``explain``, with their values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from churnlib.config.checks import check_choice, check_range
+from churnlib.config.commands import ScoreConfig
+
+
+@dataclass(kw_only=True)
+class ReasonsConfig:
+    """How reasons are worded; see :class:`churnlib.explanation.wording.Wording`."""
+
+    template: str = "{label}: {value} {direction} (odds × {odds})"
+    """With label, value, direction, odds, effect and outcome in braces."""
+    raises: str = "raises the risk"
+    lowers: str = "lowers the risk"
+    missing: str = "unknown"
+    yes: str = "yes"
+    no: str = "no"
+    merge: str = "found"
+    """Columns that share a reason: found (those that nearly say the same, and the groups), declared (groups), none."""
+    groups: dict[str, list[str]] = field(default_factory=dict)
+    """Columns that share a reason, by its label."""
+    min_effect: float = 0.1
+    """Smallest effect that is a reason, in log-odds."""
+    columns: dict[str, Any] = field(default_factory=dict)
+    """Label, template, code, actionable and values of columns, and of groups by their label."""
+
+    def __post_init__(self) -> None:
+        check_choice("reasons.merge", self.merge, ("found", "declared", "none"))
+        check_range("reasons.min_effect", self.min_effect, low=0)
+
+
+@dataclass(kw_only=True)
+class ExplainConfig(ScoreConfig):
+    """``scripts/explain.py``: a table in, probabilities and their reasons out."""
+
+    batch_rows: int = 2_048
+    """Rows explained at a time."""
+    backend: str = "auto"
+    """What answers; gradients are those of the model as it was trained."""
+    top: int = 3
+    """Reasons of each customer at most."""
+    method: str = "auto"
+    """gradients, shapley, exact, or auto."""
+    samples: int | None = None
+    """Gradients per customer; 100 when left out, 1,000 for a TabNet."""
+    pairs: int = 25
+    """Orders of the columns per customer, each forth and back, where there are no gradients."""
+    background: str | None = None
+    """CSV or Parquet file of customers that effects are measured against; those of the bundle when left out."""
+    target: str | None = None
+    """Of more than two classes the one to explain."""
+    seed: int = 0
+    """Of gradients and orders."""
+    reasons: ReasonsConfig = field(default_factory=ReasonsConfig)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_choice("method", self.method, ("auto", "gradients", "shapley", "exact"))
+        for name in ("top", "pairs"):
+            check_range(name, getattr(self, name), low=1)
+        if self.samples is not None:
+            check_range("samples", self.samples, low=1)
+        check_range("seed", self.seed, low=0)
+
+
+__all__ = ["ExplainConfig", "ReasonsConfig"]

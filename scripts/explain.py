@@ -1,0 +1,11 @@
+"""Explain a table: ``python scripts/explain.py bundle=DIR input=FILE output=FILE``."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the checkout, installed or not
+
+from churnlib.commands.explain import main
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
