@@ -154,8 +154,8 @@ def test_customers_are_drawn_whole_and_by_class():
     assert customer_numbers(["a", "b"], 2) is None
     with pytest.raises(ValueError, match="customer of each of 3 rows, got 2"):
         customer_numbers(["a", "b"], 3)
-    with pytest.raises(ValueError, match="1 names are missing"):
-        customer_numbers(["a", None], 2)
+    assert customer_numbers(["a", None, "a", None], 4).tolist() == [0, 1, 0, 2]
+    assert customer_numbers([None, None], 2) is None
 
 
 def test_the_seed_decides_the_intervals():

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from churnlib.bundle import Bundle
+from churnlib.calibration import UNCALIBRATED
 from churnlib.commands.explain import main as explain_main
 from churnlib.data.background import alike_columns, background_rows
 from churnlib.data.customers import prepare_customers
@@ -58,7 +59,7 @@ class Additive:
 
 
 def with_model(model: object, bundle: Bundle) -> Predictor:
-    return Predictor(dataclasses.replace(bundle, model=model, temperature=1.0))  # type: ignore[arg-type]
+    return Predictor(dataclasses.replace(bundle, model=model, calibration=UNCALIBRATED))  # type: ignore[arg-type]
 
 
 def reference(explainer: Explainer, table: pl.DataFrame, *, orders: int | None = None) -> np.ndarray:
@@ -78,7 +79,7 @@ def reference(explainer: Explainer, table: pl.DataFrame, *, orders: int | None =
                 .select(pl.when("own").then(pl.lit(mine[name])).otherwise(pl.lit(theirs[name])).alias(name))[name]
                 for place, name in enumerate(names)
             )
-            return predictor.logits(mixed).astype(np.float64) / predictor.bundle.temperature
+            return predictor.bundle.calibration.log_odds(predictor.logits(mixed))
 
         sizes = (len(names), len(others))
         one = reference_shapley.exact(answer, *sizes)
@@ -392,5 +393,5 @@ def test_what_captum_says_of_a_network():
     theirs = captum.IntegratedGradients(followed.logits).attribute(inputs(TABLE[:5]), inputs(background), n_steps=400)
     owner = explainer.mixer.owner[followed.owners]
     for place in range(len(effects.names)):
-        wanted = theirs[:, owner == place].sum(1).numpy() / predictor.bundle.temperature
+        wanted = predictor.bundle.calibration.terms(theirs[:, owner == place].sum(1).numpy())
         np.testing.assert_allclose(effects.values[:, place], wanted, atol=0.02)

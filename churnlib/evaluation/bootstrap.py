@@ -25,8 +25,10 @@ AT_ONCE = 100_000
 def customer_numbers(customers: ArrayLike | None, n: int) -> Ints | None:
     """Return ``(n,)`` numbers of the customers that rows belong to, from 0; None where each row is its own.
 
+    A row without a name is a customer of its own.
+
     Raises:
-        ValueError: If there is not one name per row, or one is missing.
+        ValueError: If there is not one name per row.
     """
     if customers is None:
         return None
@@ -35,9 +37,10 @@ def customer_numbers(customers: ArrayLike | None, n: int) -> Ints | None:
     names = customers if isinstance(customers, pl.Series) else pl.Series(np.asarray(customers))
     if len(names) != n:
         raise ValueError(f"customers must name the customer of each of {n} rows, got {len(names)} names")
-    if names.null_count():
-        raise ValueError(f"customers must name the customer of each row, and {names.null_count()} names are missing")
-    found = (names.rank("dense") - 1).to_numpy().astype(np.int64)
+    named = names.is_not_null().to_numpy()
+    found = np.empty(n, dtype=np.int64)
+    found[named] = names.drop_nulls().rank("dense").to_numpy().astype(np.int64) - 1
+    found[~named] = found[named].max(initial=-1) + 1 + np.arange(np.count_nonzero(~named))
     return None if n and int(found.max()) == n - 1 else found
 
 
