@@ -130,11 +130,11 @@ def churnlib_side(file: str) -> dict[str, Any]:
     schema = infer_schema(frame, columns={REGION: {"kind": "categorical"}})
 
     def matrix(chain: Chain, rows: pl.DataFrame, read: bool = False) -> np.ndarray:
-        def array(piece: pl.DataFrame) -> np.ndarray:
+        def arrays(piece: pl.DataFrame) -> list[np.ndarray]:
             typed = coerce(piece, schema).typed if read else piece
-            return chain.apply(typed).select(names).cast(pl.Float32).to_numpy()
+            return [chain.scan(typed.lazy()).select(pl.col(names).cast(pl.Float32)).collect().to_numpy()]
 
-        return filled_by_pieces(rows, array)
+        return filled_by_pieces(rows, arrays)[0]
 
     clock = Clock()
     fitted = fit_chain(STEPS, Training(coerce(frame, schema).typed, schema.features, label))

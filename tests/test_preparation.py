@@ -21,6 +21,7 @@ from sklearn.preprocessing import (
 
 from churnlib.data.coercion import coerce
 from churnlib.data.preparation import FIRST_KNOWN, MISSING, SCALE, UNSEEN, Preparation, fit_preparation
+from churnlib.data.steps import arrays
 from churnlib.errors import BundleError, ConfigError, DataError
 from churnlib.models import input_layer
 from churnlib.models.input_layer import InputLayer
@@ -289,6 +290,20 @@ def test_rows_are_encoded_alone_as_together_and_in_any_order():
     shuffled = preparation.encode(typed[order])
     np.testing.assert_array_equal(shuffled.numeric, together.numeric[order])
     np.testing.assert_array_equal(shuffled.codes, together.codes[order])
+
+
+def test_a_long_table_is_encoded_slice_by_slice_to_the_same_arrays(monkeypatch):
+    typed, schema = numeric_table(made_numbers(50, gaps=True))
+    typed = typed.with_columns(plan=pl.Series(["a", "b", None, "c", "a"] * 10))
+    schema = Schema((*schema.columns, Column("plan", Kind.categorical, nullable=True)))
+    preparation = fit_preparation(typed, schema)
+    together = preparation.encode(typed)
+    monkeypatch.setattr(arrays, "PIECE_ROWS", 7)
+    in_slices = preparation.encode(typed)
+    for part in ("numeric", "codes"):
+        one, other = getattr(in_slices, part), getattr(together, part)
+        np.testing.assert_array_equal(one, other)
+        assert one.dtype == other.dtype and one.flags.c_contiguous and one.flags.writeable
 
 
 def test_the_shapes_and_types_are_those_that_networks_read():

@@ -20,6 +20,7 @@ import polars.selectors as cs
 
 from churnlib.data.scaling import FLOAT32_MAX, IMPUTE, SCALE, NumericStatistics, Scaling, fit_statistics
 from churnlib.data.steps import Chain
+from churnlib.data.steps.arrays import filled_by_pieces
 from churnlib.errors import BundleError, ConfigError, DataError
 from churnlib.schema import FEATURE_KINDS, Kind, Schema
 from churnlib.schema.parsing import cell_of
@@ -120,8 +121,13 @@ class Preparation:
         Args:
             typed: Columns as :func:`churnlib.data.coercion.coerce` returns them.
         """
+
+        def arrays(piece: pl.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+            encoded = self.encode_prepared(self.chain.apply(piece))
+            return encoded.numeric, encoded.codes
+
         if not self.branches:
-            return self.encode_prepared(self.chain.apply(typed))
+            return Encoded(*filled_by_pieces(typed, arrays))
         each = [branch.encode(typed) for branch in self.branches]
         return Encoded(
             np.concatenate([encoded.numeric for encoded in each], axis=1),

@@ -31,24 +31,27 @@ def numeric_block(rows: pl.DataFrame, names: Sequence[str]) -> np.ndarray:
     return np.array(block, dtype=np.float64, order="C")
 
 
-def filled_by_pieces(rows: pl.DataFrame, compute: Callable[[pl.DataFrame], np.ndarray]) -> np.ndarray:
-    """Return the array that a function makes of the rows, one slice after the other.
+def filled_by_pieces(
+    rows: pl.DataFrame, compute: Callable[[pl.DataFrame], Sequence[np.ndarray]]
+) -> Sequence[np.ndarray]:
+    """Return the arrays that a function makes of the rows, one slice after the other.
 
-    What stands between the rows and their array is as large as a slice, which also stays in the processor's cache.
+    What stands between the rows and their arrays is then as large as a slice, which also stays in the processor's
+    cache.
 
     Args:
         rows: Any rows.
-        compute: Returns ``(k, d)`` for ``k`` rows, each by itself.
+        compute: Returns arrays ``(k, ...)`` for ``k`` rows, each row by itself.
     """
     if len(rows) <= PIECE_ROWS:
         return compute(rows)
-    filled: np.ndarray | None = None
+    filled: list[np.ndarray] = []
     for start in range(0, len(rows), PIECE_ROWS):
-        piece = compute(rows[start : start + PIECE_ROWS])
-        if filled is None:
-            filled = np.empty((len(rows), piece.shape[1]), dtype=piece.dtype)
-        filled[start : start + PIECE_ROWS] = piece
-    assert filled is not None
+        pieces = compute(rows[start : start + PIECE_ROWS])
+        if not filled:
+            filled = [np.empty((len(rows), *piece.shape[1:]), dtype=piece.dtype) for piece in pieces]
+        for whole, piece in zip(filled, pieces, strict=True):
+            whole[start : start + PIECE_ROWS] = piece
     return filled
 
 
