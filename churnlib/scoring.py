@@ -71,22 +71,25 @@ def score_file(
     source, target = _check(config)
     pseudonyms = read_pseudonyms(**asdict(config.pseudonymise))
     predictor = load(config.bundle, trust=config.trust, backend=config.backend)
-    with _rows(source, config) as (table, facts):
-        return _score(config, console, predictor, answering, table, facts, target, pseudonyms)
+    with _rows(source, config) as (table, chosen):
+        return _score(config, console, predictor, answering, table, chosen, target, pseudonyms)
 
 
 @contextmanager
-def _rows(source: str, config: ScoreConfig) -> Iterator[tuple[pl.LazyFrame, dict[str, Any]]]:
-    """Open the table; a query's rows are put down in a folder first, since they are gone through more than once."""
+def _rows(source: str, config: ScoreConfig) -> Iterator[tuple[pl.LazyFrame, list[str]]]:
+    """Open the table, and say what of a file was chosen without being asked for.
+
+    A query's rows are put down in a folder first, since they are gone through more than once.
+    """
     if not source.lower().endswith(".sql"):
         how, facts = pin_table(source, **config.reading())
-        yield scan_table(source, **how), facts
+        yield scan_table(source, **how), about_source(facts)
         return
     from churnlib.data.sources.sql import fetch_sql
 
     options = {"url_env": config.url_env, "timeout_seconds": config.timeout_seconds}
     with TemporaryDirectory(prefix="churnlib-sql-") as folder:
-        yield fetch_sql(source, Path(folder) / "rows", **options), {}
+        yield fetch_sql(source, Path(folder) / "rows", **options), []
 
 
 def _score(
@@ -95,7 +98,7 @@ def _score(
     predictor: Predictor,
     answering: Answering | None,
     table: pl.LazyFrame,
-    facts: dict[str, Any],
+    chosen: list[str],
     target: Path,
     pseudonyms: Pseudonyms | None,
 ) -> Scored:
@@ -127,7 +130,7 @@ def _score(
         temporary.unlink(missing_ok=True)
     scored = Scored(stream.rows, stream.bad, time.perf_counter() - started)
     _summarise(console, scored, stream, target)
-    for line in (*about_source(facts), *said):
+    for line in (*chosen, *said):
         console.print(f"[yellow]•[/] {escape(line)}", highlight=False, soft_wrap=True)
     return scored
 

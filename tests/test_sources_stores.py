@@ -310,9 +310,9 @@ def test_preparing_from_a_store_that_dies_leaves_nothing_and_a_second_run_is_as_
     words = ["prepare", "data=table", "data.target=churn", "data.id=id", f"output={tmp_path / 'prepared'}"]
     learn, victim = prepared_table._learn, process_of(url)
 
-    def learn_then_lose_the_store(*given):
+    def learn_then_lose_the_store(*given, **options):
         os.kill(victim, signal.SIGKILL)
-        return learn(*given)
+        return learn(*given, **options)
 
     monkeypatch.setattr(prepared_table, "_learn", learn_then_lose_the_store)
     assert main([*words, f"data.path=s3://{bucket}/t"]) == 1
