@@ -50,25 +50,17 @@ def _of_bundle(folder: str) -> list[Field]:
 
 
 def _of_table(config: TemplateConfig) -> list[Field]:
-    from dataclasses import asdict, replace
+    from dataclasses import replace
 
     from churnlib.data.profile import build_profile
     from churnlib.errors import ConfigError
     from churnlib.profiling.rows import read_rows
     from churnlib.profiling.template import template_of
-    from churnlib.training.tables import load_table
+    from churnlib.training.tables import load_table, table_spec
 
     data = replace(config.data, events={})
     if not data.target:
         raise ConfigError("data.target is missing; name the column that says who left, or a model with bundle=DIR")
     frame = load_table(data, seed=config.seed).frame
-    rows = read_rows(
-        frame,
-        target=data.target,
-        positive=data.positive,
-        id=data.id,
-        time=data.time,
-        drop=data.drop,
-        columns={name: asdict(column) for name, column in data.columns.items()},
-    )
+    rows = read_rows(frame, table_spec(data))
     return template_of(rows.schema, build_profile(rows.typed, rows.schema), labelled=True)
