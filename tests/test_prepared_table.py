@@ -7,6 +7,7 @@ import json
 import numpy as np
 import polars as pl
 import pytest
+from polars.io.plugins import register_io_source
 from polars.testing import assert_frame_equal
 from sklearn.utils import murmurhash3_32
 
@@ -49,6 +50,27 @@ def test_pieces_of_a_stream_are_prepared_like_the_whole(tmp_path):
     whole = preparation.chain.apply(coerce(TABLE, schema).typed)
     rows = pl.read_parquet(tmp_path / "out" / "prepared.parquet")
     assert_frame_equal(rows.select(whole.columns), whole)
+
+
+def test_rows_are_prepared_while_later_ones_are_still_to_be_read(tmp_path):
+    """Whatever needs the number of rows first would hold the whole table back in memory."""
+    pieces, read, ahead = 200, [], []
+
+    def source(with_columns, predicate, n_rows, batch_size):
+        read.clear()
+        for place in range(pieces):
+            read.append(place)
+            piece = TABLE.with_columns(pl.col("customer") + f"-{place}").lazy()
+            piece = piece if predicate is None else piece.filter(predicate)
+            yield (piece if with_columns is None else piece.select(with_columns)).collect()
+
+    rows = register_io_source(source, schema=TABLE.schema)
+    done = prepare_table(
+        rows, tmp_path / "out", target="churn", id="customer", sample_rows=3_000,
+        progress=lambda *_: ahead.append(len(read)),
+    )  # fmt: skip
+    assert done.rows == pieces * 3_000
+    assert ahead[0] < pieces // 2
 
 
 def test_shares_are_those_asked_for_and_the_account_counts_them(tmp_path):

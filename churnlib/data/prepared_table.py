@@ -41,8 +41,8 @@ from churnlib.schema import Column, Kind, Role, Rule, Schema
 SIDE = "side"
 """Column of the result that says train, validation or test."""
 
-DRAW = "\0draw"
-"""Column of our own beside those of the table, whose names have no NUL."""
+DRAW, NUMBER = "\0draw", "\0number"
+"""Columns of our own beside those of the table, whose names have no NUL."""
 
 TABLE, LEARNED, ACCOUNT = "prepared.parquet", "preparation.json", "prepared.json"
 
@@ -177,26 +177,24 @@ def _with_sides(source: pl.LazyFrame, id_column: str | None, shares: Sequence[fl
         raise ConfigError(f"the table has a column {SIDE!r} already, which the result needs; rename it")
     if id_column is not None and id_column not in names:
         raise ConfigError(f"data.id names the column {id_column!r}, which the table does not have")
-    number = _row_number()
+    number = pl.col(NUMBER).cast(pl.String)
     key = number if id_column is None else pl.coalesce(pl.col(id_column).cast(pl.String), number)
     train, validation, _ = shares
     draw = pl.col(DRAW)
     side = pl.when(draw < train).then(pl.lit(SIDES[0])).when(draw < train + validation).then(pl.lit(SIDES[1]))
     side = side.otherwise(pl.lit(SIDES[2])).alias(SIDE)
     # A column of its own: polars asks the branches of a condition about rows with their texts taken away.
-    return source.with_columns(draws(key, seed=seed).alias(DRAW)).with_columns(side).drop(DRAW)
+    drawn = source.with_row_index(NUMBER).with_columns(draws(key, seed=seed).alias(DRAW))
+    return drawn.with_columns(side).drop(DRAW, NUMBER)
 
 
 def _sample(sided: pl.LazyFrame, n_rows: int, most: int, seed: int) -> pl.DataFrame:
     """Return about as many rows as wanted, spread over the whole table, in its order."""
     if n_rows <= most:
         return sided.collect(engine="streaming")
-    drawn = draws(_row_number(), seed=seed + 1) < most / n_rows
-    return sided.filter(drawn).collect(engine="streaming")
-
-
-def _row_number() -> pl.Expr:
-    return pl.int_range(pl.len(), dtype=pl.UInt64).cast(pl.String)
+    drawn = draws(pl.col(NUMBER).cast(pl.String), seed=seed + 1) < most / n_rows
+    # A range as long as the table would hold every row back until they are counted.
+    return sided.with_row_index(NUMBER).filter(drawn).drop(NUMBER).collect(engine="streaming")
 
 
 class _Learned(NamedTuple):
