@@ -112,7 +112,8 @@ class FittedOneHot(Fitted):
     @cached_property
     def _expressions(self) -> list[pl.Expr]:
         masks = {name: mask for column in self.columns for name, mask in column.masks().items()}
-        return [mask.cast(pl.Float64).alias(name) for name, mask in masks.items()]
+        # Through whole numbers: from truth values straight to floats takes three times as long.
+        return [mask.cast(pl.UInt8).cast(pl.Float64).alias(name) for name, mask in masks.items()]
 
     def apply(self, rows: pl.LazyFrame) -> pl.LazyFrame:  # noqa: D102
         return rows.with_columns(self._expressions).drop(column.name for column in self.columns)

@@ -105,9 +105,8 @@ class ColumnScale:
 
     def expression(self) -> pl.Expr:
         """Return the scaled column."""
-        number = cell_of(self.name).clip(-FLOAT32_MAX, FLOAT32_MAX)
-        if self.low is not None:
-            number = number.clip(self.low, self.high)
+        low, high = (-FLOAT32_MAX, FLOAT32_MAX) if self.low is None else (self.low, self.high)
+        number = cell_of(self.name).clip(low, high)
         if self.knots:
             return number.map_batches(
                 partial(_between_knots, np.array(self.knots), np.array(self.heights)),
