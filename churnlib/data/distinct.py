@@ -1,4 +1,4 @@
-"""Text with few different cells: in a long column each of them is read once, and the rows are put together from those."""
+"""Text with few different cells: each of them is read once, and a long column put together from what they read as."""
 
 from __future__ import annotations
 
