@@ -124,7 +124,7 @@ def churnlib_side(file: str) -> dict[str, Any]:
     from churnlib.data.steps.arrays import filled_by_pieces
     from churnlib.schema import infer_schema
 
-    frame = pl.read_parquet(file).rechunk()
+    frame = pl.read_parquet(file)
     label = (frame["churn"] == "yes").cast(pl.Int64).to_numpy()
     frame = frame.drop("churn")
     schema = infer_schema(frame, columns={REGION: {"kind": "categorical"}})

@@ -61,7 +61,7 @@ class Scale(Step):
 
     def _fit_column(self, column: pl.Series) -> ColumnScale:
         given = in_range(column.drop_nulls())
-        low, high = (given.min(), given.max()) if self.clip else (None, None)
+        low, high = (float(given.min()), float(given.max())) if len(given) and self.clip else (None, None)  # type: ignore[arg-type]
         values = given.to_numpy()
         power = None
         if self.method == "yeo_johnson":
