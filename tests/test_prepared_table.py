@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
 
 import numpy as np
 import polars as pl
 import pytest
+from polars.io.plugins import register_io_source
 from polars.testing import assert_frame_equal
 from sklearn.utils import murmurhash3_32
 
 from churnlib.commands import prepare as command
 from churnlib.data.coercion import coerce
-from churnlib.data.prepared_table import _sample, _with_sides, prepare_table, prepared_columns, read_preparation
+from churnlib.data.drawn_sides import sample, with_sides
+from churnlib.data.prepared_table import prepare_table, prepared_columns, read_preparation
+from churnlib.data.unfinished import UNFINISHED, remove_leftovers, unfinished_folder
 from churnlib.errors import ConfigError, DataError
+from churnlib.privacy.stores import find_stores
 from tests.made import made_customers
 
 FEATURES = {"features": {"per": "charges / NULLIF(tenure, 0)", "long": "tenure > 24"}}
@@ -49,6 +56,27 @@ def test_pieces_of_a_stream_are_prepared_like_the_whole(tmp_path):
     whole = preparation.chain.apply(coerce(TABLE, schema).typed)
     rows = pl.read_parquet(tmp_path / "out" / "prepared.parquet")
     assert_frame_equal(rows.select(whole.columns), whole)
+
+
+def test_rows_are_prepared_while_later_ones_are_still_to_be_read(tmp_path):
+    """Whatever needs the number of rows first would hold the whole table back in memory."""
+    pieces, read, ahead = 200, [], []
+
+    def source(with_columns, predicate, n_rows, batch_size):
+        read.clear()
+        for place in range(pieces):
+            read.append(place)
+            piece = TABLE.with_columns(pl.col("customer") + f"-{place}").lazy()
+            piece = piece if predicate is None else piece.filter(predicate)
+            yield (piece if with_columns is None else piece.select(with_columns)).collect()
+
+    rows = register_io_source(source, schema=TABLE.schema)
+    done = prepare_table(
+        rows, tmp_path / "out", target="churn", id="customer", sample_rows=3_000,
+        progress=lambda *_: ahead.append(len(read)),
+    )  # fmt: skip
+    assert done.rows == pieces * 3_000
+    assert ahead[0] < pieces // 2
 
 
 def test_shares_are_those_asked_for_and_the_account_counts_them(tmp_path):
@@ -114,13 +142,13 @@ def test_a_customer_has_the_same_side_in_every_release(tmp_path):
 
 def test_rows_without_a_name_are_dealt_and_sampled_by_their_number():
     table = pl.DataFrame({"a": range(5_000)}).lazy()
-    sides = _with_sides(table, None, (0.7, 0.15, 0.15), 7)
+    sides = with_sides(table, None, (0.7, 0.15, 0.15), 7)
     drawn = np.array([murmurhash3_32(str(row).encode(), seed=7, positive=True) for row in range(5_000)]) / 2**32
     assert (sides.collect()["side"] == "train").to_list() == (drawn < 0.7).tolist()
     drawn = np.array([murmurhash3_32(str(row).encode(), seed=8, positive=True) for row in range(5_000)]) / 2**32
-    sample = _sample(sides, 5_000, 1_000, 7)
-    assert sample["a"].to_list() == np.flatnonzero(drawn < 0.2).tolist()
-    assert sample["side"].eq("train").mean() == pytest.approx(0.7, abs=0.05)
+    drawn_rows = sample(sides, 5_000, 1_000, 7)
+    assert drawn_rows["a"].to_list() == np.flatnonzero(drawn < 0.2).tolist()
+    assert drawn_rows["side"].eq("train").mean() == pytest.approx(0.7, abs=0.05)
 
 
 def test_only_training_rows_are_learned_from(tmp_path):
@@ -198,6 +226,41 @@ def test_a_failure_in_the_stream_leaves_nothing_behind(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+CHILD = """
+import os, signal, sys, time
+from pathlib import Path
+import polars as pl
+from churnlib.data.prepared_table import prepare_table
+def die(done, rows):
+    if done > 30_000:
+        while not list(Path(sys.argv[2]).parent.glob(".*/prepared.parquet")):
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGKILL)
+prepare_table(pl.scan_parquet(sys.argv[1]), sys.argv[2], target="churn", id="customer", progress=die)
+"""
+
+
+def test_what_a_killed_run_has_left_is_told_of_and_goes_at_the_next_run(tmp_path):
+    pl.concat([TABLE] * 20).write_parquet(tmp_path / "table.parquet", row_group_size=3_000)
+    folder = tmp_path / "prepared"
+    words = [sys.executable, "-c", CHILD, str(tmp_path / "table.parquet"), str(folder / "killed")]
+    assert subprocess.run(words, check=False).returncode == -signal.SIGKILL
+    (left,) = (path for path in folder.iterdir() if path.is_dir())
+    assert UNFINISHED.fullmatch(left.name)
+    (told,) = find_stores([folder]).unread
+    assert told[0] == left / "prepared.parquet" and "run prepare beside it again" in told[1]
+    prepared(folder)
+    assert [path.name for path in folder.iterdir()] == ["out"]
+
+
+def test_a_folder_that_is_being_written_is_left_alone(tmp_path):
+    with unfinished_folder(tmp_path / "out") as folder:
+        (folder / "rows").touch()
+        assert remove_leftovers(tmp_path) == []
+        assert (folder / "rows").exists()
+    assert [path.name for path in tmp_path.rglob("*")] == ["out", "rows"]
+
+
 def test_the_command_prepares_a_file_that_train_takes(tmp_path, capsys):
     from churnlib.commands import train
 
@@ -205,6 +268,8 @@ def test_the_command_prepares_a_file_that_train_takes(tmp_path, capsys):
     words = ["data=table", f"data.path={tmp_path}/table.parquet", "data.target=churn", "data.id=customer"]
     assert command.main([*words, f"output={tmp_path}/out", "preprocess.features.per=charges / tenure"]) == 0
     assert "7 features" in capsys.readouterr().out.replace("\n", " ")
+    (source,) = json.loads((tmp_path / "out" / "prepared.json").read_text())["sources"]
+    assert source == {"option": "data.path", "path": f"{tmp_path}/table.parquet", "format": "Parquet", "parts": 1}
     words = ["data=table", f"data.path={tmp_path}/out/prepared.parquet", "data.target=churn", "split.by=column"]
     words += ["split.column=side", "model=logistic", "logger=none", f"output_dir={tmp_path}/run"]
     assert train.main(words) == 0

@@ -238,6 +238,16 @@ def test_the_command_writes_page_and_figures(empty_folder, capsys):
     assert "there is no folder" in capsys.readouterr().err
 
 
+def test_the_command_says_what_was_joined(empty_folder, capsys):
+    customers = made_customers(400)
+    customers.drop("region").write_parquet("crm.parquet")
+    customers.select("customer", "region").head(300).write_parquet("places.parquet")
+    data = ["data=joined", "data.id=customer", "data.target=churn", "data.base=crm"]
+    data += [f"+data.sources.{name}.path={name}.parquet" for name in ("crm", "places")]
+    assert cli.main(["profile", *data, "output=page.html"]) == 0
+    assert "places: 300 of 400 rows of crm have a row of it" in capsys.readouterr().out
+
+
 def test_the_command_describes_and_checks_the_rows_of_a_training_run_with_their_events(empty_folder):
     """Complaints come in the week before somebody leaves, and one of the rows of each customer is an old one."""
     customers = made_customers(600).with_columns(taken=pl.lit(dt.date(2025, 1, 1)), written=pl.lit(2))

@@ -44,13 +44,15 @@ def _prepare(config: PrepareConfig, console: Console) -> PreparedTable:
     from churnlib.training.tables import reading_table, scan_configured, table_spec
 
     data = config.data
-    steps = config.preprocess.max_steps
+    steps, sources = config.preprocess.max_steps, []
     with row_bars(console) as advance, reading_table(data) as folder:
         advance("rows", 0)
+        table = scan_configured(
+            data, seed=config.seed, max_steps=steps, say=console.print, remember=sources.append, folder=folder,
+            progress=advance,
+        )  # fmt: skip
         return prepare_table(
-            scan_configured(
-                data, seed=config.seed, max_steps=steps, say=console.print, folder=folder, progress=advance
-            ),
+            table,
             config.output or "",
             table_spec(data),
             shares=(config.split.train, config.split.validation, config.split.test),
@@ -58,6 +60,7 @@ def _prepare(config: PrepareConfig, console: Console) -> PreparedTable:
             seed=config.seed,
             sample_rows=config.sample_rows,
             progress=partial(advance, "rows"),
+            sources=sources,
         )
 
 

@@ -53,7 +53,10 @@ def describe(config: ProfileConfig, console: Console) -> dict[str, Any]:
     spec = table_spec(config.data)
     with console.status("reading the table") as status, row_bars(console) as progress:
         most = config.preprocess.max_steps
-        frame = load_table(config.data, seed=config.seed, max_steps=most, progress=progress).frame
+        loaded = load_table(config.data, seed=config.seed, max_steps=most, progress=progress)
+        frame = loaded.frame
+        for line in loaded.said:
+            console.print(line, highlight=False, markup=False, soft_wrap=True)
         return profile_rows(
             read_rows(frame, spec),
             name=config.data.name,

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import polars as pl
 import polars.selectors as cs
 
+from churnlib.data.distinct import distinct_cells, read_once
 from churnlib.errors import CellError
 from churnlib.schema import Column, Kind, Role, Schema, parsing
 
@@ -17,9 +18,6 @@ PROBLEMS = {
     Kind.sequence: "must be a list of finite numbers",
 }
 """What is wrong with a cell that cannot be read; categories have no unreadable cells, only unseen ones."""
-
-MANY_ROWS = 10_000
-"""From here on, text with few different cells is read once per different cell."""
 
 SHARED = (Kind.numeric, Kind.categorical, Kind.ordinal)
 """Kinds of which one expression may read many columns: what it returns is named after each."""
@@ -95,7 +93,8 @@ def _read(
     telling polars of each.
     """
     alike: dict[tuple[Kind, pl.DataType], list[str]] = {}
-    distinct = _distinct_cells(frame, wanted, dtypes)
+    texts = [c.name for c in wanted if parsing.is_text(dtypes[c.name]) and c.kind is not Kind.sequence]
+    distinct = distinct_cells(frame, texts)
     for column in wanted:
         dtype, cell = dtypes[column.name], parsing.cell_of(column.name)
         if column.name in distinct:
@@ -108,26 +107,13 @@ def _read(
         yield parsing.as_kind(cs.by_name(*names).as_expr(), dtype, kind)
 
 
-def _distinct_cells(
-    frame: pl.DataFrame, wanted: Sequence[Column], dtypes: Mapping[str, pl.DataType]
-) -> dict[str, pl.Series]:
-    """Return the different cells of each column of a long table that is text with few of them."""
-    if len(frame) < MANY_ROWS:
-        return {}
-    texts = [c.name for c in wanted if parsing.is_text(dtypes[c.name]) and c.kind is not Kind.sequence]
-    found = frame.select(parsing.cell_of(name).cast(pl.String).unique().implode() for name in texts)
-    cells = {name: found[name][0].drop_nulls() for name in texts}
-    return {name: distinct.alias(name) for name, distinct in cells.items() if 0 < len(distinct) <= len(frame) // 4}
-
-
 def _read_distinct(distinct: pl.Series, column: Column) -> pl.Expr:
     """Return a column of text as its kind says, each of its different cells read once."""
     cell = parsing.cell_of(column.name)
     read = distinct.to_frame().select(parsing.as_kind(cell, distinct.dtype, column.kind, column.formats)).to_series()
-    text = cell.cast(pl.String)
     if read.dtype == pl.String and read.equals(distinct):
-        return text  # clean already: the longest columns that tables have need no second copy
-    return text.replace_strict(distinct, read, default=None, return_dtype=read.dtype)
+        return cell.cast(pl.String)  # clean already: the longest columns that tables have need no second copy
+    return read_once(column.name, distinct, read)
 
 
 def _unreadable(

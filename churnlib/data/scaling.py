@@ -82,6 +82,17 @@ class NumericStatistics:
     heights: tuple[float, ...] = ()
 
 
+def in_range(values: pl.Series) -> pl.Series:
+    """Return numbers as networks read them, those outside the range of float32 moved to its border.
+
+    >>> in_range(pl.Series([1.0, None, 1e300])).to_list()
+    [1.0, None, 3.4028234663852886e+38]
+    """
+    low, high = values.min(), values.max()
+    inside = low is None or (low >= -FLOAT32_MAX and high <= FLOAT32_MAX)  # type: ignore[operator]
+    return values if inside else values.clip(-FLOAT32_MAX, FLOAT32_MAX)  # nearly all columns need no copy
+
+
 def quantiles(values: np.ndarray, shares: Sequence[float]) -> list[float]:
     """Return quantiles of numbers, with straight lines between two neighbours, as ``numpy.quantile`` does by default.
 

@@ -25,6 +25,7 @@ from churnlib.data.ingested.manifest import MANIFEST, STAGING
 from churnlib.data.ingested.shrinking import replace_part, table_of
 from churnlib.data.pseudonyms import NOTE
 from churnlib.data.sources.parts import table_format
+from churnlib.data.unfinished import UNFINISHED
 from churnlib.data.validation import RULES_REPORT
 from churnlib.errors import ChurnlibError, ConfigError, DataError
 from churnlib.privacy.records import Layout, matching, opened
@@ -35,6 +36,11 @@ CUSTOMER_ID = "customer_id"
 
 WRITTEN = ("CSV", "Parquet")
 """Formats that churnlib writes; others it only reads."""
+
+UNFINISHED_FILE = (
+    "it is being written, or was when its process was killed; wait for its end, or run prepare beside it again, which "
+    "removes what was left"
+)
 
 SCHEMAS = ("bundle/schema.json", "preparation.json", "schema.json", MANIFEST, RULES_REPORT)
 """Files that say what the id column of the tables beside them is called, and whether it holds pseudonyms."""
@@ -188,7 +194,8 @@ def find_stores(folders: Sequence[str | Path], *, id_columns: Sequence[str] = ()
                 try:
                     store = _open(path, root, id_columns)
                 except (ChurnlibError, OSError, ValueError, pl.exceptions.PolarsError) as error:
-                    unread.append((path, str(error).splitlines()[0]))
+                    unfinished = UNFINISHED.fullmatch(folder.name)
+                    unread.append((path, UNFINISHED_FILE if unfinished else str(error).splitlines()[0]))
                     continue
                 if store is not None:
                     tables[path] = store
@@ -197,7 +204,7 @@ def find_stores(folders: Sequence[str | Path], *, id_columns: Sequence[str] = ()
 
 def _walk(root: Path) -> Iterator[tuple[Path, list[str]]]:
     for folder, inner, names in os.walk(root, followlinks=False):
-        inner[:] = sorted(name for name in inner if name == STAGING or not name.startswith("."))
+        inner[:] = sorted(name for name in inner if name == STAGING or UNFINISHED.fullmatch(name) or name[:1] != ".")
         files = sorted(name for name in names if not name.startswith(".") and not Path(folder, name).is_symlink())
         yield Path(folder), files
 

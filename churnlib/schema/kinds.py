@@ -1,7 +1,7 @@
 """What the cells of one column are: read off its values, whatever the column is called.
 
-Only the different values and how often each comes are looked at (a million rows of three contracts are three values),
-so that a column costs the same whether it is typed or text.
+Of most columns only the different values and how often each comes are looked at: a million rows of three contracts are
+three values.
 """
 
 from __future__ import annotations
@@ -76,7 +76,9 @@ class Finding:
 
 
 class Cells:
-    """The different cells of a column and how often each comes.
+    """The cells of a column, each different one once with how often it comes.
+
+    Measurements, of which few repeat, stay as they are: each cell comes once.
 
     Args:
         values: A column whose type :func:`churnlib.schema.parsing.is_plain` accepts.
@@ -85,7 +87,7 @@ class Cells:
         values: The column.
         dtype: Its type.
         n_rows: Its length.
-        frame: One row per different cell, a missing one included: the ``cell``, ``n`` (how often it comes), ``given``
+        frame: One row per cell, a missing one included: the ``cell``, ``n`` (how often it comes), ``given``
             (whether it holds anything where a number or date is expected), its ``number``, and for text also ``padded``
             (a whole number with leading zeros) and ``dated`` (has the look of a date).
         given: Number of given cells.
@@ -100,7 +102,9 @@ class Cells:
             looks["padded"] = parsing.stripped(CELL).str.contains(r"^0\d+$")
             looks["dated"] = parsing.stripped(CELL).str.contains(r"\d[-/. ]\w{1,9}[-/., ]+\w|^\w{3,9} \d{1,2}, \d{4}")
         # Named here once and for all: a column of the table may be called "n", "*" or "^a$".
-        self.frame = values.alias("cell").value_counts(name="n").with_columns(**looks)
+        column = values.alias("cell")
+        cells = column.to_frame().with_columns(n=pl.lit(1)) if _measured(values) else column.value_counts(name="n")
+        self.frame = cells.with_columns(**looks)
         self.given = self.count(self.frame["given"])
 
     def count(self, mask: pl.Series) -> int:
@@ -120,6 +124,14 @@ class Cells:
     def missing(self, kind: Kind, formats: Sequence[str] = ()) -> int:
         """Return how many rows hold no value of this kind (unreadable ones are missing in training)."""
         return self.count_null(self.read(kind, formats))
+
+
+def _measured(values: pl.Series) -> bool:
+    """Whether a column is typed numbers that its ends tell from truth values."""
+    if not values.dtype.is_numeric():
+        return False
+    low, high = values.min(), values.max()
+    return low is not None and (low < 0 or high > 1)  # type: ignore[operator]
 
 
 def find_kind(cells: Cells, *, dates_first: bool = False) -> Finding:
@@ -233,7 +245,7 @@ def _counts_customers(cells: Cells) -> bool:
     their range would have met twice.
     """
     n, numbers = cells.n_rows, cells.frame["number"]
-    if n < FEW_ROWS or len(numbers) != n or not (numbers == numbers.floor()).all():
+    if n < FEW_ROWS or not (numbers == numbers.floor()).all() or cells.values.n_unique() != n:
         return False
     if cells.read(Kind.categorical).n_unique() != n:  # "1" and "1.0" are one customer
         return False

@@ -164,7 +164,7 @@ def number(cell: pl.Expr, dtype: pl.DataType) -> pl.Expr:
     if not (is_text(dtype) or dtype.is_numeric() or dtype in (pl.Boolean, pl.Null)):
         return nothing(pl.Float64)
     value = (stripped(cell) if is_text(dtype) else cell).cast(pl.Float64, strict=False)
-    return pl.when(value.is_finite()).then(value)
+    return value if dtype.is_integer() else pl.when(value.is_finite()).then(value)
 
 
 def sequence(cell: pl.Expr, dtype: pl.DataType) -> pl.Expr:

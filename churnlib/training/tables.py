@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -65,6 +65,9 @@ class _Sources:
 
 Progress = Callable[[str, int, int], None]
 """Called with what is gathered, how much of it is done and how much there is."""
+
+Remember = Callable[[Mapping[str, Any]], None]
+"""Called with what to remember of a file that is read: its option, path, format, version."""
 
 
 def load_table(data: DataConfig, *, seed: int, max_steps: int = 36, progress: Progress | None = None) -> LoadedTable:
@@ -167,6 +170,7 @@ def scan_configured(
     seed: int,
     max_steps: int = 36,
     say: Callable[[str], None] | None = None,
+    remember: Remember | None = None,
     folder: Path | None = None,
     progress: Progress | None = None,
 ) -> pl.LazyFrame:
@@ -177,33 +181,41 @@ def scan_configured(
         seed: Of the run.
         max_steps: Newest steps of a history that are gathered from a long table.
         say: Called with sentences on what is read and joined, and on events that are not used.
+        remember: Called for each file.
         folder: Where the rows of a database may be put down, as :func:`reading_table` gives it; in memory without.
         progress: Of event tables.
 
     Raises:
         ChurnlibError: If the table cannot be had.
     """
-    lazy = None if data.events else _scan(data, folder, say)
+    say, remember = say or _ignored, remember or _ignored
+    lazy = None if data.events else _scan(data, folder, say, remember)
     if lazy is not None:
         pseudonyms = configured_pseudonyms(data)
         return lazy if pseudonyms is None else pseudonyms.scan(lazy, check_id(data.id, lazy.collect_schema().names()))
     table = load_table(data, seed=seed, max_steps=max_steps, progress=progress)
-    if say is not None:
-        for line in table.said:
-            say(line)
+    for line in table.said:
+        say(line)
+    for facts in table.sources:
+        remember(facts)
     return table.frame.lazy()
 
 
-def _scan(data: DataConfig, folder: Path | None, say: Callable[[str], None] | None) -> pl.LazyFrame | None:
+def _ignored(_: object) -> None:
+    pass
+
+
+def _scan(data: DataConfig, folder: Path | None, say: Callable[[str], None], remember: Remember) -> pl.LazyFrame | None:
     """Return the table as the source has it, where it can be read bit by bit."""
     if isinstance(data, TableConfig) and data.path and data.history.path is None:
         from churnlib.data.sources import scan_table
 
         sources = _Sources()
         lazy = scan_table(data.path, **sources.pinned("data.path", data.path, data))
-        if say is not None:
-            for line in sources.said():
-                say(line)
+        for line in sources.said():
+            say(line)
+        for facts in sources.facts:
+            remember(facts)
         return lazy
     if isinstance(data, SqlConfig) and folder is not None:
         from churnlib.data.sources.sql import fetch_sql
@@ -211,9 +223,8 @@ def _scan(data: DataConfig, folder: Path | None, say: Callable[[str], None] | No
         return fetch_sql(data.query or "", folder / "rows", **data.reading())
     if isinstance(data, JoinedConfig) and data.history.path is None and (folder is not None or not data.queries):
         joined = join_configured(data, folder)
-        if say is not None:
-            for line in joined.said:
-                say(line)
+        for line in joined.said:
+            say(line)
         return joined.table
     return None
 

@@ -28,7 +28,7 @@ def locked(folder: Path) -> Iterator[None]:
         raise DataError(f"{folder} cannot be written to ({error.strerror}); choose another folder") from error
     with file:
         try:
-            _lock(file)
+            take(file)
         except OSError as error:
             raise DataError(
                 f"{folder} is being written by another process (another ingest, or forget); wait for its end, then "
@@ -37,8 +37,12 @@ def locked(folder: Path) -> Iterator[None]:
         yield
 
 
-def _lock(file: IO[str]) -> None:
-    """Take the lock of an open file, or raise an OSError at once; it goes with the file."""
+def take(file: IO[str]) -> None:
+    """Take the lock of an open file; it goes with the file.
+
+    Raises:
+        OSError: If another holds it.
+    """
     try:
         import fcntl
     except ModuleNotFoundError:  # Windows
@@ -49,4 +53,4 @@ def _lock(file: IO[str]) -> None:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
-__all__ = ["LOCK", "locked"]
+__all__ = ["LOCK", "locked", "take"]

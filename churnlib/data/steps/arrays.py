@@ -34,10 +34,10 @@ def numeric_block(rows: pl.DataFrame, names: Sequence[str]) -> np.ndarray:
 def filled_by_pieces(
     rows: pl.DataFrame, compute: Callable[[pl.DataFrame], Sequence[np.ndarray]]
 ) -> Sequence[np.ndarray]:
-    """Return the arrays that a function makes of the rows, one slice after the other.
+    """Return the arrays that a function makes of the rows, slice by slice, as many at a time as there are processors.
 
-    What stands between the rows and their arrays is then as large as a slice, which also stays in the processor's
-    cache.
+    What stands between the rows and their arrays is then as large as these slices, which also stay in the processors'
+    caches.
 
     Args:
         rows: Any rows.
@@ -45,13 +45,17 @@ def filled_by_pieces(
     """
     if len(rows) <= PIECE_ROWS:
         return compute(rows)
-    filled: list[np.ndarray] = []
-    for start in range(0, len(rows), PIECE_ROWS):
-        pieces = compute(rows[start : start + PIECE_ROWS])
-        if not filled:
-            filled = [np.empty((len(rows), *piece.shape[1:]), dtype=piece.dtype) for piece in pieces]
+    first = compute(rows[:PIECE_ROWS])
+    filled = [np.empty((len(rows), *piece.shape[1:]), dtype=piece.dtype) for piece in first]
+
+    def fill(start: int, pieces: Sequence[np.ndarray]) -> None:
         for whole, piece in zip(filled, pieces, strict=True):
             whole[start : start + PIECE_ROWS] = piece
+
+    fill(0, first)
+    with ThreadPoolExecutor(max_workers=pl.thread_pool_size()) as pool:
+        starts = range(PIECE_ROWS, len(rows), PIECE_ROWS)
+        list(pool.map(lambda start: fill(start, compute(rows[start : start + PIECE_ROWS])), starts))
     return filled
 
 

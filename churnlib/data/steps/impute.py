@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 
-from churnlib.data.scaling import FLOAT32_MAX, quantiles
+from churnlib.data.scaling import in_range, quantiles
 from churnlib.data.steps.arrays import for_each_column
 from churnlib.data.steps.step import CATEGORIES, NUMBERS, Fitted, Learned, Step, Training, number
 from churnlib.errors import ConfigError
@@ -139,7 +139,7 @@ def _fill(values: pl.Series, method: str, constant: float | str) -> float | str 
     if method == "mode":
         counts = given.alias("value").value_counts(name="n").sort(["n", "value"], descending=[True, False])
         return counts["value"][0]
-    within = given.clip(-FLOAT32_MAX, FLOAT32_MAX)  # as networks read it: the sum stays finite
+    within = in_range(given)  # the sum stays finite
     return quantiles(within.to_numpy(), [0.5])[0] if method == "median" else float(within.mean())  # type: ignore[arg-type]
 
 

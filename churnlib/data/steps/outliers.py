@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import polars as pl
 
-from churnlib.data.scaling import quantiles
+from churnlib.data.scaling import FLOAT32_MAX, in_range, quantiles
 from churnlib.data.steps import isolation
 from churnlib.data.steps.arrays import by_pieces, for_each_column, numeric_block, with_values
 from churnlib.data.steps.step import NUMBERS, Fitted, Learned, Step, Training, number
@@ -97,7 +97,8 @@ class Outliers(Step):
             self._refuse_taken(training, flags)
             columns = (*columns, *(number(name, note=f"by {self.method}") for name in flags))
         if self.treatment == "drop" and bounds:
-            kept, line = self._dropped(training, np.any([one.rows for one in touched.values()], axis=0))
+            outside = pl.any_horizontal(_is_outside(name, *bounds[name]).alias(name) for name in bounds)
+            kept, line = self._dropped(training, training.rows.select(outside).to_series().to_numpy())
             said.append(line)
         return Learned(FittedOutliers(self.treatment, bounds, "", None), columns, kept=kept, said=tuple(said))
 
@@ -179,8 +180,7 @@ class FittedOutliers(Fitted):
             return cell.clip(low, high)
         if self.treatment == "log":
             return cell.sign() * cell.abs().log1p()
-        outside = ((cell < low) | (cell > high)).fill_null(False)
-        return outside.cast(pl.Float64).alias(f"{name}_outlier")
+        return _is_outside(name, low, high).cast(pl.Float64).alias(f"{name}_outlier")
 
     def _with_flag(self, rows: pl.DataFrame) -> pl.DataFrame:
         assert self.forest is not None
@@ -191,19 +191,23 @@ class FittedOutliers(Fitted):
 
 
 class _Outside(NamedTuple):
-    """The rows of a column outside its borders: ``(n,)`` bool, and how many."""
+    """The borders of a column, and how many of its values are outside."""
 
     low: float
     high: float
-    rows: np.ndarray
     count: int
 
 
 def _outside(column: pl.Series, *, method: str, limit: float) -> _Outside:
-    values = numeric_block(column.to_frame(), [column.name])[:, 0]
-    low, high = borders(values[~np.isnan(values)], method, limit)
-    rows = (values < low) | (values > high)
-    return _Outside(low, high, rows, int(np.count_nonzero(rows)))
+    values = in_range(column.drop_nulls())
+    low, high = borders(values.to_numpy(), method, limit)
+    return _Outside(low, high, int((values < low).sum()) + int((values > high).sum()))
+
+
+def _is_outside(name: str, low: float, high: float) -> pl.Expr:
+    """Return whether a value is an outlier; a missing one is none."""
+    cell = cell_of(name).clip(-FLOAT32_MAX, FLOAT32_MAX)
+    return ((cell < low) | (cell > high)).fill_null(False)
 
 
 def borders(values: np.ndarray, method: str, limit: float) -> tuple[float, float]:

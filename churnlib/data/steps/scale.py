@@ -14,7 +14,7 @@ from typing import Any, Self
 import numpy as np
 import polars as pl
 
-from churnlib.data.scaling import FLOAT32_MAX, Scaling, fit_statistics
+from churnlib.data.scaling import FLOAT32_MAX, Scaling, fit_statistics, in_range
 from churnlib.data.steps.arrays import for_each_column
 from churnlib.data.steps.step import NUMBERS, Fitted, Learned, Step, Training, tuples
 from churnlib.schema.parsing import cell_of
@@ -60,15 +60,18 @@ class Scale(Step):
         return Learned(FittedScale(scales), training.columns, said=tuple(said))
 
     def _fit_column(self, column: pl.Series) -> ColumnScale:
-        values = column.drop_nulls().clip(-FLOAT32_MAX, FLOAT32_MAX).to_numpy()
-        low, high = (float(values.min()), float(values.max())) if len(values) and self.clip else (None, None)
+        given = in_range(column.drop_nulls())
+        low, high = (float(given.min()), float(given.max())) if len(given) and self.clip else (None, None)  # type: ignore[arg-type]
+        values = given.to_numpy()
         power = None
         if self.method == "yeo_johnson":
             power = _best_power(values)
             values = yeo_johnson(values, power)
         elif self.method == "log1p":
             values = _log1p(values)
-        scaling = Scaling(impute="mean", impute_value=0.0, indicator=False, scale=METHODS[self.method], winsorize=0.0)
+        scaling = Scaling(
+            impute="constant", impute_value=0.0, indicator=False, scale=METHODS[self.method], winsorize=0.0
+        )
         found = fit_statistics(column.name, pl.Series(values, dtype=pl.Float64), scaling)
         return ColumnScale(
             column.name, self.method, low, high, power, found.center, found.factor, found.knots, found.heights
@@ -105,9 +108,8 @@ class ColumnScale:
 
     def expression(self) -> pl.Expr:
         """Return the scaled column."""
-        number = cell_of(self.name).clip(-FLOAT32_MAX, FLOAT32_MAX)
-        if self.low is not None:
-            number = number.clip(self.low, self.high)
+        low, high = (-FLOAT32_MAX, FLOAT32_MAX) if self.low is None else (self.low, self.high)
+        number = cell_of(self.name).clip(low, high)
         if self.knots:
             return number.map_batches(
                 partial(_between_knots, np.array(self.knots), np.array(self.heights)),

@@ -63,9 +63,9 @@ class TargetEncoding(Step):
             own += [pl.Series(made, column) for made, column in zip(learned.made, out_of_fold.T, strict=True)]
         fitted = FittedTargetEncoding(tuple(rates), self.keep)
         columns = self.columns_after(training, map(number, fitted.made), in_place_of=() if self.keep else names)
-        rows = training.rows.with_columns(own)
-        rows = rows if self.keep else rows.drop(names)
-        return Learned(fitted, columns, rows=rows)
+        # Taken away first: a table with new columns in other chunks is copied by whatever comes next.
+        rows = training.rows if self.keep else training.rows.drop(names)
+        return Learned(fitted, columns, rows=rows.with_columns(own))
 
     def _rates(self, name: str, values: pl.Series, hit: np.ndarray, fold: np.ndarray) -> tuple[Rates, np.ndarray]:
         """Return a column's rates and ``(n, classes)`` those of the training rows."""
