@@ -399,8 +399,8 @@ class Predictor:
         """
         if self.bundle.hazards is None:
             raise ConfigError(
-                f"{wanted} needs a model that says when customers leave, and {self.model_name} {self.version} says only "
-                "whether; train one with task=hazard"
+                f"{wanted} needs a model that says when customers leave, and {self.model_name} {self.version} says "
+                "only whether; train one with task=hazard"
             )
         return self.bundle.hazards
 
@@ -428,8 +428,8 @@ class Predictor:
         """Say for each customer how likely they are still there at any time from now on, and what that is worth.
 
         Where the model counts time from the start of the relationship, the row says how long the customer has been
-        there, and that is taken as given: the answer is for who is still there now. Beyond the last interval the rate of
-        leaving stays that of the last interval.
+        there, and that is taken as given: the answer is for who is still there now. Beyond the last interval the rate
+        of leaving stays that of the last interval.
 
         Args:
             table: A table or a :class:`Reading`.

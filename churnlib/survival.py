@@ -157,9 +157,7 @@ class HazardCurve:
         hazard = self.cumulative_hazard(logits, now + edges) - self.cumulative_hazard(logits, now)
         return (np.exp(-hazard[:, :-1]) * _mean_decay(np.diff(hazard, axis=1)) * np.diff(edges, axis=1)).sum(axis=1)
 
-    def value(
-        self, logits: ArrayLike, margin: ArrayLike, elapsed: ArrayLike | None = None, *, limit: float
-    ) -> Floats:
+    def value(self, logits: ArrayLike, margin: ArrayLike, elapsed: ArrayLike | None = None, *, limit: float) -> Floats:
         """Return what customers bring while they stay, in today's money, ``(n,)``.
 
         ``sum_k margin (1 + r)^(-k) S(k)`` over the ends k of the months until the limit, r by month.

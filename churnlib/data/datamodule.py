@@ -159,7 +159,7 @@ class ChurnDataModule(L.LightningDataModule):
         return self.learning_rows.ratios
 
     def hazards(self) -> np.ndarray | None:
-        """Return the share of the training rows that leaves in each interval of time; None where that is not learned."""
+        """Return the share of training rows that leaves in each interval of time; None where classes are learned."""
         customers = self.customers
         return None if customers.lifetimes is None else customers.lifetimes.life_table(customers.rows("train"))
 

@@ -2,8 +2,8 @@
 
 Time is counted in one of two ways, by ``clock``:
 
-    start      from the start of the relationship: a duration is a tenure. How long a customer has been there is then the
-               axis of time and no feature; a customer who has been there for t is scored for who is still there at t.
+    start      from the start of the relationship: a duration is a tenure. How long a customer has been there is then
+               the axis of time and no feature; who has been there for t is scored as one who is still there at t.
     snapshot   from the moment at which the row was taken: a duration is what came after, and everything known at that
                moment may be a feature, tenure too.
 
@@ -141,9 +141,13 @@ class Lifetimes:
         return (leavers + 0.5) / (leavers + seen + 1.0)
 
     def known(self, rows: np.ndarray, horizon: float) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
-        """Return of which rows it is known whether they left within a time, and which of all did, ``(n,)`` each."""
-        left = self.event[rows] & (self.duration[rows] <= horizon)
-        return left | (self.duration[rows] >= horizon), left.astype(np.int64)
+        """Return of which rows it is known whether they left within a time, and which of all did, ``(n,)`` each.
+
+        The time is that after they came under observation.
+        """
+        after = self.duration[rows] - self.entry[rows]
+        left = self.event[rows] & (after <= horizon)
+        return left | (after >= horizon), left.astype(np.int64)
 
 
 def _seen_until(position: Floats, n: int) -> Floats:
@@ -213,8 +217,8 @@ def fit_lifetimes(times: pl.DataFrame, event: np.ndarray, train: np.ndarray, spe
         raise DataError("no training row says that a customer left; there is nothing to learn about when they do")
     if not 0 < spec.horizon <= last:
         raise ConfigError(
-            f"task.horizon={spec.horizon:g} is longer than any training row was followed ({last:g} {spec.unit}); choose "
-            "a shorter one"
+            f"task.horizon={spec.horizon:g} is longer than any training row was followed ({last:g} {spec.unit}); "
+            "choose a shorter one"
         )
     return Lifetimes(duration, entry, event, spec, _breaks(left, last, spec))
 
@@ -237,8 +241,8 @@ def _breaks(left: Floats, last: float, spec: LifetimeSpec) -> Floats:
 def time_in_disguise(typed: pl.DataFrame, numbers: Sequence[str], lifetimes: Lifetimes, train: np.ndarray) -> list[str]:
     """Return a sentence for each column that goes with time counted from the start, on the training rows.
 
-    What grows with tenure (all that was ever paid) tells how long a customer was followed, which nobody knows of one who
-    is still there. Only where time is counted from the start, and everybody from the beginning on.
+    What grows with tenure (all that was ever paid) tells how long a customer was followed, which nobody knows of one
+    who is still there. Only where time is counted from the start, and everybody is observed from then on.
     """
     spec = lifetimes.spec
     if spec.clock == "snapshot" or spec.entry is not None or not numbers:

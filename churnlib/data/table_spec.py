@@ -58,7 +58,9 @@ class TableSpec:
     def with_lifetimes(self, lifetimes: LifetimeSpec) -> TableSpec:
         """Return the same with the columns that say how long customers stayed kept from the features."""
         kept = lifetimes.elapsed
-        spec = self.without(*(name for name in dict.fromkeys(lifetimes.columns) if name != kept and name not in self.drop))
+        spec = self.without(
+            *(name for name in dict.fromkeys(lifetimes.columns) if name != kept and name not in self.drop)
+        )
         if kept is None:
             return replace(spec, lifetimes=lifetimes)
         declared = {**spec.columns.get(kept, {}), "role": Role.elapsed, "kind": Kind.numeric}

@@ -140,7 +140,8 @@ def _formula(bundle: Bundle) -> str:
         shift = calibration.shift[0] if len(calibration.shift) == 1 else list(calibration.shift)
         said = f"{calibration.slope!r} * logits + {shift!r}"
     elif bundle.hazards is not None:
-        return "The hazard of each interval (decision.json: breaks) is\n# sigmoid(logits); survival is the product of 1 - hazard."
+        said = "sigmoid(logits); survival is the product of 1 - hazard."
+        return f"The hazard of each interval (decision.json: breaks) is\n# {said}"
     else:
         return f"A probability is what the bundle's\n# decision.json says of them: calibration={calibration.method}."
     return f"A probability is sigmoid({said}),\n# with more than two classes softmax({said})."

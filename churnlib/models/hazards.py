@@ -63,7 +63,9 @@ class HazardLoss(nn.Module):
 
     def __init__(self, hazards: Sequence[float]) -> None:
         super().__init__()
-        self.register_buffer("shift", torch.tensor(list(hazards), dtype=torch.float64).logit().float(), persistent=False)
+        self.register_buffer(
+            "shift", torch.tensor(list(hazards), dtype=torch.float64).logit().float(), persistent=False
+        )
         self.offset: list[float] = (-self.shift).tolist()
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:

@@ -41,8 +41,8 @@ class ChurnModule(L.LightningModule):
     The network is built when the trainer has read the data, because its sizes depend on them.
 
     Logged once per epoch: ``train/loss``, ``train/log_loss`` and ``val/log_loss`` (both unweighted, of log-odds),
-    ``val/roc_auc``, ``val/average_precision``. Where it is learned when customers leave, the log losses are the negative
-    log-likelihood of a customer, and the other two are left out.
+    ``val/roc_auc``, ``val/average_precision``. Where it is learned when customers leave, the log losses are the
+    negative log-likelihood of a customer, and the other two are left out.
 
     Example::
 
@@ -364,4 +364,4 @@ def _by_member(rows: Callable[[Tensor, Tensor], Tensor], logits: Tensor, label: 
     members = len(logits) // len(label)
     if members == 1:
         return rows(logits, label)
-    return rows(logits, label.repeat_interleave(members)).view(-1, members).mean(1)
+    return rows(logits, label.repeat_interleave(members, dim=0)).view(-1, members).mean(1)

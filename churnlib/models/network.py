@@ -45,7 +45,8 @@ class ChurnNetwork(nn.Module):
             ``(batch, k, out_features)`` if it has members (:mod:`churnlib.models.members`).
         offset: ``(out_features,)`` subtracted from the logits outside training: undoes what class weights in the loss
             do to the probabilities (log of the weight).
-        hazards: Whether the logits are those of hazards, one for each interval of time (:mod:`churnlib.models.hazards`).
+        hazards: Whether the logits are those of hazards, one for each interval of time; see
+            :mod:`churnlib.models.hazards`.
 
     Shape:
         Logits are ``(batch,)`` for two classes, ``(batch, n_classes)`` for more, ``(batch, n_intervals)`` of hazards,

@@ -69,9 +69,7 @@ def _draw_mean_hazards(graph: Graph, stacked: str) -> str:
     pairs = graph.add("LogSoftmax", graph.add("Mul", deep, graph.constant([1.0, 0.0])), axis=3)
     leaves, stays = (graph.add("Gather", pairs, graph.constant(side, np.int64), axis=3) for side in (0, 1))
     there = graph.add("CumSum", stays, graph.constant(2, np.int64), exclusive=1)
-    leave, stay = (
-        graph.reduce("ReduceLogSumExp", graph.add("Add", there, side), [1]) for side in (leaves, stays)
-    )
+    leave, stay = (graph.reduce("ReduceLogSumExp", graph.add("Add", there, side), [1]) for side in (leaves, stays))
     return graph.add("Sub", leave, stay)
 
 
