@@ -78,7 +78,7 @@ def made_network(name: str, n_classes: int = 2) -> NetworkModel:
     """A network whose bins are placed and whose weights are no longer the first ones."""
     body, inputs = NETWORKS[name]
     torch.manual_seed(0)
-    network = build_network(body, inputs, n_outputs=1 if n_classes == 2 else n_classes)
+    network = build_network(body, inputs, n_classes=n_classes)
     codes = torch.randint(0, 4, (200, 3))
     network.initialize(torch.randn(200, network.inputs.n_numeric), codes, torch.randint(0, 2, (200,)))
     with torch.no_grad():

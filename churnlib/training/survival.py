@@ -51,8 +51,8 @@ def check_task(config: TrainConfig, customers: Customers) -> None:
         raise ConfigError(f"resample={config.resample.name} would change how fast customers leave; leave it out")
     if config.calibration not in ("temperature", "none"):
         raise ConfigError(
-            f"calibration={config.calibration} is for probabilities of classes, and hazards are used as they are; leave "
-            "it out"
+            f"calibration={config.calibration} is for probabilities of classes, and hazards are used as they are; "
+            "leave it out"
         )
     if config.money.margin_column is not None:
         customer_value(customers, config.money.margin_column, option="money.margin_column")
