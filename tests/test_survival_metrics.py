@@ -81,7 +81,7 @@ def test_concordance_over_time_compares_curves_where_one_left():
     duration, event, risk = made(150, whole=True)
     breaks = np.arange(1.0, duration.max() + 1)
     # Curves that cross: the risk of some is early, that of others late.
-    gone = 1 - np.exp(-np.outer(np.exp(risk / 2), breaks / 10) ** np.where(risk > 0, 0.5, 2.0)[:, None])
+    gone = 1 - np.exp(-(np.outer(np.exp(risk / 2), breaks / 10) ** np.where(risk > 0, 0.5, 2.0)[:, None]))
     won = total = 0.0
     for i in np.flatnonzero(event):
         place = int(duration[i]) - 1
