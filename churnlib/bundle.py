@@ -42,12 +42,13 @@ from churnlib.errors import BundleError
 from churnlib.models.fitted import KEPT_AS, FittedModel, restore, state_names
 from churnlib.models.onnx.running import OnnxModel, has_runtime
 from churnlib.schema import Schema
+from churnlib.survival import HazardCurve
 
 FORMAT_VERSION = 6
 """Raised when a bundle of this release cannot be read by the one before.
 
 2 brought baselines, 3 ensembles, 4 steps of preparation and columns that are kept from the model, 5 calibrations other
-than a temperature, 6 thresholds of each customer's own.
+than a temperature, 6 thresholds of each customer's own, and hazards.
 """
 
 JSON_FILES = (
@@ -72,7 +73,7 @@ class Bundle:
         schema: Columns and classes.
         preparation: From typed columns to the model's arrays.
         model: From those arrays to logits: a network or a fitted baseline.
-        calibration: From logits to probabilities.
+        calibration: From logits to probabilities; of a model that says when customers leave, what its hazards mean.
         threshold: Probability from which a customer counts as leaving; None for more than two classes.
         own_threshold: Where each customer has a threshold by his value; ``threshold`` is that of a mean value then.
         name: Short name of the model.
@@ -99,6 +100,18 @@ class Bundle:
     version: str = ""
     created: str = ""
     onnx: bytes | None = field(default=None, repr=False)
+
+    @property
+    def hazards(self) -> HazardCurve | None:
+        """What the hazards of the model mean; None of a model that says whether customers leave, not when."""
+        return self.calibration if isinstance(self.calibration, HazardCurve) else None
+
+    @property
+    def n_outputs(self) -> int:
+        """Logits of a row: 1 for two classes, one for each of more classes or of the intervals of hazards."""
+        if self.hazards is not None:
+            return len(self.hazards.breaks)
+        return 1 if len(self.schema.classes) == 2 else len(self.schema.classes)
 
 
 def write_bundle(bundle: Bundle, path: str | Path) -> Bundle:

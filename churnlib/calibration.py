@@ -15,6 +15,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from churnlib.decision import probability_from_logits
+from churnlib.survival import METHOD as HAZARD
+from churnlib.survival import HazardCurve
 
 Floats = NDArray[np.float64]
 
@@ -215,6 +217,8 @@ def calibration_from_dict(values: Mapping[str, Any]) -> Calibration:
             return Beta(float(values["a"]), float(values["b"]), float(values["c"]))
         if method == "isotonic":
             return Isotonic(tuple(map(float, values["logits"])), tuple(map(float, values["rates"])))
+        if method == HAZARD:
+            return HazardCurve.from_dict(values)
     except (KeyError, TypeError) as error:
         raise ValueError(f"the calibration {method} lacks {error}") from error
     raise ValueError(f"the calibration {method!r} is unknown to this release")

@@ -22,6 +22,7 @@ from churnlib.config import (
     optimizers,
     resample,
     stack,
+    task,
     training,
 )
 from churnlib.config import config_dir as yaml_folder
@@ -86,6 +87,7 @@ SCHEMAS: dict[str, dict[str, type]] = {
         "logit_adjusted": losses.LogitAdjustedConfig,
         "cost_sensitive": losses.CostSensitiveConfig,
     },
+    "task": {"classify": task.TaskConfig, "hazard": task.HazardConfig},
     "augment": {"default": training.AugmentConfig},
     "optimizer": {
         "adam": optimizers.AdamConfig,

@@ -6,7 +6,7 @@ Scoring files, the server, evaluation and monitoring all call this class, so tha
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -23,11 +23,12 @@ from churnlib.data.rows_at_a_time import evaluation_rows
 from churnlib.data.tables import table_from
 from churnlib.data.validation.masks import broken
 from churnlib.decision import decide
-from churnlib.errors import BundleError, CellError, DataError, RowErrors
+from churnlib.errors import BundleError, CellError, ConfigError, DataError, RowErrors
 from churnlib.models.fitted import FittedModel
 from churnlib.models.onnx.running import OnnxModel, original
-from churnlib.schema import Kind, Schema, near_misses
+from churnlib.schema import Kind, Schema, near_misses, parsing
 from churnlib.schema.rules import Check
+from churnlib.survival import HazardCurve
 
 GOLDEN_TOLERANCE = 1e-5
 """Largest difference between a golden row's stored and replayed probability (other processors round differently)."""
@@ -79,6 +80,39 @@ class Contributions:
     terms: tuple[tuple[str, ...], ...]
     values: np.ndarray
     intercept: np.ndarray
+
+
+@dataclass(frozen=True, slots=True)
+class Survival:
+    """When customers are expected to leave; see :meth:`Predictor.survival`. Rows that cannot be scored are NaN.
+
+    Attributes:
+        customers: ``(n,)`` their names.
+        times: ``(m,)`` from now on, in ``unit``.
+        survival: ``(n, m)`` float64, the probability of still being there.
+        elapsed: ``(n,)`` time that each has been there already, 0 where time begins now.
+        lifetime: ``(n,)`` expected time that each stays within ``limit`` from now.
+        limit: Time ahead that ``lifetime`` and ``value`` cover.
+        value: ``(n,)`` what each brings within it, in today's money; None where nobody said what they bring in a month.
+        unit: months, days, ...
+    """
+
+    customers: pl.Series
+    times: np.ndarray
+    survival: np.ndarray
+    elapsed: np.ndarray
+    lifetime: np.ndarray
+    limit: float
+    value: np.ndarray | None
+    unit: str
+
+    def frame(self) -> pl.DataFrame:
+        """Return a table: one row per customer, with a column ``survival_<time>`` for each time."""
+        columns = {"elapsed": self.elapsed, "expected_lifetime": self.lifetime}
+        columns |= {} if self.value is None else {"customer_value": self.value}
+        columns |= {f"survival_{time:g}": curve for time, curve in zip(self.times, self.survival.T, strict=True)}
+        table = pl.DataFrame({name: pl.Series(values, dtype=pl.Float64) for name, values in columns.items()})
+        return pl.concat([pl.DataFrame([self.customers]), table.fill_nan(None)], how="horizontal")
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,7 +273,7 @@ class Predictor:
         return Reading(frame, coerced.typed, bad, warnings, unreadable, missing, breaks, self.schema)
 
     def logits(self, typed: pl.DataFrame) -> np.ndarray:
-        """Return uncalibrated logits, ``(n,)`` or ``(n, n_classes)``; float32 of a network, float64 of a baseline.
+        """Return uncalibrated logits, ``(n,)`` or ``(n, n_outputs)``; float32 of a network, float64 of a baseline.
 
         Args:
             typed: Columns as :func:`churnlib.data.coercion.coerce` returns them.
@@ -250,7 +284,8 @@ class Predictor:
             self.bundle.model.logits(*(part[start : start + batch_rows] for part in (encoded.numeric, encoded.codes)))
             for start in range(0, len(encoded), batch_rows)
         ]
-        empty = np.zeros((0,) if len(self.classes) == 2 else (0, len(self.classes)), dtype=np.float32)
+        n_outputs = self.bundle.n_outputs
+        empty = np.zeros((0,) if n_outputs == 1 else (0, n_outputs), dtype=np.float32)
         return np.concatenate(parts) if parts else empty
 
     def masks(self, table: Any) -> Masks:
@@ -333,23 +368,132 @@ class Predictor:
         # Explanation stands above the predictor: this is a door to it for whoever has a predictor in hand.
         return import_module("churnlib.explanation.reasons").explain(self, table, **options)
 
-    def probabilities(self, table: Any) -> np.ndarray:
+    def probabilities(self, table: Any, *, horizon: float | None = None) -> np.ndarray:
         """Return calibrated probabilities: ``(n,)`` of leaving for two classes, ``(n, n_classes)`` for more, float64.
 
         Args:
             table: A table or a :class:`Reading`. Rows that cannot be scored are NaN.
+            horizon: Time ahead within which a customer leaves, of a model that says when (``task=hazard``); the
+                bundle's own when None. Who has been there for some time is known to have stayed so long.
+
+        Raises:
+            ConfigError: If the model does not say when, or not for so long a time.
         """
         reading = table if isinstance(table, Reading) else self.read(table)
-        probability = self.bundle.calibration.probabilities(self.logits(reading.typed))
+        logits = self.logits(reading.typed)
+        curve = self.bundle.hazards
+        if curve is None:
+            if horizon is not None:
+                self.hazards(f"horizon={horizon:g}")
+            probability = self.bundle.calibration.probabilities(logits)
+        else:
+            ahead = curve.horizon if horizon is None else self.check_horizon(horizon)
+            probability = curve.probabilities(logits, self._elapsed(reading), horizon=ahead)
         probability[reading.bad] = np.nan
         return probability
 
-    def predict(self, table: Any, *, on_error: str = "raise") -> pl.DataFrame:
+    # --- when customers leave ---------------------------------------------------------------------------------------
+
+    def hazards(self, wanted: str) -> HazardCurve:
+        """Return what the model's hazards mean.
+
+        Args:
+            wanted: What needs it, for the error.
+
+        Raises:
+            ConfigError: If the model says only whether customers leave.
+        """
+        if self.bundle.hazards is None:
+            raise ConfigError(
+                f"{wanted} needs a model that says when customers leave, and {self.model_name} {self.version} says "
+                "only whether; train one with task=hazard"
+            )
+        return self.bundle.hazards
+
+    def check_horizon(self, horizon: float) -> float:
+        """Return a horizon that the model can speak of.
+
+        Raises:
+            ConfigError: If it says only whether customers leave, or not for so long a time.
+        """
+        try:
+            return self.hazards(f"horizon={horizon:g}").check_horizon(horizon)
+        except ValueError as error:
+            raise ConfigError(str(error)) from error
+
+    def survival(
+        self,
+        table: Any,
+        *,
+        times: Sequence[float] | None = None,
+        limit: float | None = None,
+        margin: float | None = None,
+        margin_column: str | None = None,
+        discount_rate: float | None = None,
+    ) -> Survival:
+        """Say for each customer how likely they are still there at any time from now on, and what that is worth.
+
+        Where the model counts time from the start of the relationship, the row says how long the customer has been
+        there, and that is taken as given: the answer is for who is still there now. Beyond the last interval the rate
+        of leaving stays that of the last interval.
+
+        Args:
+            table: A table or a :class:`Reading`.
+            times: From now on, at least 0; the ends of the model's intervals when None.
+            limit: Time ahead that lifetime and value cover; the end of the last interval when None.
+            margin: What a customer brings in a month, of those without a number of their own; as in training when None.
+            margin_column: Column with what each brings in a month; as in training when None.
+            discount_rate: By which money a year later is worth less; as in training when None.
+
+        Raises:
+            ConfigError: If the model says only whether customers leave, or an option is impossible.
+        """
+        curve = self.hazards("survival()")
+        told = {"margin": margin, "margin_column": margin_column, "discount_rate": discount_rate}
+        curve = replace(curve, **{key: value for key, value in told.items() if value is not None})
+        at = np.asarray(curve.breaks if times is None else times, dtype=np.float64)
+        until = curve.end if limit is None else float(limit)
+        if at.ndim != 1 or not np.isfinite(at).all() or (at < 0).any() or not 0 < until < np.inf:
+            raise ConfigError(f"times must be numbers of at least 0 and limit one above 0, got {times!r} and {limit!r}")
+        reading = table if isinstance(table, Reading) else self.read(table)
+        logits, elapsed = self.logits(reading.typed), self._elapsed(reading)
+        money = self._margins(reading, curve)
+        survival, lifetime = curve.survival(logits, at, elapsed), curve.expected_lifetime(logits, elapsed, limit=until)
+        value = None if money is None else curve.value(logits, money, elapsed, limit=until)
+        now = np.zeros(len(reading)) if elapsed is None else elapsed
+        for figures in (survival, lifetime, now, *(() if value is None else (value,))):
+            figures[reading.bad] = np.nan
+        return Survival(self._customer_ids(reading.frame), at, survival, now, lifetime, until, value, curve.unit)
+
+    def _elapsed(self, reading: Reading) -> np.ndarray | None:
+        """Return how long customers have been there, ``(n,)``; negative times count as 0, those of bad rows too."""
+        column = self.hazards("elapsed").elapsed
+        if column is None:
+            return None
+        return np.maximum(reading.typed[column].fill_null(0.0).to_numpy(), 0.0)
+
+    def _margins(self, reading: Reading, curve: HazardCurve) -> np.ndarray | None:
+        """Return what each customer brings in a month, NaN where nobody knows; None where that goes for all."""
+        n, name = len(reading), curve.margin_column
+        alike = np.full(n, np.nan if curve.margin is None else curve.margin)
+        if name is None or name not in reading.frame.columns:
+            if name is not None and curve.margin is None:
+                raise DataError(f"the table lacks the column {name!r}, which says what a customer brings in a month")
+            return None if curve.margin is None else alike
+        cell, dtype = parsing.cell_of(name), reading.frame.schema[name]
+        own = reading.frame.select(parsing.as_kind(cell, dtype, Kind.numeric).cast(pl.Float64)).to_series()
+        numbers = own.fill_null(np.nan).to_numpy()
+        return np.where(np.isnan(numbers), alike, numbers)
+
+    # --- answers ----------------------------------------------------------------------------------------------------
+
+    def predict(self, table: Any, *, on_error: str = "raise", horizon: float | None = None) -> pl.DataFrame:
         """Score customers.
 
         Args:
             table: A polars or pandas frame, a list of dicts, a dict of columns, or a :class:`Reading`.
             on_error: ``raise``, or ``null``: rows that cannot be scored get empty results.
+            horizon: See :meth:`probabilities`.
 
         Returns:
             One row per row given, in the same order: ``customer_id`` (as it came; the row's number from 0 where the
@@ -359,11 +503,12 @@ class Predictor:
         Raises:
             RowErrors: If rows cannot be scored and ``on_error`` is ``raise``.
             DataError: If a required column is absent.
+            ConfigError: If the model cannot speak of such a horizon.
         """
         reading = table if isinstance(table, Reading) else self.read(table)
         if on_error == "raise":
             self.check(reading)
-        return self.answers(reading)
+        return self.answers(reading, horizon=horizon)
 
     def check(self, reading: Reading) -> None:
         """Raise what keeps a table from being scored.
@@ -390,9 +535,10 @@ class Predictor:
             more = f" and {len(absent) - 1} more" if len(absent) > 1 else ""
             raise DataError(f"the table lacks the column {absent[0]!r}{more}, which the model reads; {hint}")
 
-    def answers(self, reading: Reading) -> pl.DataFrame:
+    def answers(self, reading: Reading, *, horizon: float | None = None) -> pl.DataFrame:
         """Return the answer for each row of a reading; rows that cannot be scored have empty results."""
-        answers = answers_table(self.probabilities(reading), self.thresholds(reading.frame), self.classes)
+        probability = self.probabilities(reading, horizon=horizon)
+        answers = answers_table(probability, self.thresholds(reading.frame), self.classes)
         return pl.concat([pl.DataFrame([self._customer_ids(reading.frame)]), answers], how="horizontal")
 
     def thresholds(self, frame: pl.DataFrame) -> np.ndarray | float | None:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -109,7 +110,8 @@ def _score(
     made, said = _event_columns(config, predictor, table, console)
     predictor.check_columns([*table.collect_schema().names(), *gathered, *made.columns])
 
-    answer = predictor.answers if answering is None else answering(predictor)
+    horizon = None if config.horizon is None else predictor.check_horizon(config.horizon)
+    answer = partial(predictor.answers, horizon=horizon) if answering is None else answering(predictor)
     stream = _Stream(predictor, answer, table, events, made, config, console, pseudonyms)
     temporary = target.with_name(f".{uuid4().hex[:8]}.{target.name}")
     started = time.perf_counter()

@@ -22,6 +22,7 @@ FLOORS = [
     ("bundle",),
     ("calibration",),
     ("models", "data", "decision"),
+    ("survival",),
     ("schema",),
     ("config",),
     ("errors",),

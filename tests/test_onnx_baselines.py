@@ -54,7 +54,12 @@ def made_rows(customers: Customers, n: int = 3_000) -> tuple[np.ndarray, np.ndar
 
 def check_alike(model: Any, customers: Customers) -> None:
     n_classes, inputs = len(customers.schema.classes), customers.preparation.input_spec()
-    content = to_onnx(model, n_numeric=len(inputs["fill"]), cardinalities=inputs["cardinalities"], n_classes=n_classes)
+    content = to_onnx(
+        model,
+        n_numeric=len(inputs["fill"]),
+        cardinalities=inputs["cardinalities"],
+        n_outputs=1 if n_classes == 2 else n_classes,
+    )
     graph, rows = OnnxModel(content, original=lambda: model), made_rows(customers)
     together = graph.logits(*rows)
     own, other = (probability_from_logits(logits) for logits in (model.logits(*rows), together))

@@ -100,7 +100,12 @@ def made_rows(model: NetworkModel, n: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def as_onnx(model: NetworkModel, n_classes: int = 2) -> tuple[bytes, OnnxModel]:
-    content = to_onnx(model, n_numeric=model.network.inputs.n_numeric, cardinalities=CARDINALITIES, n_classes=n_classes)
+    content = to_onnx(
+        model,
+        n_numeric=model.network.inputs.n_numeric,
+        cardinalities=CARDINALITIES,
+        n_outputs=1 if n_classes == 2 else n_classes,
+    )
     return content, OnnxModel(content, original=lambda: model)
 
 

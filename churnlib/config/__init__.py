@@ -42,6 +42,7 @@ from churnlib.config.leaks import LeaksConfig
 from churnlib.config.losses import CostSensitiveConfig, LossConfig, loss_options
 from churnlib.config.money import MoneyConfig
 from churnlib.config.resample import ResampleConfig
+from churnlib.config.task import HazardConfig, TaskConfig, lifetime_options
 from churnlib.config.training import PretrainConfig, ThresholdConfig, TrainConfig, TrainerConfig, to_yaml
 
 __all__ = [
@@ -51,6 +52,7 @@ __all__ = [
     "DataConfig",
     "EventsConfig",
     "ForgetConfig",
+    "HazardConfig",
     "HistoryConfig",
     "IngestConfig",
     "JoinedConfig",
@@ -75,6 +77,7 @@ __all__ = [
     "SqlConfig",
     "SubjectReportConfig",
     "TableConfig",
+    "TaskConfig",
     "TemplateConfig",
     "ThresholdConfig",
     "TrainConfig",
@@ -83,6 +86,7 @@ __all__ = [
     "check_range",
     "config_dir",
     "event_tables",
+    "lifetime_options",
     "loss_options",
     "nearest",
     "to_yaml",

@@ -40,6 +40,8 @@ class ScoreConfig(FileOptions):
     """The long table of these customers' histories, for a model that was trained with one (``data.history``)."""
     events: dict[str, Any] = field(default_factory=dict)
     """The event tables of these customers, for a model that was trained with some: ``events.NAME.path=FILE``."""
+    horizon: float | None = None
+    """Of a model that says when customers leave (task=hazard): time ahead of which churn_probability speaks."""
     batch_rows: int = 65_536
     """Rows scored at a time."""
     pseudonymise: PseudonymConfig = field(default_factory=PseudonymConfig)
@@ -59,6 +61,7 @@ class ScoreConfig(FileOptions):
         self.on_error = "null" if self.on_error is None else self.on_error  # YAML's null, on the command line a word
         check_choice("on_error", self.on_error, ("raise", "null"))
         self.events = event_tables(self.events, option="events")
+        check_range("horizon", self.horizon, low=0, open_low=True)
         check_range("batch_rows", self.batch_rows, low=1)
         check_variable("url_env", self.url_env)
         check_range("timeout_seconds", self.timeout_seconds, low=0, open_low=True)

@@ -32,12 +32,19 @@ class MoneyConfig:
     """See alpha."""
     acceptance: float | None = None
     """A known acceptance probability, in [0, 1], instead of that distribution."""
+    margin: float | None = None
+    """With task=hazard: what a customer brings in a month while staying, of those without a number of their own."""
+    margin_column: str | None = None
+    """With task=hazard: numeric column with what each customer brings in a month; scored rows must have it."""
+    discount_rate: float
+    """With task=hazard: by how much money a year later is worth less, such as 0.1."""
 
     def __post_init__(self) -> None:
         for name in ("offer_cost", "contact_cost"):
             check_range(f"money.{name}", getattr(self, name), low=0)
         for name in ("alpha", "beta", "times"):
             check_range(f"money.{name}", getattr(self, name), low=0, open_low=True)
+        check_range("money.discount_rate", self.discount_rate, low=0)
         for name in ("offer_share", "acceptance"):
             check_range(f"money.{name}", getattr(self, name), low=0, high=1)
         if self.column is not None and not self.column:

@@ -13,6 +13,7 @@ from churnlib.config.leaks import LeaksConfig
 from churnlib.config.losses import LossConfig
 from churnlib.config.money import MoneyConfig
 from churnlib.config.resample import ResampleConfig
+from churnlib.config.task import TaskConfig
 from churnlib.errors import ConfigError
 
 CALIBRATIONS = ("auto", "temperature", "platt", "beta", "isotonic", "none")
@@ -182,6 +183,7 @@ class TrainConfig:
     leaks: LeaksConfig
     model: Any
     """``_target_`` and the arguments of a network."""
+    task: TaskConfig
     loss: LossConfig
     augment: AugmentConfig
     resample: ResampleConfig

@@ -57,6 +57,7 @@ class CleaningReport:
     Attributes:
         rows: Rows of the table as read.
         without_target: Rows left out because the target is missing.
+        without_duration: Rows left out because they do not say for how long above 0 a customer was followed.
         exact_duplicates: Rows left out because an earlier row is the same.
         repeated_customers: Rows left out because a later row has the same customer.
         near_duplicates: Rows under another name with the same values; they stay.
@@ -72,6 +73,7 @@ class CleaningReport:
     repeated_customers: int = 0
     near_duplicates: NearDuplicates | None = None
     breaking_rules: int = 0
+    without_duration: int = 0
     columns: tuple[ColumnReading, ...] = ()
     gaps: tuple[Gaps, ...] = ()
     steps: tuple[str, ...] = field(default=())
@@ -85,6 +87,7 @@ class CleaningReport:
         """Return one sentence for each thing that was done or noticed."""
         counts = (
             (self.without_target, "without a target value left out"),
+            (self.without_duration, "without a duration above 0 left out"),
             (self.exact_duplicates, "equal to an earlier row left out"),
             (self.repeated_customers, "with a later row of the same customer left out"),
             (self.breaking_rules, "that break rules left out"),

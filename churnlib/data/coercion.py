@@ -22,7 +22,7 @@ PROBLEMS = {
 SHARED = (Kind.numeric, Kind.categorical, Kind.ordinal)
 """Kinds of which one expression may read many columns: what it returns is named after each."""
 
-READ_ROLES = (Role.feature, Role.time)
+READ_ROLES = (Role.feature, Role.time, Role.elapsed)
 """Roles whose columns are read when a row is scored; where models are judged, sensitive ones are read beside them."""
 
 
@@ -36,7 +36,7 @@ class Coerced:
     """A table whose columns have the types of the schema.
 
     Attributes:
-        typed: Columns of the roles feature and time, and sensitive ones where they were asked for: numbers
+        typed: Columns of the roles feature, time and elapsed, and sensitive ones where they were asked for: numbers
             ``Float64``, dates ``Datetime("us")``, sequences ``List(Float64)``, the rest ``String``; missing and
             unreadable cells are null. Columns that the table lacks are all null.
         unreadable: One Boolean column for each numeric, datetime or sequence column with at least one unreadable cell.

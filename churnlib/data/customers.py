@@ -24,6 +24,14 @@ from churnlib.data.described import (
     rows_with_target,
     without_duplicates,
 )
+from churnlib.data.lifetimes import (
+    Lifetimes,
+    LifetimeSpec,
+    fit_lifetimes,
+    read_times,
+    time_in_disguise,
+    with_elapsed,
+)
 from churnlib.data.missing import Gaps, mostly_missing
 from churnlib.data.numbers import numbers_in
 from churnlib.data.preparation import Encoded, Preparation
@@ -53,6 +61,7 @@ class Customers:
         sources: What to remember of the files that the rows came from, if they did.
         validated: The rules of the table and the rows that break them, if there are rules.
         dealing: What the split heeded, for folds and earlier windows of the same rows.
+        lifetimes: How long each customer stayed, for a model that learns when they leave.
     """
 
     frame: pl.DataFrame
@@ -67,6 +76,7 @@ class Customers:
     sources: tuple[Mapping[str, Any], ...] = ()
     validated: Validated | None = None
     dealing: Dealing = field(default_factory=Dealing)
+    lifetimes: Lifetimes | None = None
 
     def rows(self, side: str) -> np.ndarray:
         """Return the row numbers of a side."""
@@ -75,6 +85,10 @@ class Customers:
     def labels(self, side: str) -> np.ndarray:
         """Return the labels of a side, ``(n,)`` int64."""
         return self.label[self.rows(side)]
+
+    def targets(self, side: str) -> np.ndarray:
+        """Return what a network learns of a side: the labels, or ``(n, 3)`` float32 of when customers leave."""
+        return self.labels(side) if self.lifetimes is None else self.lifetimes.targets(self.rows(side))
 
     def class_counts(self, side: str) -> np.ndarray:
         """Return the number of rows of each class on a side, ``(n_classes,)`` int64."""
@@ -127,12 +141,36 @@ def prepare_customers(
     spec = table_spec(spec, said)
     options = read_split(split, frame.columns, time=spec.time)
     spec = spec.without(options.column, options.group)
+    if spec.lifetimes is not None:
+        frame, lifetimes = with_elapsed(frame, spec.lifetimes)
+        spec = spec.with_lifetimes(lifetimes)
     rows = without_duplicates(rows_with_target(frame, spec), spec)
     table = keep_valid(describe(rows, spec), spec)
     sides, dealing = deal(table, options, seed=seed)
     report = cleaning_report(table, show_unreadable=spec.show_unreadable)
     customers = _prepared(table, sides, dealing, report, preprocess=preprocess, seed=seed)
+    if spec.lifetimes is not None:
+        customers = _timed(customers, read_times(table.frame, spec.lifetimes), spec.lifetimes)
     return replace(customers, truth=None if truth is None else truth[table.rows.number])
+
+
+def _timed(customers: Customers, times: pl.DataFrame, spec: LifetimeSpec) -> Customers:
+    """Return the table with how long its customers stayed.
+
+    Raises:
+        ConfigError: If the target has more than two classes, or the intervals do not suit the durations.
+    """
+    classes = customers.schema.classes
+    if len(classes) != 2:
+        raise ConfigError(
+            f"task=hazard learns when customers leave, and the target {customers.schema.target!r} has {len(classes)} "
+            "classes; name one with two, left or still there"
+        )
+    train = customers.rows("train")
+    lifetimes = fit_lifetimes(times, customers.label == 1, train, spec)
+    numbers = [column.name for column in customers.schema.features if column.kind is Kind.numeric]
+    said = (*customers.report.steps, *time_in_disguise(customers.typed, numbers, lifetimes, train))
+    return replace(customers, lifetimes=lifetimes, report=replace(customers.report, steps=said))
 
 
 def prepare_labelled(

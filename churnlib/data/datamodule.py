@@ -158,6 +158,11 @@ class ChurnDataModule(L.LightningDataModule):
         """Return how often each class is seen for each time that it comes among the training rows."""
         return self.learning_rows.ratios
 
+    def hazards(self) -> np.ndarray | None:
+        """Return the share of training rows that leaves in each interval of time; None where classes are learned."""
+        customers = self.customers
+        return None if customers.lifetimes is None else customers.lifetimes.life_table(customers.rows("train"))
+
     def sample(self, n: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Return numbers, codes and labels of up to ``n`` training rows, on the CPU; the seed chooses them."""
         encoded = self.customers.encoded["train"]
@@ -201,9 +206,9 @@ class ChurnDataModule(L.LightningDataModule):
 
     def arrays(self, side: str) -> list[np.ndarray]:
         """Return what the batches of a side are taken from: numbers, codes, labels and, if there are some, weights."""
-        if side != "train":
+        if side != "train" or self.customers.lifetimes is not None:  # which goes with neither resampling nor weights
             encoded = self.customers.encoded[side]
-            return [encoded.numeric, encoded.codes, self.customers.labels(side)]
+            return [encoded.numeric, encoded.codes, self.customers.targets(side)]
         rows = self.learning_rows
         weights = [] if self.row_weights is None else [self.row_weights]
         return [rows.encoded.numeric, rows.encoded.codes, rows.label, *weights]

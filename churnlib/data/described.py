@@ -16,12 +16,13 @@ from churnlib.data.cleaning import CleaningReport, column_readings, count_near_d
 from churnlib.data.coercion import Coerced, coerce, read_columns
 from churnlib.data.duplicates import deduplicate
 from churnlib.data.events import infer_with_events
+from churnlib.data.lifetimes import read_times, usable
 from churnlib.data.table_spec import TableSpec
 from churnlib.data.target import check_target, encode_target, target_given
 from churnlib.data.validation import RuleBook, Validated, read_rules, validate
 from churnlib.data.validation.masks import kept_when_scoring
 from churnlib.data.validation.validate import with_other_roles
-from churnlib.errors import ConfigError
+from churnlib.errors import ConfigError, DataError
 from churnlib.schema import Schema, unknown_column
 
 
@@ -88,15 +89,24 @@ class DescribedTable:
 
 
 def rows_with_target(frame: pl.DataFrame, spec: TableSpec) -> UsedRows:
-    """Return the rows that say whether their customer left.
+    """Return the rows that say whether their customer left, and when where that is asked for.
 
     Raises:
-        DataError: If there is no such column, or it has one class or too many.
+        DataError: If there is no such column, it has one class or too many, or no row says how long.
         ConfigError: If the positive value is not one of two classes.
     """
     check_target(frame, spec.target, positive=spec.positive)
     given = target_given(frame[spec.target])
-    return UsedRows.all_of(frame).keep(given, without_target=int((~given).sum()))
+    rows = UsedRows.all_of(frame).keep(given, without_target=int((~given).sum()))
+    if spec.lifetimes is None:
+        return rows
+    timed = usable(read_times(rows.frame, spec.lifetimes))
+    if not timed.any():
+        raise DataError(
+            f"no row has a duration above 0 in {spec.lifetimes.duration!r}; name the column that says how long each "
+            "customer was followed (task.duration)"
+        )
+    return rows.keep(timed, without_duration=int((~timed).sum()))
 
 
 def without_duplicates(rows: UsedRows, spec: TableSpec) -> UsedRows:

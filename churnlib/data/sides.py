@@ -99,6 +99,7 @@ WHY_BARRED = {
     Role.event_time: (
         "whose role is event_time: it says something only of those who left, so no feature may be made of it"
     ),
+    Role.elapsed: "which says how long a customer was followed; no feature may be made of it",
     Role.ignored: "which is not among the features; name it with data.columns.NAME.role=feature if it should be",
 }
 """Why steps may not read columns of a role."""

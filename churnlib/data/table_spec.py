@@ -7,6 +7,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from churnlib.data.events import EventDefinition
+from churnlib.data.lifetimes import LifetimeSpec
+from churnlib.schema import Kind, Role
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +30,7 @@ class TableSpec:
         latest: Column that says which of a customer's rows is the newest; it is not read otherwise.
         show_unreadable: Different unreadable cells of a column that the report may show.
         about: What the schema keeps about the table: ``owner``, ``purpose``, ...
+        lifetimes: How long customers stayed, for a model that learns when they leave; None for one that learns whether.
     """
 
     target: str
@@ -41,6 +44,7 @@ class TableSpec:
     latest: str | None = None
     show_unreadable: int = 0
     about: Mapping[str, Any] = field(default_factory=dict)
+    lifetimes: LifetimeSpec | None = None
 
     @property
     def unread(self) -> list[str]:
@@ -50,6 +54,17 @@ class TableSpec:
     def without(self, *names: str | None) -> TableSpec:
         """Return the same of a table of which some more columns are not read; the customers' name always is."""
         return replace(self, drop=[*self.drop, *(name for name in names if name not in (None, self.id))])
+
+    def with_lifetimes(self, lifetimes: LifetimeSpec) -> TableSpec:
+        """Return the same with the columns that say how long customers stayed kept from the features."""
+        kept = lifetimes.elapsed
+        spec = self.without(
+            *(name for name in dict.fromkeys(lifetimes.columns) if name != kept and name not in self.drop)
+        )
+        if kept is None:
+            return replace(spec, lifetimes=lifetimes)
+        declared = {**spec.columns.get(kept, {}), "role": Role.elapsed, "kind": Kind.numeric}
+        return replace(spec, lifetimes=lifetimes, columns={**spec.columns, kept: declared})
 
     def format_of(self, column: str) -> str | None:
         """Return the date format that the user gave a column, if any."""

@@ -97,6 +97,11 @@ class Explainer:
         seed: int = 0,
     ) -> None:
         check_choice("method", method, METHODS)
+        if predictor.bundle.hazards is not None:
+            raise ConfigError(
+                f"the model {predictor.model_name} says when customers leave (task=hazard), and reasons are given for "
+                "models that say whether; explain one trained with task=classify"
+            )
         check_range("samples", SAMPLES if samples is None else samples, low=1)
         check_range("pairs", pairs, low=1)
         self.predictor, self.seed, self.pairs = predictor, seed, pairs

@@ -139,15 +139,18 @@ def _formula(bundle: Bundle) -> str:
     elif isinstance(calibration, Platt):
         shift = calibration.shift[0] if len(calibration.shift) == 1 else list(calibration.shift)
         said = f"{calibration.slope!r} * logits + {shift!r}"
+    elif bundle.hazards is not None:
+        said = "sigmoid(logits); survival is the product of 1 - hazard."
+        return f"The hazard of each interval (decision.json: breaks) is\n# {said}"
     else:
         return f"A probability is what the bundle's\n# decision.json says of them: calibration={calibration.method}."
     return f"A probability is sigmoid({said}),\n# with more than two classes softmax({said})."
 
 
 def _triton_config(bundle: Bundle) -> str:
-    spec, n_classes = bundle.preparation.input_spec(), len(bundle.schema.classes)
+    spec, n_outputs = bundle.preparation.input_spec(), bundle.n_outputs
     # Triton knows no output without dimensions beside the batch; the reshape takes the one that it asks for off again.
-    logits = "dims: [ 1 ] reshape: { shape: [ ] }" if n_classes == 2 else f"dims: [ {n_classes} ]"
+    logits = "dims: [ 1 ] reshape: { shape: [ ] }" if n_outputs == 1 else f"dims: [ {n_outputs} ]"
     return f"""\
 # {bundle.name} {bundle.version}: encoded rows to logits. {_formula(bundle)}
 name: "{bundle.name}"

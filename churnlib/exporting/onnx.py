@@ -41,7 +41,7 @@ def exported(bundle: Bundle) -> bytes:
         model,
         n_numeric=len(spec["fill"]),
         cardinalities=spec["cardinalities"],
-        n_classes=len(bundle.schema.classes),
+        n_outputs=bundle.n_outputs,
     )
     if has_runtime() and bundle.golden:
         found = difference(bundle, OnnxModel(content, original=lambda: model))
@@ -65,7 +65,14 @@ def difference(bundle: Bundle, model: FittedModel) -> float:
     """Return by how much another model's probabilities of the golden rows differ from the bundle's own, at most."""
     rows = golden_rows(bundle)
     own, other = (
-        bundle.calibration.probabilities(one.logits(rows.numeric, rows.codes))
-        for one in (original(bundle.model), model)
+        probabilities(bundle, one.logits(rows.numeric, rows.codes)) for one in (original(bundle.model), model)
     )
     return float(np.abs(own - other).max(initial=0.0))
+
+
+def probabilities(bundle: Bundle, logits: np.ndarray) -> np.ndarray:
+    """Return what a bundle makes of logits: of hazards the probability of being gone by the end of each interval."""
+    if bundle.hazards is None:
+        return bundle.calibration.probabilities(logits)
+    gone = 1.0 - bundle.hazards.survival(logits, bundle.hazards.breaks)
+    return gone[:, 0] if gone.shape[1] == 1 else gone

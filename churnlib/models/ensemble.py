@@ -61,13 +61,18 @@ class Ensemble:
         groups: The members of each group.
         weights: A finite number per group.
         shift: Added to the log-odds; one number for two classes, else one per class.
+        hazards: Whether the logits are those of hazards, one for each interval of time. Their members are equals: one
+            group of weight 1, whose mean survival counts.
     """
 
     groups: tuple[tuple[Member, ...], ...]
     weights: tuple[float, ...] = (1.0,)
     shift: tuple[float, ...] = (0.0,)
+    hazards: bool = False
 
     def __post_init__(self) -> None:
+        if self.hazards and (self.weights != (1.0,) or any(self.shift)):
+            raise ValueError("hazards are averaged in one group of weight 1, without a shift")
         if not self.groups or not all(self.groups) or len(self.groups) != len(self.weights):
             raise ValueError(
                 f"{len(self.weights)} weights for {len(self.groups)} groups; give one for each, and members"
@@ -82,7 +87,12 @@ class Ensemble:
 
     def logits(self, numeric: np.ndarray, codes: np.ndarray) -> np.ndarray:
         """Return logits, float64; see :class:`~churnlib.models.fitted.FittedModel`."""
-        groups = [mean_logits([member.logits(numeric, codes) for member in group]) for group in self.groups]
+        groups = [
+            mean_logits([member.logits(numeric, codes) for member in group], hazards=self.hazards)
+            for group in self.groups
+        ]
+        if self.hazards:
+            return groups[0]
         return blend_logits(groups, self.weights, self.shift)
 
     def draw(self, graph: Graph, rows: EncodedRows) -> str:
@@ -99,9 +109,12 @@ class Ensemble:
                     for one in group
                 ],
                 single=single,
+                hazards=self.hazards,
             )
             for group in self.groups
         ]
+        if self.hazards:
+            return groups[0]
         return draw_blend(graph, groups, self.weights, self.shift)
 
     def keep(self) -> Kept:
@@ -114,11 +127,12 @@ class Ensemble:
             members.append({"group": group, **reads, "kept_as": kept.name, "values": dict(kept.values)})
             states |= {member_file(number, file): content for file, content in kept.states.items()}
         values = {"weights": list(self.weights), "shift": list(self.shift), "members": members}
+        values |= {"hazards": True} if self.hazards else {}
         return Kept("ensemble.json", values, states)
 
 
-def mean_logits(members: Sequence[np.ndarray]) -> NDArray[np.float64]:
-    """Return the logits of the members' mean probability.
+def mean_logits(members: Sequence[np.ndarray], *, hazards: bool = False) -> NDArray[np.float64]:
+    """Return the logits of the members' mean probability; of hazards, those of their mean survival.
 
     >>> mean_logits([np.array([0.0]), np.array([np.log(3.0)])]).round(6).tolist()  # 1/2 and 3/4
     [0.510826]
@@ -126,6 +140,7 @@ def mean_logits(members: Sequence[np.ndarray]) -> NDArray[np.float64]:
     Args:
         members: ``(n,)`` or ``(n, n_classes)`` each. Computed without leaving the logarithms, so that very sure
             customers still differ.
+        hazards: Whether they are hazards, ``(n, n_intervals)``; see :func:`churnlib.models.hazards.combine_hazards`.
     """
     if len(members) == 1:
         return np.asarray(members[0], dtype=np.float64)
@@ -133,6 +148,10 @@ def mean_logits(members: Sequence[np.ndarray]) -> NDArray[np.float64]:
     if logits.ndim == 2:
         leaves, stays = -np.logaddexp(0, -logits), -np.logaddexp(0, logits)
         return np.logaddexp.reduce(leaves, axis=0) - np.logaddexp.reduce(stays, axis=0)
+    if hazards:
+        leaves, stays = -np.logaddexp(0, -logits), -np.logaddexp(0, logits)
+        there = np.cumsum(stays, axis=2) - stays
+        return np.logaddexp.reduce(there + leaves, axis=0) - np.logaddexp.reduce(there + stays, axis=0)
     shares = logits - np.logaddexp.reduce(logits, axis=2, keepdims=True)
     return np.logaddexp.reduce(shares, axis=0) - np.log(len(members))
 
@@ -168,6 +187,7 @@ def restore(
         codes = None if kept["codes"] is None else tuple(map(tuple, kept["codes"]))
         groups[kept["group"]].append(Member(model, numeric, codes, categorical))
     shift = tuple(float(value) for value in values["shift"])
-    if len(shift) != (1 if n_classes == 2 else n_classes):
+    hazards = bool(values.get("hazards", False))
+    if not hazards and len(shift) != (1 if n_classes == 2 else n_classes):
         raise ValueError(f"the ensemble's shift has {len(shift)} numbers; is the bundle one for {n_classes} classes?")
-    return Ensemble(tuple(map(tuple, groups)), tuple(float(weight) for weight in values["weights"]), shift)
+    return Ensemble(tuple(map(tuple, groups)), tuple(float(weight) for weight in values["weights"]), shift, hazards)

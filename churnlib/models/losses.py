@@ -160,6 +160,10 @@ class TrainingLoss(nn.Module):
         weight = self.rarity[label]
         return rows * (weight / weight.mean())
 
+    def held_out(self, logits: Tensor, label: Tensor) -> Tensor:
+        """Return the log loss of each row, ``(B,)``, for log-odds."""
+        return cross_entropy(logits, label)
+
     def forward(self, logits: Tensor, label: Tensor) -> Tensor:
         """Return the loss of each row, ``(B,)``; logits and labels as in :func:`cross_entropy`."""
         if self._shifted:

@@ -20,7 +20,8 @@ from torchmetrics.classification import (
 )
 
 from churnlib.models.augmentation import Augmentation
-from churnlib.models.losses import TrainingLoss, cross_entropy, loss_spec, training_loss
+from churnlib.models.hazards import HazardLoss
+from churnlib.models.losses import TrainingLoss, loss_spec, training_loss
 from churnlib.models.network import ChurnNetwork, build_network, network_spec
 from churnlib.models.parameter_groups import fused, parameter_groups, scaled
 from churnlib.models.stepping import CHUNK, can_chunk, share_step_count
@@ -40,7 +41,8 @@ class ChurnModule(L.LightningModule):
     The network is built when the trainer has read the data, because its sizes depend on them.
 
     Logged once per epoch: ``train/loss``, ``train/log_loss`` and ``val/log_loss`` (both unweighted, of log-odds),
-    ``val/roc_auc``, ``val/average_precision``.
+    ``val/roc_auc``, ``val/average_precision``. Where it is learned when customers leave, the log losses are the
+    negative log-likelihood of a customer, and the other two are left out.
 
     Example::
 
@@ -110,7 +112,8 @@ class ChurnModule(L.LightningModule):
                     "module.build(input_spec, class_counts=...) before the trainer"
                 )
             ratios = data.class_ratios() if hasattr(data, "class_ratios") else None
-            self.build(data.input_spec(), class_counts=data.class_counts(), ratios=ratios)
+            hazards = data.hazards() if hasattr(data, "hazards") else None
+            self.build(data.input_spec(), class_counts=data.class_counts(), ratios=ratios, hazards=hazards)
             assert self.network is not None
             if hasattr(data, "sample"):
                 self.network.initialize(*data.sample(INITIAL_ROWS))
@@ -130,6 +133,7 @@ class ChurnModule(L.LightningModule):
         *,
         class_counts: Sequence[int] | np.ndarray,
         ratios: Sequence[float] | None = None,
+        hazards: Sequence[float] | None = None,
     ) -> None:
         """Build the network with fresh weights.
 
@@ -138,12 +142,25 @@ class ChurnModule(L.LightningModule):
             class_counts: Training rows of each class, as they are learned from.
             ratios: For rows that were resampled, how often each class is seen for each time that it comes among
                 customers; the logarithm is taken off the logits again.
+            hazards: Of a network that learns when customers leave: the share of the training rows that does in each
+                interval of time, of those who are there when it begins. Labels are then as
+                :func:`churnlib.models.hazards.hazard_loss` takes them, and the loss is the log-likelihood.
         """
         counts = [int(count) for count in class_counts]
         ratios = None if ratios is None else [float(ratio) for ratio in ratios]
-        self.built_from = {"input_spec": dict(input_spec), "class_counts": counts, "ratios": ratios}
-        self.loss: TrainingLoss = training_loss(self.loss_spec, counts, ratios)
-        self.network = build_network(self.spec, input_spec, n_classes=len(counts), offset=self.loss.offset)
+        hazards = None if hazards is None else [float(hazard) for hazard in hazards]
+        self.built_from = {
+            "input_spec": dict(input_spec), "class_counts": counts, "ratios": ratios, "hazards": hazards
+        }  # fmt: skip
+        self.loss: TrainingLoss | HazardLoss
+        self.loss = training_loss(self.loss_spec, counts, ratios) if hazards is None else HazardLoss(hazards)
+        self.network = build_network(
+            self.spec,
+            input_spec,
+            n_classes=len(counts),
+            n_intervals=None if hazards is None else len(hazards),
+            offset=self.loss.offset,
+        )
         self._build_metrics(len(counts))
 
     def _build_metrics(self, n_classes: int) -> None:
@@ -169,7 +186,12 @@ class ChurnModule(L.LightningModule):
         """Build the network that the weights belong to, and go on with the same random numbers."""
         state = checkpoint["churnlib"]
         if self.network is None:
-            self.build(state["input_spec"], class_counts=state["class_counts"], ratios=state.get("ratios"))
+            self.build(
+                state["input_spec"],
+                class_counts=state["class_counts"],
+                ratios=state.get("ratios"),
+                hazards=state.get("hazards"),
+            )
         share_step_count(checkpoint)
         self._rng_states = state["rng_states"]
         self.curve = [dict(epoch) for epoch in state["curve"]]
@@ -184,7 +206,7 @@ class ChurnModule(L.LightningModule):
     # --- steps ------------------------------------------------------------------------------------------------------
 
     def forward(self, numeric: Tensor, codes: Tensor) -> Tensor:
-        """Return logits, ``(batch,)`` for two classes, ``(batch, n_classes)`` for more, float32."""
+        """Return logits, ``(batch,)`` for two classes, else one per class or interval, float32."""
         assert self.network is not None
         return self.network(numeric, codes)
 
@@ -281,17 +303,24 @@ class ChurnModule(L.LightningModule):
         """Collect logits; everything is computed once, at the end of the epoch."""
         numeric, codes, label = batch[:3]
         logits = self(numeric, codes)
-        self.val_log_loss.update(cross_entropy(logits, label).mean(), len(label))
+        self.val_log_loss.update(self.loss.held_out(logits, label).mean(), len(label))
+        if self._learns_when:
+            return
         probability = logits.sigmoid() if logits.ndim == 1 else logits.softmax(1)
         self.val_roc_auc.update(probability, label)
         self.val_average_precision.update(probability, label)
 
     def on_validation_epoch_end(self) -> None:
         """Log the validation metrics."""
-        for name in ("log_loss", "roc_auc", "average_precision"):
+        for name in ("log_loss",) if self._learns_when else ("log_loss", "roc_auc", "average_precision"):
             metric = getattr(self, f"val_{name}")
             self.log(f"val/{name}", metric.compute(), prog_bar=name != "average_precision")
             metric.reset()
+
+    @property
+    def _learns_when(self) -> bool:
+        """Whether the labels are times: areas under curves of classes are not for them."""
+        return isinstance(self.loss, HazardLoss)
 
     def predict_step(self, batch: tuple[Tensor, ...], batch_idx: int) -> Tensor:
         """Return logits."""
@@ -335,4 +364,4 @@ def _by_member(rows: Callable[[Tensor, Tensor], Tensor], logits: Tensor, label: 
     members = len(logits) // len(label)
     if members == 1:
         return rows(logits, label)
-    return rows(logits, label.repeat_interleave(members)).view(-1, members).mean(1)
+    return rows(logits, label.repeat_interleave(members, dim=0)).view(-1, members).mean(1)

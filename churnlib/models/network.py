@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from churnlib.models.hazards import combine_hazards
 from churnlib.models.input_layer import InputLayer
 from churnlib.models.members import combine
 
@@ -44,15 +45,19 @@ class ChurnNetwork(nn.Module):
             ``(batch, k, out_features)`` if it has members (:mod:`churnlib.models.members`).
         offset: ``(out_features,)`` subtracted from the logits outside training: undoes what class weights in the loss
             do to the probabilities (log of the weight).
+        hazards: Whether the logits are those of hazards, one for each interval of time; see
+            :mod:`churnlib.models.hazards`.
 
     Shape:
-        Logits are ``(batch,)`` for two classes, ``(batch, n_classes)`` for more, always float32.
+        Logits are ``(batch,)`` for two classes, ``(batch, n_classes)`` for more, ``(batch, n_intervals)`` of hazards,
+        always float32.
     """
 
-    def __init__(self, inputs: InputLayer, body: nn.Module, *, offset: Sequence[float]) -> None:
+    def __init__(self, inputs: InputLayer, body: nn.Module, *, offset: Sequence[float], hazards: bool = False) -> None:
         super().__init__()
         self.inputs = inputs
         self.body = body
+        self.hazards = hazards
         self.register_buffer("offset", torch.tensor(list(offset), dtype=torch.float32))
 
     def forward(self, numeric: Tensor, codes: Tensor) -> Tensor:
@@ -64,7 +69,9 @@ class ChurnNetwork(nn.Module):
         logits = self.body(x).float()
         if not self.training:
             logits = logits - self.offset
-        return _squeeze(combine(logits) if logits.ndim == 3 else logits)
+        if logits.ndim == 3:
+            logits = combine_hazards(logits) if self.hazards else combine(logits)
+        return _squeeze(logits)
 
     def forward_with_penalty(
         self, numeric: Tensor, codes: Tensor, alter: Callable[[Tensor, InputLayer], Tensor] | None = None
@@ -132,6 +139,7 @@ def build_network(
     input_spec: Mapping[str, Any],
     *,
     n_classes: int = 2,
+    n_intervals: int | None = None,
     offset: Sequence[float] | None = None,
     trust: Sequence[str] | None = None,
 ) -> ChurnNetwork:
@@ -147,6 +155,7 @@ def build_network(
         spec: ``_target_`` and the body's own arguments.
         input_spec: Arguments of :class:`~churnlib.models.input_layer.InputLayer`.
         n_classes: Two classes have one logit.
+        n_intervals: Intervals of time of a hazard head, which has one logit for each; None for classes.
         offset: See :class:`ChurnNetwork`; zeros when None.
         trust: Packages outside churnlib whose classes may be built; None trusts any (the user's own configuration).
 
@@ -154,7 +163,7 @@ def build_network(
         ValueError: If the class is not trusted, cannot be imported, or refuses its arguments.
     """
     inputs = InputLayer(**input_spec, masks=_reads_histories(spec, trust))
-    out_features = 1 if n_classes == 2 else n_classes
+    out_features = n_intervals or (1 if n_classes == 2 else n_classes)
     sizes = {
         "in_features": inputs.out_features,
         "out_features": out_features,
@@ -163,7 +172,8 @@ def build_network(
         "sequences": inputs.sequences,
     }
     body = _body(spec, trust)(**sizes)
-    return ChurnNetwork(inputs, body, offset=[0.0] * out_features if offset is None else offset)
+    offset = [0.0] * out_features if offset is None else offset
+    return ChurnNetwork(inputs, body, offset=offset, hazards=n_intervals is not None)
 
 
 def _body(spec: Mapping[str, Any], trust: Sequence[str] | None) -> functools.partial[nn.Module]:

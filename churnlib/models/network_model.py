@@ -125,6 +125,7 @@ class NetworkModel:
 
         offset = self.network.offset.tolist()  # type: ignore[operator]
         values = {"network": dict(self.spec), "input": dict(self.input_spec), "offset": offset}
+        values |= {"hazards": True} if self.network.hazards else {}
         state = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in self.network.state_dict().items()}
         return Kept("network.json", values, {WEIGHTS: save(state)})
 
@@ -137,7 +138,9 @@ def restore(
     from safetensors.torch import load
 
     spec, input_spec = values["network"], values["input"]
-    network = build_network(spec, input_spec, n_classes=n_classes, offset=values["offset"], trust=trust)
+    offset = values["offset"]
+    intervals = {"n_intervals": len(offset)} if values.get("hazards") else {}
+    network = build_network(spec, input_spec, n_classes=n_classes, offset=offset, trust=trust, **intervals)
     try:
         network.load_state_dict(load(states[WEIGHTS]))
     except SafetensorError as error:

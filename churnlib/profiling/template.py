@@ -69,7 +69,7 @@ def template_of(schema: Schema, profile: Mapping[str, Any], *, labelled: bool = 
             continue
         if column.role is Role.id:
             fields.insert(0, Field(column.name, True, "name or number of the customer", EXAMPLE))
-        elif column.role in (Role.feature, Role.time):
+        elif column.role in (Role.feature, Role.time, Role.elapsed):
             found = next((row[column.name] for row in rows if row.get(column.name) is not None), None)
             words = _words(column, profile["columns"].get(column.name, {}))
             fields.append(Field(column.name, not column.nullable, words, _text(found)))

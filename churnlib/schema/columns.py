@@ -38,6 +38,8 @@ class Role(StrEnum):
     time = "time"
     event_time = "event_time"
     """Says something only of those who left (the day they did, its month, ...): for labels, never a feature."""
+    elapsed = "elapsed"
+    """How long the customer has been there, by which a model of when they leave answers; never a feature."""
     sensitive = "sensitive"
     ignored = "ignored"
 
@@ -143,12 +145,17 @@ class Schema:
         """Name of the column with the date at which a row was taken, if there is one."""
         return self._name_of(Role.time)
 
+    @property
+    def elapsed(self) -> str | None:
+        """Name of the column that says how long a customer has been there, where a model answers by it."""
+        return self._name_of(Role.elapsed)
+
     def _name_of(self, role: Role) -> str | None:
         return next((column.name for column in self.columns if column.role is role), None)
 
     def required(self) -> tuple[str, ...]:
         """Names of the columns a row must have and hold a value in."""
-        read = (Role.feature, Role.time)
+        read = (Role.feature, Role.time, Role.elapsed)
         return tuple(column.name for column in self.columns if column.role in read and not column.nullable)
 
     def to_dict(self) -> dict[str, Any]:

@@ -68,17 +68,20 @@ def fit_design(config: TrainConfig, plan: Design, folder: Path, *, name: str) ->
     own = [held_out(fit.model, table) for fit, table in zip(fits, plan.tables, strict=True)]
     rounds = [_joined(own[start : start + plan.per_round]) for start in range(0, len(plan), plan.per_round)]
     members = [_member(plan.customers, table, fit.model) for fit, table in zip(fits, plan.tables, strict=True)]
+    hazards = plan.customers.lifetimes is not None and len(plan.customers.lifetimes.breaks) > 1
     parts = zip(plan.folds, plan.seeds, fits, own, strict=True)
     return Trained(
-        _together(fits, plan, Ensemble((tuple(members),), shift=no_shift(plan.customers))),
+        _together(fits, plan, Ensemble((tuple(members),), shift=no_shift(plan.customers), hazards=hazards)),
         plan.customers,
-        HeldOut(rounds[0].rows, mean_logits([one.logits for one in rounds])),
+        HeldOut(rounds[0].rows, mean_logits([one.logits for one in rounds], hazards=hazards)),
         [Part(name, *part) for part in parts],
     )
 
 
 def no_shift(customers: Customers) -> tuple[float, ...]:
     """Return the shift of an ensemble that has none."""
+    if customers.lifetimes is not None:
+        return (0.0,) * len(customers.lifetimes.breaks)
     return (0.0,) * (1 if len(customers.schema.classes) == 2 else len(customers.schema.classes))
 
 

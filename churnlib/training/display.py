@@ -13,6 +13,7 @@ from rich.table import Table
 from churnlib.data.customers import Customers
 from churnlib.data.leaks import LeakReport
 from churnlib.data.resampling import wanted_counts
+from churnlib.evaluation.survival_tables import calibration_line, survival_table
 from churnlib.evaluation.tables import confusion_table, metrics_table, worth_table
 
 RESAMPLING = (
@@ -128,17 +129,32 @@ def _with_spread(figure: Mapping[str, float | None]) -> str:
     return f"{figure['mean']:.4f}" + ("" if figure["sd"] is None else f" ({figure['sd']:.4f})")
 
 
+def show_survival(console: Console, columns: Mapping[str, Mapping[str, Any]]) -> None:
+    """Print how good the survival curves are, and what the table below it is about."""
+    console.print(survival_table(columns, title="When customers leave"))
+    last = list(columns.values())[-1]
+    for line in calibration_line(last):
+        console.print(escape(line), soft_wrap=True, highlight=False)
+    horizon = f"{last['horizon']:g} {last['unit']}"
+    console.print(f"Leaving within {horizon}, of customers of whom it is known:", highlight=False)
+
+
 def show_result(console: Console, metrics: Mapping[str, Any], folder: Path, *, classes: Sequence[str]) -> None:
     """Print the metrics beside the baseline and the limit, the confusion matrix, and where everything is."""
     members = metrics.get("members")
     columns = {
         "validation" if members is None else "held out": metrics["validation"],
         "test": metrics["test"],
-        "logistic regression (test)": metrics["baseline"]["logistic_regression"],
+        "logistic regression (test)": metrics["baseline"].get("logistic_regression"),
         "limit (test)": metrics.get("limit"),
     }
-    console.print(metrics_table({header: column for header, column in columns.items() if column is not None}))
-    if metrics["test"] is not None:
+    columns = {header: column for header, column in columns.items() if column is not None}
+    if "survival" in metrics["validation"]:
+        show_survival(console, {header: column["survival"] for header, column in columns.items()})
+        columns = {header: column for header, column in columns.items() if "n" in column}
+    if columns:
+        console.print(metrics_table(columns))
+    if metrics["test"] is not None and "confusion" in metrics["test"]:
         console.print(confusion_table(metrics["test"]))
         worth = worth_table(metrics["test"], title="On test rows")
         if worth is not None:

@@ -91,7 +91,8 @@ def run_trainer(
 def _pretrain(module: ChurnModule, config: TrainConfig, data: ChurnDataModule, unlabelled: Encoded) -> None:
     from churnlib.training.pretraining import pretrain
 
-    module.build(data.input_spec(), class_counts=data.class_counts(), ratios=data.class_ratios())
+    counts, ratios = data.class_counts(), data.class_ratios()
+    module.build(data.input_spec(), class_counts=counts, ratios=ratios, hazards=data.hazards())
     assert module.network is not None
     pretrain(module.network, unlabelled, config)
 

@@ -105,6 +105,7 @@ def stackable(config: TrainConfig, tables: Sequence[ChurnDataModule]) -> bool:
     """Whether training in one pass does all that the options ask for."""
     return (
         config.pretrain.passes == 0
+        and config.task.name == "classify"
         and all(_is_understood(spec) for spec in _callbacks(config).values())
         and (config.scheduler or {}).get("_target_") != PLATEAU
         and not any(vars(config.augment).values())

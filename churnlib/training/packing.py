@@ -26,6 +26,7 @@ from churnlib.training.fitted import Trained
 from churnlib.training.money import campaign_of, own_threshold_of
 from churnlib.training.results import held_out_metrics, side_metrics, threshold_interval
 from churnlib.training.stacking import STACK
+from churnlib.training.survival import curve_of, horizon_threshold
 
 N_GOLDEN = 16
 """Made-up customers in a bundle, to replay before serving."""
@@ -84,7 +85,11 @@ def calibrated(config: TrainConfig, trained: Trained) -> Predictor:
         trained.fit.model.settle(customers.encoded["train"].numeric, customers.encoded["train"].codes)
     label, campaign = customers.label[held_out.rows], campaign_of(config.money, customers)
     typed = customers.typed[customers.rows("train")]
-    calibration, threshold = calibrate(held_out.logits, label, config.threshold, config.calibration, campaign)
+    if customers.lifetimes is None:
+        calibration, threshold = calibrate(held_out.logits, label, config.threshold, config.calibration, campaign)
+    else:
+        calibration = curve_of(customers.lifetimes, config.money)
+        threshold = horizon_threshold(customers, held_out.rows, held_out.logits, calibration, config, campaign)
     bundle = Bundle(
         schema=customers.schema,
         preparation=customers.preparation,

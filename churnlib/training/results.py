@@ -26,6 +26,7 @@ from churnlib.training.baselines import rows_of, task_of
 from churnlib.training.calibrating import calibrate, held_out_probability
 from churnlib.training.fitted import HeldOut, Trained
 from churnlib.training.money import campaign_of, own_threshold_of, values_of
+from churnlib.training.survival import survival_metrics
 
 SUBJECTS = "subjects.parquet"
 """File of a run folder: the customers, by pseudonym, and the side on which each stood."""
@@ -51,6 +52,10 @@ def side_metrics(
     rows = customers.rows(side)
     if not len(rows):
         return None
+    curve = predictor.bundle.hazards
+    if curve is not None:
+        logits = predictor.logits(predictor.read(customers.frame[rows]).typed)
+        return survival_metrics(customers, rows, logits, curve, _threshold(predictor))
     probability = predictor.probabilities(customers.frame[rows])
     if money is None:
         return _evaluate(customers, rows, probability, predictor.threshold, predictor.bundle.own_threshold)
@@ -76,8 +81,10 @@ def side_metrics(
 def threshold_interval(
     customers: Customers, held_out: HeldOut, predictor: Predictor, threshold: ThresholdConfig, money: MoneyConfig
 ) -> list[float] | None:
-    """Return where the threshold might have fallen; None if no row decided it, there are classes, or many rows."""
+    """Return where the threshold might have fallen; None for classes, hazards, many rows, or if no row decided it."""
     replicates = int(min(100, MOST_RECHOSEN / len(held_out.rows)))
+    if predictor.bundle.hazards is not None:
+        return None
     if predictor.threshold is None or threshold.rule in ("fixed", "value") or replicates < 20:
         return None
     label = customers.label[held_out.rows]
@@ -95,6 +102,9 @@ def threshold_interval(
 
 def held_out_metrics(customers: Customers, held_out: HeldOut, predictor: Predictor) -> dict[str, Any]:
     """Return the metrics of what was said about held-out rows, at the predictor's calibration and threshold."""
+    curve = predictor.bundle.hazards
+    if curve is not None:
+        return survival_metrics(customers, held_out.rows, held_out.logits, curve, _threshold(predictor))
     label = customers.label[held_out.rows]
     probability = held_out_probability(held_out.logits, label, predictor.bundle.calibration)
     return _evaluate(customers, held_out.rows, probability, predictor.threshold, predictor.bundle.own_threshold)
@@ -106,7 +116,9 @@ def parts_metrics(trained: Trained, predictor: Predictor) -> dict[str, Any]:
     for part in trained.parts:
         own = held_out_metrics(trained.customers, part.held_out, predictor)
         how = {"epochs": part.fit.epochs, "fit_seconds": part.fit.seconds}
-        parts.append({"model": part.model, "fold": part.fold, "seed": part.seed, **how, **{k: own[k] for k in SPREAD}})
+        parts.append(
+            {"model": part.model, "fold": part.fold, "seed": part.seed, **how, **{k: own.get(k) for k in SPREAD}}
+        )
     kinds = {}
     for name in dict.fromkeys(part["model"] for part in parts):
         group = [part for part in parts if part["model"] == name]
@@ -118,8 +130,13 @@ def parts_metrics(trained: Trained, predictor: Predictor) -> dict[str, Any]:
     return {"kinds": kinds, "parts": parts}
 
 
+def _threshold(predictor: Predictor) -> float:
+    assert predictor.threshold is not None  # two classes
+    return predictor.threshold
+
+
 def _spread(group: Sequence[Mapping[str, Any]], key: str) -> dict[str, float | None]:
-    values = [part[key] for part in group if part[key] is not None]
+    values = [part[key] for part in group if part.get(key) is not None]
     return {
         "mean": float(np.mean(values)) if values else None,
         "sd": float(np.std(values, ddof=1)) if len(values) > 1 else None,
@@ -177,17 +194,29 @@ def write_predictions(customers: Customers, predictor: Predictor, path: Path) ->
     """Write the test rows with label, probability and decision as Parquet, whole or not at all."""
     rows = customers.rows("test")
     answers = predictor.predict(customers.frame[rows]).drop("customer_id")
-    _write_rows(customers.customer_ids("test"), customers.label[rows], answers, path)
+    _write_rows(customers.customer_ids("test"), customers.label[rows], _with_times(answers, customers, rows), path)
 
 
 def write_held_out(trained: Trained, predictor: Predictor, path: Path) -> None:
     """Write the rows that were held out like the predictions, as answered by models that did not learn from them."""
     customers, held_out = trained.customers, trained.held_out
-    label = customers.label[held_out.rows]
-    probability = held_out_probability(held_out.logits, label, predictor.bundle.calibration)
+    label, curve = customers.label[held_out.rows], predictor.bundle.hazards
+    if curve is None:
+        probability = held_out_probability(held_out.logits, label, predictor.bundle.calibration)
+    else:
+        elapsed = None if curve.elapsed is None else customers.typed[curve.elapsed][held_out.rows].to_numpy()
+        probability = curve.probabilities(held_out.logits, elapsed)
     cut = predictor.thresholds(customers.frame[held_out.rows])
     answers = answers_table(probability, cut, predictor.classes)
-    _write_rows(customers.ids(held_out.rows), label, answers, path)
+    _write_rows(customers.ids(held_out.rows), label, _with_times(answers, customers, held_out.rows), path)
+
+
+def _with_times(answers: pl.DataFrame, customers: Customers, rows: np.ndarray) -> pl.DataFrame:
+    """Return answers with how long each customer was followed, where it was learned when they leave."""
+    times = customers.lifetimes
+    if times is None:
+        return answers
+    return answers.with_columns(pl.Series("duration", times.duration[rows]), pl.Series("entry", times.entry[rows]))
 
 
 def write_subjects(customers: Customers, path: Path) -> None:

@@ -12,12 +12,13 @@ from typing import Any
 from rich.console import Console
 
 from churnlib.build import check_components
-from churnlib.config import CostSensitiveConfig, TrainConfig, loss_options
+from churnlib.config import CostSensitiveConfig, TrainConfig, lifetime_options, loss_options
 from churnlib.console import row_bars
 from churnlib.data.cleaning import CLEANING
 from churnlib.data.customers import Customers, prepare_customers
 from churnlib.data.folds import check_folds
 from churnlib.data.leaks import LeakReport, check_leaks
+from churnlib.data.lifetimes import LifetimeSpec
 from churnlib.data.preparation import Encoded
 from churnlib.data.resampling import check_resampling
 from churnlib.data.validation import BrokenRules
@@ -46,6 +47,7 @@ from churnlib.training.results import (
 )
 from churnlib.training.run_folder import LEAKS, RunFolder, write_json
 from churnlib.training.stacking import check_stack, fit_stack, is_stack, parts_of
+from churnlib.training.survival import check_task, kaplan_meier_metrics
 from churnlib.training.tables import Progress, load_table, table_spec
 from churnlib.training.unlabelled import pretraining_rows
 from churnlib.training.weights import row_weights
@@ -93,6 +95,7 @@ def train(
     except BrokenRules as error:
         raise quarantine(error, folder, console) from error
     check_options(config, customers, recipe)
+    check_task(config, customers)
     values_of(config.money, customers)  # a wrong column is refused before anything is fitted
     check_histories(config, customers)
     unlabelled = pretraining_rows(config, customers)
@@ -119,10 +122,13 @@ def train(
     predictor = pack(config, trained, path / "bundle", console)
 
     metrics: dict[str, Any] = predictor.metrics  # of the test rows and the held-out rows
-    metrics["baseline"] = {
-        "logistic_regression": baseline_metrics(customers, config.threshold, config.calibration, config.money)
-    }
-    if customers.truth is not None:
+    if customers.lifetimes is not None:
+        metrics["baseline"] = {"kaplan_meier": kaplan_meier_metrics(metrics["test"])}
+    else:
+        metrics["baseline"] = {
+            "logistic_regression": baseline_metrics(customers, config.threshold, config.calibration, config.money)
+        }
+    if customers.truth is not None and customers.lifetimes is None:
         metrics["limit"] = limit_metrics(customers)
     if trained.parts:
         metrics["members"] = parts_metrics(trained, predictor)
@@ -193,7 +199,8 @@ def read_customers(config: TrainConfig, *, progress: Progress | None = None) -> 
     Raises:
         ChurnlibError: If the table cannot be learned from, or an option about it is wrong.
     """
-    spec = table_spec(config.data)
+    lifetimes = lifetime_options(config.task)
+    spec = replace(table_spec(config.data), lifetimes=None if lifetimes is None else LifetimeSpec(**lifetimes))
     table = load_table(config.data, seed=config.seed, max_steps=config.preprocess.max_steps, progress=progress)
     customers = prepare_customers(
         table.frame,

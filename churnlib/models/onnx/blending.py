@@ -37,19 +37,22 @@ def draw_affine(
     return graph.add("Squeeze", scores, graph.constant([1], np.int64)) if squeeze else scores
 
 
-def draw_mean(graph: Graph, members: Sequence[str], *, single: bool) -> str:
+def draw_mean(graph: Graph, members: Sequence[str], *, single: bool, hazards: bool = False) -> str:
     """Return the logits of the members' mean probability, as :func:`churnlib.models.ensemble.mean_logits`.
 
     Args:
         graph: Where to add it.
         members: ``(batch,)`` log-odds each, or ``(batch, n_classes)``.
-        single: Whether they are log-odds.
+        single: Whether they are log-odds, ``(batch,)``.
+        hazards: Whether they are log-odds of hazards, ``(batch, n_intervals)``.
     """
     logits = [graph.cast(member, np.float64) for member in members]
     if len(logits) == 1:
         return logits[0]
     axis = graph.constant([1], np.int64)
     stacked = graph.add("Concat", *(graph.add("Unsqueeze", one, axis) for one in logits), axis=1)
+    if hazards and not single:
+        return _draw_mean_hazards(graph, stacked)
     if not single:
         shares = graph.reduce("ReduceLogSumExp", graph.add("LogSoftmax", stacked, axis=2), [1])
         return graph.add("Sub", shares, graph.constant(math.log(len(logits)), np.float64))
@@ -58,6 +61,16 @@ def draw_mean(graph: Graph, members: Sequence[str], *, single: bool) -> str:
     sides = graph.reduce("ReduceLogSumExp", graph.add("LogSoftmax", pairs, axis=2), [1])
     leaves, stays = (graph.add("Gather", sides, graph.constant(side, np.int64), axis=1) for side in (0, 1))
     return graph.add("Sub", leaves, stays)
+
+
+def _draw_mean_hazards(graph: Graph, stacked: str) -> str:
+    """Return the log-odds of the hazards of the mean survival of ``(batch, members, n_intervals)``."""
+    deep = graph.add("Unsqueeze", stacked, graph.constant([3], np.int64))
+    pairs = graph.add("LogSoftmax", graph.add("Mul", deep, graph.constant([1.0, 0.0])), axis=3)
+    leaves, stays = (graph.add("Gather", pairs, graph.constant(side, np.int64), axis=3) for side in (0, 1))
+    there = graph.add("CumSum", stays, graph.constant(2, np.int64), exclusive=1)
+    leave, stay = (graph.reduce("ReduceLogSumExp", graph.add("Add", there, side), [1]) for side in (leaves, stays))
+    return graph.add("Sub", leave, stay)
 
 
 def draw_blend(graph: Graph, groups: Sequence[str], weights: Sequence[float], shift: Sequence[float]) -> str:

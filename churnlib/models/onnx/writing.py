@@ -60,18 +60,19 @@ class EncodedRows:
         return rows
 
 
-def to_onnx(model: FittedModel, *, n_numeric: int, cardinalities: Sequence[int], n_classes: int) -> bytes:
+def to_onnx(model: FittedModel, *, n_numeric: int, cardinalities: Sequence[int], n_outputs: int) -> bytes:
     """Write a model down as an ONNX file, the same bytes for the same model.
 
     Args:
         model: A network, a baseline, or an ensemble of them.
         n_numeric: Numbers of a row.
         cardinalities: Codes of each categorical column, missing and unseen included.
-        n_classes: Classes of the target.
+        n_outputs: Logits of a row.
 
     Returns:
         A graph from ``numeric``, ``(batch, n_numeric)`` float32 with NaN for missing, and ``codes``, ``(batch,
-        n_categorical)`` int64, to ``logits``, ``(batch,)`` or ``(batch, n_classes)`` float32.
+        n_categorical)`` int64, to ``logits``, ``(batch,)`` for one of them, else ``(batch, n_outputs)``,
+        float32.
 
     Raises:
         CannotExport: If the model, or a part of it, has no form in ONNX here.
@@ -84,7 +85,7 @@ def to_onnx(model: FittedModel, *, n_numeric: int, cardinalities: Sequence[int],
         tuple(cardinalities),
     )
     logits = draw(graph, model, rows)
-    return graph.build(graph.cast(logits, np.float32), ["batch"] if n_classes == 2 else ["batch", n_classes])
+    return graph.build(graph.cast(logits, np.float32), ["batch"] if n_outputs == 1 else ["batch", n_outputs])
 
 
 def draw(graph: Graph, model: FittedModel, rows: EncodedRows) -> str:
