@@ -41,7 +41,7 @@ from churnlib.data.table_spec import TableSpec, table_spec
 from churnlib.data.table_split import deal, read_split
 from churnlib.data.validation import Validated
 from churnlib.errors import ConfigError
-from churnlib.schema import Column, Schema, infer_schema, unknown_column
+from churnlib.schema import Column, Kind, Schema, infer_schema, unknown_column
 
 
 @dataclass(frozen=True, slots=True)
