@@ -101,7 +101,7 @@ def test_the_wheel_carries_the_configuration_and_nothing_else(wheel, checkout):
     }
     code = {path.relative_to(checkout).as_posix() for path in (checkout / "churnlib").rglob("*.py")}
     packaged = {name for name in names if not name.startswith(f"churnlib-{churnlib.__version__}.dist-info/")}
-    assert packaged == conf | code | {"churnlib/py.typed", "churnlib/profiling/page.html.jinja"}
+    assert packaged == conf | code | {"churnlib/py.typed"} | pages
     assert f"churnlib-{churnlib.__version__}.dist-info/licenses/LICENSE" in names
 
 
