@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from churnlib.errors import DataError
@@ -35,6 +36,25 @@ def templates(folder: Path) -> Environment:
     return environment
 
 
+def json_ready(value: Any) -> Any:
+    """Return values as JSON has them: numbers that it lacks (NaN, infinity) become null.
+
+    Args:
+        value: Mappings, sequences, text, numbers (numpy's too), paths.
+    """
+    if isinstance(value, Mapping):
+        return {str(key): json_ready(item) for key, item in value.items()}
+    if isinstance(value, str):
+        return value
+    if isinstance(value, Sequence):
+        return [json_ready(item) for item in value]
+    if hasattr(value, "tolist"):  # numpy's and torch's numbers and arrays
+        return json_ready(value.tolist())
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return str(value) if isinstance(value, Path) else value
+
+
 def write_whole(files: Mapping[Path, str | Callable[[Path], object]], *, remedy: str) -> None:
     """Write files, each whole or not at all.
 
@@ -59,4 +79,4 @@ def write_whole(files: Mapping[Path, str | Callable[[Path], object]], *, remedy:
             temporary.unlink(missing_ok=True)
 
 
-__all__ = ["LOOK", "templates", "write_whole"]
+__all__ = ["LOOK", "json_ready", "templates", "write_whole"]
