@@ -1,4 +1,4 @@
-"""What the pages for people share: one look, how figures are written, small pictures, files that are whole or not there.
+"""What the pages for people share: one look, how figures are written, pictures, files that are whole or not there.
 
 look.css       colours for light, dark and paper; text, cards, tables
 words.py       figures as a reader takes them

@@ -16,7 +16,7 @@ from typing import Protocol
 from markupsafe import Markup, escape
 
 WIDTH, HEIGHT = 440, 290
-LEFT, RIGHT, TOP, BOTTOM = 54, 12, 12, 44
+LEFT, RIGHT, TOP, BOTTOM = 62, 12, 12, 44
 """Margins of a chart, in its own units."""
 
 Numbers = Sequence[float | None]
@@ -141,7 +141,9 @@ class Frame:
                 f'text-anchor="{anchor}">{self.x.tick(value)}</text>'
             )
         middle = (LEFT + WIDTH - RIGHT) / 2
-        body += f'<text class="label" x="{middle:.1f}" y="{HEIGHT - 6}" text-anchor="middle">{escape(self.x.label)}</text>'
+        body += (
+            f'<text class="label" x="{middle:.1f}" y="{HEIGHT - 6}" text-anchor="middle">{escape(self.x.label)}</text>'
+        )
         height = (top + bottom) / 2
         body += (
             f'<text class="label" transform="translate(12 {height:.1f}) rotate(-90)" '
@@ -213,7 +215,7 @@ class Bars:
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """A point with its interval, and a word beside it."""
+    """A point with its interval, and a word beside it, above or below."""
 
     x: float
     y: float
@@ -221,6 +223,7 @@ class Point:
     high: float | None = None
     kind: str = "b"
     text: str = ""
+    above: bool = False
 
     def body(self, frame: Frame) -> str:
         """Return its SVG elements."""
@@ -233,10 +236,11 @@ class Point:
             )
         body += f'<circle class="dot {self.kind}" cx="{x:.1f}" cy="{y:.1f}" r="4.5"/>'
         if self.text:
-            late = x > WIDTH * 0.6
+            anchor = "middle" if x > WIDTH * 0.5 else "start"
+            beside, below = (0, 30) if anchor == "middle" else (9, 19)
             body += (
-                f'<text class="note" x="{x + (-9 if late else 9):.1f}" y="{y + (16 if y < HEIGHT / 2 else -9):.1f}" '
-                f'text-anchor="{"end" if late else "start"}">{escape(self.text)}</text>'
+                f'<text class="note" x="{x + beside:.1f}" y="{y + (-9 if self.above else below):.1f}" '
+                f'text-anchor="{anchor}">{escape(self.text)}</text>'
             )
         return body
 

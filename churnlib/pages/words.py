@@ -16,6 +16,24 @@ def percent(share: float) -> str:
     return f"{share * 100:.1f} %" if share else "0 %"
 
 
+def share(value: float | None, digits: int = 1) -> str:
+    """Return a share in percent with fixed digits, which no line breaks; a dash if there is none.
+
+    >>> share(0.2857, 0).split(), share(None)
+    (['29', '%'], '–')
+    """
+    return "–" if value is None else f"{value * 100:.{digits}f}\u00a0%"
+
+
+def signed(value: float) -> str:
+    """Return a number with its sign and two digits.
+
+    >>> signed(-0.5), signed(1.234)
+    ('−0.50', '+1.23')
+    """
+    return f"{value:+.2f}".replace("-", "−")
+
+
 def count(n: float) -> str:
     """Return a whole number with its thousands apart."""
     return f"{n:,.0f}"
@@ -52,4 +70,4 @@ def soft(name: str) -> Markup:
     return Markup(str(escape(name)).replace("_", "_<wbr>"))
 
 
-__all__ = ["count", "figure", "money", "percent", "soft"]
+__all__ = ["count", "figure", "money", "percent", "share", "signed", "soft"]

@@ -71,7 +71,9 @@ def past_run(path: Path) -> PastRun:
         )
     except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError, OmegaConfBaseException) as error:
         said = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ConfigError(f"the options in {path} cannot be read ({said}); were they written by this release?") from error
+        raise ConfigError(
+            f"the options in {path} cannot be read ({said}); were they written by this release?"
+        ) from error
 
 
 def _source(data: Mapping[str, Any]) -> type[DataConfig]:

@@ -11,10 +11,6 @@ from churnlib.errors import ChurnlibError
 from churnlib.evaluation.profit.campaign import expected_gains
 from churnlib.evaluation.report.tested import Tested
 
-LISTED, SAMPLED = 100, 150
-"""Customers on the list, and those whose effects stand for all; a tenth of each for a TabNet, which takes ten times as
-long."""
-
 MOST_COLUMNS, MOST_CELLS = 12, 6
 FEWEST = 12
 """Sampled customers behind a mean effect."""
@@ -22,7 +18,7 @@ FEWEST = 12
 HIDDEN = "sensitive columns"
 
 
-def explanation(tested: Tested, explainer: Any, *, sampled: int = SAMPLED, seed: int = 0) -> dict[str, Any]:
+def explanation(tested: Tested, explainer: Any, *, sampled: int, seed: int = 0) -> dict[str, Any]:
     """Return the columns by their mean effect, and what raises and what lowers the risk.
 
     Args:
@@ -84,7 +80,7 @@ def _cells(tested: Tested, name: str | None, chosen: np.ndarray, effect: np.ndar
     return [told[place] for place in kept.tolist()]
 
 
-def customers(tested: Tested, explainer: Any, *, listed: int = LISTED) -> list[dict[str, Any]]:
+def customers(tested: Tested, explainer: Any, *, listed: int) -> list[dict[str, Any]]:
     """Return the head of the list with reasons: who is expected to bring most, or without own values the likeliest.
 
     Args:
@@ -143,4 +139,4 @@ def _sample(n: int, wanted: int, seed: int) -> np.ndarray:
     return np.arange(n) if n <= wanted else np.sort(np.random.default_rng(seed).choice(n, wanted, replace=False))
 
 
-__all__ = ["LISTED", "SAMPLED", "customers", "explainer_of", "explanation"]
+__all__ = ["customers", "explainer_of", "explanation"]

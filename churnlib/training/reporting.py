@@ -30,6 +30,10 @@ from churnlib.training.run_folder import CONFIG, LEAKS, METRICS
 ADDED = {"fairness": "fairness.json", "goal": "goal.json"}
 """Parts of the document that other steps of a run leave as files in its folder; absent where they have not."""
 
+LISTED, SAMPLED = 100, 150
+"""Customers on the list, and those whose effects stand for all; a tenth of each for a TabNet, which takes ten times as
+long."""
+
 FILES = {"leaks": LEAKS, "cleaning": "cleaning.json", "provenance": "provenance.json"}
 
 
@@ -153,8 +157,10 @@ def _reasons(tested: Tested) -> dict[str, Any]:
     if not len(tested):
         return {}
     explainer, _ = explainer_of(tested)
-    found: dict[str, Any] = {} if explainer is None else {"explanation": explanation(tested, explainer)}
-    return {**found, "customers": customers(tested, explainer)} if tested.binary else found
+    found: dict[str, Any] = {}
+    if explainer is not None:
+        found["explanation"] = explanation(tested, explainer, sampled=SAMPLED)
+    return {**found, "customers": customers(tested, explainer, listed=LISTED)} if tested.binary else found
 
 
 def _read(folder: Path, files: Mapping[str, str]) -> dict[str, Any]:

@@ -79,7 +79,9 @@ class TrainResult:
     def _repr_html_(self) -> str:
         found = read_document(self.folder)
         if found is None:
-            return f"<p>{html.escape(str(self.metrics['model']))}: {html.escape(str(self.folder))}, without a report</p>"
+            return (
+                f"<p>{html.escape(str(self.metrics['model']))}: {html.escape(str(self.folder))}, without a report</p>"
+            )
         return summary_html(found["verdict"], found["run"], self.folder / PAGE)
 
 
@@ -188,8 +190,8 @@ def write_run_report(
     except Exception as error:
         traceback.print_exc()
         console.print(
-            f"[yellow]•[/] The report could not be made ({escape(str(error))}); churnlib report run={escape(str(path))} "
-            "tries again",
+            f"[yellow]•[/] The report could not be made ({escape(str(error))}); "
+            f"churnlib report run={escape(str(path))} tries again",
             soft_wrap=True,
         )
 

@@ -1,4 +1,4 @@
-"""The model over time and by kind of customer: where it does well, and where what it says differs from what happened."""
+"""The model over time and by kind of customer: where it does well, and where it says what did not happen."""
 
 from __future__ import annotations
 

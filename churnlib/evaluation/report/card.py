@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from churnlib.pages.words import count, percent
+from churnlib.pages.words import count
 
 
 def card(document: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -32,9 +32,11 @@ def card(document: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _use(run: Mapping[str, Any]) -> list[str]:
-    target = f"the column {run['target']}" if run["target"] else "the target"
-    what = f"whether a customer leaves ({run['classes'][-1]} in {target})" if run["binary"] else target
-    told = [f"Gives the probability of {what}, to choose whom to contact, and to plan what a campaign may cost."]
+    target = run["target"] or "the target"
+    what = (
+        f"that a customer leaves ({target} = {run['classes'][-1]})" if run["binary"] else f"of each class of {target}"
+    )
+    told = [f"Gives the probability {what}, to choose whom to contact, and to plan what a campaign may cost."]
     if run.get("owner"):
         told.append(f"Owner of the data: {run['owner']}.")
     if run.get("purpose"):
@@ -55,16 +57,15 @@ def _data(document: Mapping[str, Any]) -> list[str]:
 
 def _sensitive(data: Mapping[str, Any]) -> str:
     n = data["sensitive_read"]
-    return f", {n} of them sensitive" if n else ", none of them declared sensitive"
+    return f", {n} of them sensitive" if n else ", none of them sensitive"
 
 
 def _test(document: Mapping[str, Any]) -> list[str]:
     if "performance" not in document:
         return ["Not at all: no rows were kept for it."]
     run = document["run"]
-    told = [f"On {count(run['rows'])} rows that nothing was learned from" + (
-        f", of which {count(run['positives'])} left ({percent(run['positives'] / run['rows'])})." if run["binary"] else "."
-    )]  # fmt: skip
+    left = f", of which {count(run['positives'])} left" if run["binary"] else ""
+    told = [f"On {count(run['rows'])} rows that nothing was learned from{left}."]
     for one in document["performance"]["figures"]:
         if one["key"] in ("roc_auc", "top_decile_lift", "f1", "log_loss", "ece"):
             between = "" if one["low"] is None else f" (95 % interval {one['low']:.3f} to {one['high']:.3f})"
@@ -75,7 +76,9 @@ def _test(document: Mapping[str, Any]) -> list[str]:
 def _people(document: Mapping[str, Any]) -> list[str]:
     fairness = document.get("fairness")
     if not fairness:
-        return ["It was not compared between groups of people: no column is declared sensitive, or no group was measured."]
+        return [
+            "It was not compared between groups of people: no column is declared sensitive, or no group was measured."
+        ]
     columns = ", ".join(one["column"] for one in fairness["columns"])
     return [f"Compared between the groups of {columns}; the section on fairness has the figures."]
 

@@ -15,10 +15,12 @@
     card          the model card
     settings      options of the run
 
-Other parts of a run may add keys of their own; those that have a section (:data:`churnlib.evaluation.report.page.SECTIONS`)
-are shown. ``fairness`` is ``{"note": text or absent, "columns": [{"column", "groups": [{"label", "n", and for each of
-"base_rate", "selection_rate", "tpr", "fpr", "predicted": [value, low, high] or null, "small": bool}]}]}``; ``goal`` is
-``{"state": "met" | "attainable" | "out_of_reach", "said": sentence}``.
+Other parts of a run may add keys of their own; those with a section (``page.SECTIONS``) are shown.
+
+    fairness      {"note": text or absent, "columns": [{"column", "groups": [...]}]}; a group has "label", "n", "small"
+                  (whether it has too few rows), and as [value, low, high] or null: "base_rate", "predicted",
+                  "selection_rate", "tpr", "fpr"
+    goal          {"state": "met", "attainable" or "out_of_reach", "said": a sentence}
 """
 
 from __future__ import annotations
@@ -38,7 +40,11 @@ from churnlib.schema import Role
 FORMAT = 1
 """Of the document; a program that reads it can tell by it whether it knows all keys."""
 
-DEALT = {"random": "at random, class by class", "time": "by time, the newest for the test", "column": "as a column says"}
+DEALT = {
+    "random": "at random, class by class",
+    "time": "by time, the newest for the test",
+    "column": "as a column says",
+}
 
 
 def build_document(

@@ -10,7 +10,7 @@ from markupsafe import Markup
 from churnlib.pages.charts import Axis, Band, Bars, Frame, Line, Note, Point, percent_tick
 from churnlib.pages.words import money
 
-CONTACTED = "share of customers contacted, highest risk first"
+CONTACTED = "customers contacted, highest risk first"
 
 
 def gains(curves: Mapping[str, Any], rate: float) -> Markup:
@@ -22,10 +22,11 @@ def gains(curves: Mapping[str, Any], rate: float) -> Markup:
         Line([0, rate, 1], [0, 1, 1], "ref"),
         _band(share, found),
         Line(share, found["value"]),
-        *_mark(share, found, 0.1, "{:.0%} with the first tenth"),
-        Note(0.62, 0.52, "by lot"),
+        *_mark(share, found, 0.1, "{:.0f} % with the first tenth", times=100),
+        Note(0.64, 0.5, "by lot"),
     ]
-    told = f"The first tenth reaches {_at(share, found['value'], 0.1):.0%}, the first fifth {_at(share, found['value'], 0.2):.0%}."
+    tenth, fifth = (_at(share, found["value"], place) for place in (0.1, 0.2))
+    told = f"The first tenth reaches {tenth:.0%}, the first fifth {fifth:.0%}."
     return frame.draw(layers, title="Gains", told=told)
 
 
@@ -36,8 +37,14 @@ def lift(curves: Mapping[str, Any]) -> Markup:
     share = [share[place] for place in kept]
     found = {name: [part[place] for place in kept] for name, part in found.items()}
     y = Axis.around([*found["value"], *found.get("high", [])], label="times as many as by lot")
-    layers = [Line([0, 1], [1, 1], "ref"), _band(share, found), Line(share, found["value"]), *_mark(share, found, 0.1, "{:.1f}")]
-    told = f"{_at(share, found['value'], 0.1):.1f} times as many in the first tenth, {_at(share, found['value'], 0.5):.1f} in the first half."
+    layers = [
+        Line([0, 1], [1, 1], "ref"),
+        _band(share, found),
+        Line(share, found["value"]),
+        *_mark(share, found, 0.1, "{:.1f}", above=True),
+    ]
+    tenth, half = (_at(share, found["value"], place) for place in (0.1, 0.5))
+    told = f"{tenth:.1f} times as many in the first tenth, {half:.1f} in the first half."
     return Frame(Axis(0, 1, percent_tick, CONTACTED), y).draw(layers, title="Lift", told=told)
 
 
@@ -45,21 +52,22 @@ def profit(curves: Mapping[str, Any], campaign: Mapping[str, Any]) -> Markup:
     """Draw what contacting a share of the test customers would have earned in all."""
     n, share = campaign["n"], curves["share"]
     found = {name: _times(part, n) for name, part in curves["profit"].items()}
-    unit = f", {campaign['currency']}" if campaign["currency"] else ""
-    by = "largest expected gain first" if curves["value_ordered"] else "highest risk first"
-    x = Axis(0, 1, percent_tick, f"share of customers contacted, {by}")
-    y = Axis.around([*found["value"], *found.get("low", []), *found.get("high", [])], label=f"profit on the test rows{unit}")
-    best = max(range(len(share)), key=lambda place: found["value"][place])
+    unit, earned = campaign["currency"], [value or 0.0 for value in found["value"]]
+    by = "largest gain first" if curves["value_ordered"] else "highest risk first"
+    x = Axis(0, 1, percent_tick, f"customers contacted, {by}")
+    label = f"profit on the test rows, {unit}" if unit else "profit on the test rows"
+    y = Axis.around([*earned, *found.get("low", []), *found.get("high", [])], label=label)
+    best = max(range(len(share)), key=earned.__getitem__)
     contacted = campaign["contacted"] / n
     layers = [
-        Line([0, 1], [0, found["value"][-1]], "ref"),
+        Line([0, 1], [0, earned[-1]], "ref"),
         _band(share, found),
         Line(share, found["value"]),
-        Point(contacted, _at(share, found["value"], contacted), kind="b", text=f"expected to pay: {contacted:.0%}"),
+        Point(contacted, _at(share, earned, contacted), text=f"expected to pay: {contacted * 100:.0f} %"),
     ]
     told = (
-        f"Contacting the {contacted:.0%} of whom a gain is expected earns {money(campaign['profit'], campaign['currency'])}; "
-        f"most would have been earned with {share[best]:.0%}; everybody: {money(found['value'][-1], campaign['currency'])}."
+        f"Contacting the {contacted:.0%} of whom a gain is expected earns {money(campaign['profit'], unit)}; most "
+        f"would have been earned with {share[best]:.0%}; everybody: {money(earned[-1], unit)}."
     )
     return Frame(x, y).draw(layers, title="Profit", told=told)
 
@@ -67,7 +75,8 @@ def profit(curves: Mapping[str, Any], campaign: Mapping[str, Any]) -> Markup:
 def roc(curves: Mapping[str, Any], auc: float) -> Markup:
     """Draw the share of the churners selected over that of the stayers."""
     frame = Frame(
-        Axis(0, 1, percent_tick, "of those who stayed, selected"), Axis(0, 1, percent_tick, "of those who left, selected")
+        Axis(0, 1, percent_tick, "of those who stayed, selected"),
+        Axis(0, 1, percent_tick, "of those who left, selected"),
     )
     layers = [Line([0, 1], [0, 1], "ref"), Line(curves["roc"]["fallout"], curves["roc"]["recall"])]
     return frame.draw(layers, title="ROC curve", told=f"The area below is {auc:.3f}; 0.5 is chance.")
@@ -111,18 +120,22 @@ def over_time(periods: Sequence[Mapping[str, Any]]) -> Markup:
     ]  # fmt: skip
     layers = [*points, Line(places, [one["predicted"] for one in periods])]
     told = "; ".join(f"{one['period']}: {one['rate']:.1%} left, {one['predicted']:.1%} said" for one in periods)
-    return Frame(Axis(0, len(periods), lambda _: "", "oldest to newest period"), y).draw(layers, title="Over time", told=told)
+    return Frame(Axis(0, len(periods), lambda _: "", "oldest to newest period"), y).draw(
+        layers, title="Over time", told=told
+    )
 
 
 def _band(x: Sequence[float], found: Mapping[str, Any]) -> Band:
     return Band(x, found.get("low", []), found.get("high", [])) if "low" in found else Band([], [], [])
 
 
-def _mark(x: Sequence[float], found: Mapping[str, Any], place: float, text: str) -> list[Point]:
+def _mark(
+    x: Sequence[float], found: Mapping[str, Any], place: float, text: str, *, times: float = 1.0, above: bool = False
+) -> list[Point]:
     value = _at(x, found["value"], place)
     low = _at(x, found["low"], place) if "low" in found else None
     high = _at(x, found["high"], place) if "high" in found else None
-    return [Point(place, value, low, high, text=text.format(value))]
+    return [Point(place, value, low, high, text=text.format(value * times), above=above)]
 
 
 def _times(values: Sequence[float | None], n: int) -> list[float | None]:

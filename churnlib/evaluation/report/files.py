@@ -1,9 +1,9 @@
 """The files of a report in its run folder: written whole, read again, and made anew from what they hold.
 
-    report.html      the page
-    report.json      its numbers and words, without the customers
-    report/          the same numbers as Parquet, a table each; customers.parquet is the only one that names anybody
-    model_card.md    the model card
+report.html      the page
+report.json      its numbers and words, without the customers
+report/          the same numbers as Parquet, a table each; customers.parquet is the only one that names anybody
+model_card.md    the model card
 """
 
 from __future__ import annotations

@@ -59,7 +59,6 @@ SECTIONS = (
 def render(document: Mapping[str, Any]) -> str:
     """Return the page of a document."""
     environment = templates(FOLDER)
-    environment.filters |= {"share": _share}
     style = Markup(environment.get_template("look.css").render() + environment.get_template("report.css").render())
     script = Markup((FOLDER / "simulator.js").read_text(encoding="utf-8"))
     sections = [one for one in SECTIONS if document.get(one.key)]
@@ -97,11 +96,6 @@ def _embedded(document: Mapping[str, Any]) -> Markup:
     for mark in "<>&":
         text = text.replace(mark, f"\\u{ord(mark):04x}")
     return Markup(text)
-
-
-def _share(value: float | None, digits: int = 1) -> str:
-    """Return a share in percent; a dash if there is none."""
-    return "–" if value is None else f"{value * 100:.{digits}f} %"
 
 
 __all__ = ["SECTIONS", "Section", "render"]

@@ -78,7 +78,10 @@ def _compared(test: Mapping[str, Any]) -> dict[str, str]:
     if not isinstance(test["positives"], int):
         return told
     rate = test["positives"] / test["n"]
-    told |= {"average_precision": f"{rate:.3f} by chance", "accuracy": f"{max(rate, 1 - rate):.3f} for one answer to all"}
+    told |= {
+        "average_precision": f"{rate:.3f} by chance",
+        "accuracy": f"{max(rate, 1 - rate):.3f} for one answer to all",
+    }
     if "ranking" in test and test["ranking"]["top_decile_lift_ceiling"] is not None:
         told["top_decile_lift"] = f"1 by chance, {test['ranking']['top_decile_lift_ceiling']:.2f} at most"
         told["top_decile_capture"] = "0.1 by chance"
@@ -108,7 +111,8 @@ def curves(tested: Tested) -> dict[str, Any]:
     The profit is that of contacting first whoever is expected to bring most, where customers differ in value.
     """
     n = len(tested)
-    drawn = {"replicates": int(np.clip(MOST_WEIGHTS / n, 40, BAND_REPLICATES)), "customers": tested.ids}
+    drawn = {"replicates": int(np.clip(MOST_WEIGHTS / n, 40, BAND_REPLICATES)), "customers": tested.ids,
+             "stratified": tested.stratified}  # fmt: skip
     found = share_curves(tested.label, tested.probability, **drawn)
     order = gain_order(tested)
     earned = share_curves(tested.label, order, campaign=tested.campaign, value=tested.value, **drawn)

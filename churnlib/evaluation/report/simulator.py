@@ -77,7 +77,8 @@ def campaign(tested: Tested) -> dict[str, Any]:
     paid = payoffs(tested.label, value, tested.campaign)
     earned = paid * chosen
     n = len(tested)
-    spread = 1.959964 * float(earned.std()) * n**0.5
+    groups = [tested.label == 0, tested.label == 1] if tested.stratified else [np.ones(n, dtype=bool)]
+    spread = 1.959964 * sum(float(earned[rows].var() * rows.sum()) for rows in groups if rows.any()) ** 0.5
     profit = float(earned.sum())
     return {
         **asdict(tested.campaign),
@@ -85,6 +86,7 @@ def campaign(tested: Tested) -> dict[str, Any]:
         "own_values": tested.value is not None,
         "mean_value": float(np.mean(value)),
         "currency": tested.currency,
+        "stratified": tested.stratified,
         "n": n,
         "positives": int(tested.label.sum()),
         "contacted": int(chosen.sum()),

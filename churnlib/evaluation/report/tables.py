@@ -39,7 +39,9 @@ def _curves(part: Mapping[str, Any]) -> pl.DataFrame:
 
 
 def _segments(part: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
-    return pl.DataFrame([{"column": one["column"], **cell} for one in part for cell in one["cells"]], infer_schema_length=None)
+    return pl.DataFrame(
+        [{"column": one["column"], **cell} for one in part for cell in one["cells"]], infer_schema_length=None
+    )
 
 
 def _effects(part: Mapping[str, Any]) -> pl.DataFrame:

@@ -78,6 +78,11 @@ class Tested:
         """Whether some of the rows left and some stayed."""
         return self.binary and 0 < int(self.label.sum()) < len(self)
 
+    @property
+    def stratified(self) -> bool:
+        """Whether intervals take the churn rate as given: the test rows were dealt class by class."""
+        return self.split_by == "random"
+
     def features(self) -> list[Column]:
         """Return the columns that a reader may be told of: read by the model, and not sensitive."""
         return [

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from churnlib.pages.words import count, money, percent
+from churnlib.pages.words import count, money, share
 
 FEW_CHURNERS = 100
 """Churners among the test rows below which every figure is rough."""
@@ -29,7 +29,9 @@ def verdict(document: Mapping[str, Any]) -> dict[str, Any]:
         return {"headline": _headline_of_several(document), "sentences": [*_baseline(document), *_warnings(document)]}
     if "curves" not in document:
         what = "left" if run["positives"] else "stayed"
-        headline = f"All {count(run['rows'])} test customers {what}: how well the model tells them apart cannot be said."
+        headline = (
+            f"All {count(run['rows'])} test customers {what}: how well the model tells them apart cannot be said."
+        )
         return {"headline": headline, "sentences": _warnings(document)}
     sentences = [
         *_reach(document), *_worth(document), *_baseline(document), *_truth(document), *_misses(document),
@@ -53,16 +55,16 @@ def _headline(document: Mapping[str, Any]) -> str:
     if _suspicious(document):
         return "Too good to be trusted: look for a leak before anybody acts on this model."
     if not capture:
-        return f"The model orders {percent(auc['value'])} of all pairs of customers rightly."
+        return f"The model orders {share(auc['value'])} of all pairs of customers rightly."
     return (
-        f"Contact the tenth of your customers with the highest risk, and you reach {capture['value']:.0%} of those who "
-        f"are going to leave: {lift['value']:.1f} times as many as by drawing lots."
+        f"Contact the tenth of your customers with the highest risk, and you reach {share(capture['value'], 0)} of "
+        f"those who are going to leave: {lift['value']:.1f} times as many as by drawing lots."
     )
 
 
 def _headline_of_several(document: Mapping[str, Any]) -> str:
-    accuracy = _figure(document, "accuracy")["value"]
-    return f"The model names the right one of {len(document['run']['classes'])} classes for {percent(accuracy)} of customers."
+    right, n = share(_figure(document, "accuracy")["value"]), len(document["run"]["classes"])
+    return f"The model names the right one of {n} classes for {right} of customers."
 
 
 def _suspicious(document: Mapping[str, Any]) -> bool:
@@ -75,11 +77,15 @@ def _reach(document: Mapping[str, Any]) -> list[dict[str, str]]:
     capture, told = _figure(document, "top_decile_capture"), []
     if capture:
         ceiling = min(1.0, 0.1 * run["rows"] / run["positives"])
-        between = "" if capture["low"] is None else f" (95 % interval {capture['low']:.0%} to {capture['high']:.0%})"
+        between = (
+            ""
+            if capture["low"] is None
+            else f" (95 % interval {share(capture['low'], 0)} to {share(capture['high'], 0)})"
+        )
         kind = GOOD if (capture["low"] or 0.0) > 0.15 else WEAK
         told.append(_said(kind, (
-            f"The first tenth of the list holds {capture['value']:.0%} of all {count(run['positives'])} who left"
-            f"{between}. By lot it would be 10 %; no list can hold more than {ceiling:.0%}."
+            f"The first tenth of the list holds {share(capture['value'], 0)} of all {count(run['positives'])} who left"
+            f"{between}. By lot it would be 10 %; no list can hold more than {share(ceiling, 0)}."
         )))  # fmt: skip
     chosen = cells["tp"]["n"] + cells["fp"]["n"]
     told.append(_said(NOTE, (
@@ -99,10 +105,12 @@ def _worth(document: Mapping[str, Any]) -> list[dict[str, str]]:
     shown, each = money(plan["profit"], plan["currency"]), money(plan["profit"] / plan["n"], plan["currency"])
     between = f"95 % interval {money(plan['low'])} to {money(plan['high'])}"
     if not plan["contacted"]:
-        return [_said(WEAK, "With your costs no customer is worth contacting: every contact is expected to lose money.")]
+        return [
+            _said(WEAK, "With your costs no customer is worth contacting: every contact is expected to lose money.")
+        ]
     kind = GOOD if plan["low"] > max(0.0, plan["everybody"]) else NOTE if plan["low"] > 0 else WEAK
     return [_said(kind, (
-        f"Contacting the {percent(plan['contacted'] / plan['n'])} of customers of whom the model expects a gain would "
+        f"Contacting the {share(plan['contacted'] / plan['n'])} of customers of whom the model expects a gain would "
         f"have earned {shown} on the test rows ({between}), {each} per customer; contacting everybody "
         f"{money(plan['everybody'], plan['currency'])}."
     ))]  # fmt: skip
@@ -139,7 +147,7 @@ def _truth(document: Mapping[str, Any]) -> list[dict[str, str]]:
     way = "too high" if told["mean"] > rate else "too low"
     return [_said(WEAK, (
         f"Its probabilities are off by {told['ece'] * 100:.1f} percentage points on average, more than luck explains "
-        f"({most * 100:.1f}), and {way} on the whole: {percent(told['mean'])} said, {percent(rate)} left."
+        f"({most * 100:.1f}), and {way} on the whole: {share(told['mean'])} said, {share(rate)} left."
     ))]  # fmt: skip
 
 
@@ -151,8 +159,8 @@ def _misses(document: Mapping[str, Any]) -> list[dict[str, str]]:
         told.append(_said(WEAK, "At its threshold it selects nobody; choose another threshold, or contact by rank."))
     else:
         told.append(_said(WEAK, (
-            f"It is no oracle: {cells['fp']['n'] / chosen:.0%} of those selected would have stayed anyway, and "
-            f"{cells['fn']['share'] or 0.0:.0%} of those who left were not selected."
+            f"It is no oracle: {share(cells['fp']['n'] / chosen, 0)} of those selected would have stayed anyway, and "
+            f"{share(cells['fn']['share'] or 0.0, 0)} of those who left were not selected."
         )))  # fmt: skip
     fewer = min(run["positives"], run["rows"] - run["positives"])
     if fewer < FEW_CHURNERS:

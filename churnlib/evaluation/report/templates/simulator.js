@@ -4,7 +4,7 @@
   const holder = document.getElementById("campaign-data");
   const told = holder && JSON.parse(holder.textContent);
   if (!told) return;
-  const plan = told.campaign, REPLICATES = 200, GRID = 60;
+  const plan = told.campaign, REPLICATES = 500, GRID = 60;
   const own = plan.own_values, byShare = plan.offer_share !== null;
   const cells = told.cells.map(([n, left, p, v, lost]) => ({ n, left, stay: n - left, p, v, lost, kept: n > left ? (n * v - left * lost) / (n - left) : v }));
   const form = document.getElementById("campaign");
@@ -43,8 +43,10 @@
   };
   const drawn = Array.from({ length: REPLICATES }, () => {
     const left = Float64Array.from(cells, (cell) => poisson(cell.left)), stay = Float64Array.from(cells, (cell) => poisson(cell.stay));
-    const total = left.reduce((a, b) => a + b, 0) + stay.reduce((a, b) => a + b, 0);
-    return { left, stay, scale: total ? plan.n / total : 0 };
+    const sums = [left, stay].map((counts) => counts.reduce((a, b) => a + b, 0)), total = sums[0] + sums[1];
+    // Where the test rows were dealt class by class, the churn rate is given; else it varies with the draw.
+    const [ofLeft, ofStay] = plan.stratified ? [plan.positives / (sums[0] || 1), (plan.n - plan.positives) / (sums[1] || 1)] : [plan.n / (total || 1), plan.n / (total || 1)];
+    return { left: left.map((count) => count * ofLeft), stay: stay.map((count) => count * ofStay) };
   });
   const interval = (values) => {
     const sorted = Float64Array.from(values).sort();
@@ -121,14 +123,14 @@
       return found;
     };
     result.curve = along((row) => row.left * row.saved + row.stay * row.wasted);
-    const paths = drawn.map((set) => along((row) => set.scale * (set.left[row.place] * row.saved + set.stay[row.place] * row.wasted)));
+    const paths = drawn.map((set) => along((row) => set.left[row.place] * row.saved + set.stay[row.place] * row.wasted));
     result.bands = marks.map((_, i) => interval(paths.map((path) => path[i])));
-    result.band = interval(drawn.map((set) => set.scale * sum((row) => row.part * (set.left[row.place] * row.saved + set.stay[row.place] * row.wasted))));
+    result.band = interval(drawn.map((set) => sum((row) => row.part * (set.left[row.place] * row.saved + set.stay[row.place] * row.wasted))));
     return result;
   };
 
   // --- the picture ---------------------------------------------------------------------------------------------------------
-  const W = 440, H = 290, LEFT = 54, RIGHT = 12, TOP = 12, BOTTOM = 44;
+  const W = 440, H = 290, LEFT = 62, RIGHT = 12, TOP = 12, BOTTOM = 44;
   const chart = document.getElementById("r-chart");
   const draw = (name, attributes, text) => {
     const element = document.createElementNS("http://www.w3.org/2000/svg", name);
@@ -162,6 +164,8 @@
   const list = document.querySelector("#list tbody");
   const lines = list ? [...list.rows].map((row) => ({ row, p: Number(row.dataset.p), v: Number(row.dataset.v), name: row.cells[0].textContent.toLowerCase(), gain: row.querySelector(".gain") })) : [];
   const find = document.getElementById("list-find"), only = document.getElementById("list-only");
+  const more = document.getElementById("list-more"), FIRST = 20;
+  let all = false;
   const relist = (r) => {
     if (!list) return;
     const a = assumptions(), wanted = find.value.trim().toLowerCase();
@@ -174,6 +178,10 @@
       line.row.className = line.contact ? "contact" : "skip-it";
       line.row.hidden = (wanted && !line.name.includes(wanted)) || (only.checked && !line.contact);
     }
+    const seen = lines.filter((line) => !line.row.hidden).sort((one, other) => other.now - one.now || other.p - one.p);
+    seen.forEach((line, i) => line.row.classList.toggle("later", i >= FIRST && !all));
+    more.hidden = all || seen.length <= FIRST;
+    more.textContent = `Show all ${seen.length}`;
     lines.sort((one, other) => other.now - one.now || other.p - one.p);
     list.append(...lines.map((line) => line.row));
     shown("list-told", `${chosen} of the ${lines.length} listed are in the plan above, marked ●`);
@@ -196,7 +204,7 @@
     shown("r-reached", percent(plan.positives ? r.reached / plan.positives : 0));
     shown("r-churners", number(Math.round(r.reached * r.scale)) + " customers");
     shown("r-spent", money(r.spent * r.scale));
-    shown("r-from", !r.contacted ? "nobody pays" : own ? "own values decide" : "from a risk of " + percent(r.lowest));
+    shown("r-from", !r.contacted ? "nobody pays" : own ? "each by risk and value" : "from a risk of " + percent(r.lowest));
     picture(r);
     relist(r);
   };
@@ -208,6 +216,7 @@
   if (list) {
     document.getElementById("list-tools").hidden = false;
     for (const one of [find, only]) one.addEventListener("input", soon);
+    more.addEventListener("click", () => { all = true; update(); });
   }
   update();
 })();
