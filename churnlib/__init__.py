@@ -23,6 +23,7 @@ _EXPORTS = {
     "explain": "churnlib.explanation.reasons",
     "infer_schema": "churnlib.schema",
     "load": "churnlib.predictor",
+    "report": "churnlib.training.reporting",
     "scorecard": "churnlib.explanation.scorecard",
     "simulate": "churnlib.data.simulator",
 }
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from churnlib.schema import Schema as Schema
     from churnlib.schema import infer_schema as infer_schema
     from churnlib.training.classifier import ChurnClassifier as ChurnClassifier
+    from churnlib.training.reporting import report as report
 else:  # hidden from type checkers, which would take any name for one of these
 
     def __getattr__(name: str) -> Any:

@@ -39,6 +39,7 @@ SCHEMAS: dict[str, dict[str, type]] = {
         "template": commands.TemplateConfig,
         "explain": explain.ExplainConfig,
         "prepare": commands.PrepareConfig,
+        "report": commands.ReportConfig,
         "scorecard": commands.ScorecardConfig,
         "export": commands.ExportConfig,
         "simulate": commands.SimulateConfig,

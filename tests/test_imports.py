@@ -18,6 +18,7 @@ FLOORS = [
     ("build", "scoring", "compose"),
     ("console", "progress", "noise"),
     ("evaluation", "explanation", "exporting"),
+    ("pages",),
     ("predictor",),
     ("bundle",),
     ("calibration",),

@@ -100,8 +100,13 @@ def test_the_wheel_carries_the_configuration_and_nothing_else(wheel, checkout):
         for path in (checkout / "conf").rglob("*.yaml")
     }
     code = {path.relative_to(checkout).as_posix() for path in (checkout / "churnlib").rglob("*.py")}
+    pages = {
+        path.relative_to(checkout).as_posix()
+        for path in (checkout / "churnlib").rglob("*")
+        if path.suffix in (".jinja", ".css", ".js")
+    }
     packaged = {name for name in names if not name.startswith(f"churnlib-{churnlib.__version__}.dist-info/")}
-    assert packaged == conf | code | {"churnlib/py.typed", "churnlib/profiling/page.html.jinja"}
+    assert packaged == conf | code | {"churnlib/py.typed"} | pages
     assert f"churnlib-{churnlib.__version__}.dist-info/licenses/LICENSE" in names
 
 

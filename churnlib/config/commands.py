@@ -68,6 +68,23 @@ class ScoreConfig(FileOptions):
 
 
 @dataclass(kw_only=True)
+class ReportConfig:
+    """``scripts/report.py``: what a run has to tell, as one page."""
+
+    run: str = "outputs/latest"
+    """Folder of a finished run."""
+    out: str | None = None
+    """Page to write; report.html in the folder when left out."""
+    refresh: bool = False
+    """Read the run's table again and compute everything anew, even where report.json holds the numbers."""
+
+    def __post_init__(self) -> None:
+        check_local("out", self.out)
+        if self.out is not None and not self.out.lower().endswith((".html", ".htm")):
+            raise ConfigError(f"out={self.out} must end in .html")
+
+
+@dataclass(kw_only=True)
 class ScorecardConfig:
     """``scripts/scorecard.py``: an additive model as points."""
 

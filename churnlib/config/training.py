@@ -202,6 +202,8 @@ class TrainConfig:
     threshold: ThresholdConfig
     money: MoneyConfig
     bundle: BundleConfig
+    report: bool
+    """Write report.html, and its numbers beside it."""
     sweep: SweepConfig
     cv: int | None = None
     """Folds of a cross-validation over all rows but the test rows; null for one division into two sides."""

@@ -26,6 +26,7 @@ def share_curves(
     replicates: int = BAND_REPLICATES,
     confidence: float = 0.95,
     seed: int = 0,
+    stratified: bool = True,
 ) -> dict[str, Any]:
     """Return what contacting each share of the customers, the highest probabilities first, catches and earns.
 
@@ -39,6 +40,7 @@ def share_curves(
         replicates: Resampled sets behind the bands; 0 for none.
         confidence: Fraction of such bands that hold the true curve at a share.
         seed: Of the resampling.
+        stratified: Whether bands take the churn rate as given, see :func:`churnlib.evaluation.metrics.evaluate`.
 
     Returns:
         JSON-ready: ``share``, and for ``gains`` (share of the churners), ``lift`` and ``profit`` (money per customer
@@ -62,7 +64,7 @@ def share_curves(
     drawn = [curves[:0]]
     if replicates:
         ranked = None if numbers is None else numbers[ranking.order]
-        weights = resampled(truth[ranking.order], ranked, replicates=replicates, seed=seed)
+        weights = resampled(truth[ranking.order], ranked, replicates=replicates, seed=seed, stratified=stratified)
         drawn += [_curves(ranking, columns, block, grid) for block in weights]
     bands = _bands(np.concatenate(drawn), confidence)
     found: dict[str, Any] = {"share": grid.tolist()}

@@ -3,7 +3,6 @@
 In the order in which a table passes through them:
 
     rows.py          the table, cleaned and typed, with its labels
-    bins.py          each column in a dozen cells that hold enough people
     columns.py       how a column is distributed, what is missing, how many leave in each cell
     periods.py       the same over time: missing values, churn, and drift against its sampling noise
     associations.py  which columns say the same
@@ -11,6 +10,5 @@ In the order in which a table passes through them:
     checks.py        leak checks and rules, where these are there
     findings.py      what a reader should look at first, in sentences
     profile.py       all of it, JSON-ready
-    pictures.py      small SVG pictures
     page.py          the page, from page.html.jinja
 """

@@ -9,54 +9,18 @@ drift what is noise in a small period; here a column has drifted only if it is a
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import polars as pl
 
+from churnlib.data.cells import Bins
+from churnlib.data.periods import Periods
 from churnlib.evaluation.intervals import wilson_interval
-from churnlib.profiling.bins import Bins
 from churnlib.profiling.rows import Rows
 
-MOST_PERIODS = 12
 MODERATE, LARGE = 0.1, 0.25
 """The usual limits of the index."""
-
-UNITS = ("1d", "1mo", "1q", "1y", "5y")
-
-
-@dataclass(frozen=True, slots=True)
-class Periods:
-    """The rows by the time they were taken.
-
-    Attributes:
-        names: First days of the periods, old to new.
-        codes: ``(n,)`` int64 period of each row; -1 where its date is missing.
-    """
-
-    names: tuple[str, ...]
-    codes: np.ndarray
-
-
-def periods_of(rows: Rows) -> Periods | None:
-    """Return the periods of a table whose rows have at least two different dates, None for any other.
-
-    Days, if there are few; else months, quarters or years.
-    """
-    if rows.schema.time is None:
-        return None
-    moments = rows.typed[rows.schema.time]
-    for unit in UNITS:
-        starts = moments.dt.truncate(unit).dt.date()
-        distinct = starts.drop_nulls().unique().sort()
-        if len(distinct) < 2:
-            return None
-        if len(distinct) <= MOST_PERIODS or unit == UNITS[-1]:
-            codes = pl.Series(range(len(distinct)), dtype=pl.Int64)
-            found = starts.replace_strict(distinct, codes, default=-1, return_dtype=pl.Int64).fill_null(-1)
-            return Periods(tuple(day.isoformat() for day in distinct), found.to_numpy())
-    return None
 
 
 def over_time(rows: Rows, periods: Periods) -> list[dict[str, Any]]:
@@ -137,4 +101,4 @@ def _verdict(value: float, noise: float) -> str:
     return "large" if value >= LARGE else "moderate" if value >= MODERATE else "small"
 
 
-__all__ = ["LARGE", "MODERATE", "Periods", "drift", "missing_over_time", "over_time", "periods_of", "stability"]
+__all__ = ["LARGE", "MODERATE", "drift", "missing_over_time", "over_time", "stability"]

@@ -10,15 +10,16 @@ from typing import Any
 import numpy as np
 
 from churnlib.data.anonymity import FEWEST
+from churnlib.data.cells import Bins, bins_of
 from churnlib.data.customers import Customers
+from churnlib.data.periods import periods_of
 from churnlib.evaluation.intervals import wilson_interval
 from churnlib.profiling.associations import associations
-from churnlib.profiling.bins import Bins, bins_of
 from churnlib.profiling.checks import check_lines
 from churnlib.profiling.columns import describe_column, missing_shares
 from churnlib.profiling.findings import findings, hot_spots
 from churnlib.profiling.people import groups, kept_too_long, singled_out
-from churnlib.profiling.periods import drift, missing_over_time, over_time, periods_of
+from churnlib.profiling.periods import drift, missing_over_time, over_time
 from churnlib.profiling.rows import DESCRIBED, Rows, in_days
 from churnlib.schema import Column, Kind, Schema
 
@@ -141,7 +142,7 @@ def _unit(came: Schema, column: Column) -> str:
 
 
 def _time(rows: Rows, bins: dict[str, Bins]) -> dict[str, Any]:
-    periods = periods_of(rows)
+    periods = None if rows.schema.time is None else periods_of(rows.typed[rows.schema.time])
     if periods is None:
         return {"periods": [], "drift": [], "missing_over_time": {}}
     return {

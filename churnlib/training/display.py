@@ -13,6 +13,7 @@ from rich.table import Table
 from churnlib.data.customers import Customers
 from churnlib.data.leaks import LeakReport
 from churnlib.data.resampling import wanted_counts
+from churnlib.evaluation.report.files import PAGE
 from churnlib.evaluation.survival_tables import calibration_line, survival_table
 from churnlib.evaluation.tables import confusion_table, metrics_table, worth_table
 
@@ -139,6 +140,16 @@ def show_survival(console: Console, columns: Mapping[str, Mapping[str, Any]]) ->
     console.print(f"Leaving within {horizon}, of customers of whom it is known:", highlight=False)
 
 
+MARKS = {"good": "[green]•[/]", "note": "[dim]•[/]", "weak": "[yellow]•[/]", "alarm": "[bold red]•[/]"}
+
+
+def show_verdict(console: Console, verdict: Mapping[str, Any]) -> None:
+    """Print what a report comes to."""
+    console.print(f"[bold]{escape(verdict['headline'])}[/]", highlight=False)
+    for one in verdict["sentences"]:
+        console.print(f"{MARKS[one['kind']]} {escape(one['text'])}", highlight=False)
+
+
 def show_result(console: Console, metrics: Mapping[str, Any], folder: Path, *, classes: Sequence[str]) -> None:
     """Print the metrics beside the baseline and the limit, the confusion matrix, and where everything is."""
     members = metrics.get("members")
@@ -180,6 +191,8 @@ def show_result(console: Console, metrics: Mapping[str, Any], folder: Path, *, c
         f"{inference['rows_per_second']:,.0f} rows/s in batches; bundle of {inference['bundle_bytes'] / 1e6:.1f} MB"
     )
     console.print(f"Run folder  [bold]{escape(str(folder))}[/]", soft_wrap=True)
+    if (folder / PAGE).is_file():
+        console.print(f"Report  {escape(str(folder / PAGE))}", soft_wrap=True)
     console.print(
         f"Score a file  churnlib score bundle={escape(str(folder))}/bundle input=FILE output=FILE", soft_wrap=True
     )

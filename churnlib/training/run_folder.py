@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import json
-import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from churnlib.config import TrainConfig, to_yaml
 from churnlib.errors import ConfigError
+from churnlib.pages.writing import json_ready
 
 METRICS = "metrics.json"
 CONFIG = "config.yaml"
@@ -31,23 +31,9 @@ def write_json(path: Path, value: Any) -> None:
         value: Mappings, sequences, text, numbers (numpy's too), paths.
     """
     partial = path.with_name(f".{path.name}.{os.getpid()}")
-    text = json.dumps(_json_ready(value), indent=2, ensure_ascii=False, allow_nan=False)
+    text = json.dumps(json_ready(value), indent=2, ensure_ascii=False, allow_nan=False)
     partial.write_text(text + "\n", encoding="utf-8")
     partial.replace(path)
-
-
-def _json_ready(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {str(key): _json_ready(item) for key, item in value.items()}
-    if isinstance(value, str):
-        return value
-    if isinstance(value, Sequence):
-        return [_json_ready(item) for item in value]
-    if hasattr(value, "tolist"):  # numpy's and torch's numbers and arrays
-        return _json_ready(value.tolist())
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    return str(value) if isinstance(value, Path) else value
 
 
 def holds_run(path: Path) -> bool:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import html
 import shutil
 import time
+import traceback
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 
 from churnlib.build import check_components
 from churnlib.config import CostSensitiveConfig, TrainConfig, lifetime_options, loss_options
@@ -23,8 +26,10 @@ from churnlib.data.preparation import Encoded
 from churnlib.data.resampling import check_resampling
 from churnlib.data.validation import BrokenRules
 from churnlib.errors import ConfigError
+from churnlib.evaluation.report.files import PAGE, read_document
 from churnlib.models.baselines.baseline import Baseline
 from churnlib.models.baselines.recipes import recipe_of
+from churnlib.predictor import Predictor
 from churnlib.training import display
 from churnlib.training.baselines import fit_baseline
 from churnlib.training.cross_validation import design, fit_design
@@ -34,8 +39,10 @@ from churnlib.training.inference import measure_inference
 from churnlib.training.money import values_of
 from churnlib.training.origins import described, earlier_origins, summary, windows
 from churnlib.training.packing import model_name, pack
+from churnlib.training.past_run import PastRun
 from churnlib.training.prior import settle_prior
 from churnlib.training.provenance import PROVENANCE, provenance
+from churnlib.training.reporting import Report, report, report_of, summary_html
 from churnlib.training.results import (
     SUBJECTS,
     baseline_metrics,
@@ -66,6 +73,18 @@ class TrainResult:
 
     metrics: dict[str, Any]
     folder: Path
+
+    def report(self, out: str | Path | None = None) -> Report:
+        """Return the report of the run; its page is written where it is not there yet, or to another file."""
+        return report(self.folder, out=out)
+
+    def _repr_html_(self) -> str:
+        found = read_document(self.folder)
+        if found is None:
+            return (
+                f"<p>{html.escape(str(self.metrics['model']))}: {html.escape(str(self.folder))}, without a report</p>"
+            )
+        return summary_html(found["verdict"], found["run"], self.folder / PAGE)
 
 
 def train(
@@ -154,9 +173,33 @@ def train(
         write_subjects(customers, path / SUBJECTS)
     write_held_out(trained, predictor, path / "held_out.parquet")
     write_predictions(customers, predictor, path / "predictions.parquet")
+    if config.report:
+        write_run_report(config, trained.customers, predictor, metrics, path, console)
     folder.finish(metrics)
     display.show_result(console, metrics, path, classes=customers.schema.classes)
     return TrainResult(metrics, path)
+
+
+def write_run_report(
+    config: TrainConfig,
+    customers: Customers,
+    predictor: Predictor,
+    metrics: Mapping[str, Any],
+    path: Path,
+    console: Console,
+) -> None:
+    """Write the report, or say why there is none: whatever is wrong with it, the model is worth keeping."""
+    money, options = config.money, asdict(config)
+    try:
+        with console.status("writing the report"):
+            report_of(customers, predictor, metrics, path, money=money, table=config.data.name, config=options)
+    except Exception as error:
+        traceback.print_exc()
+        console.print(
+            f"[yellow]•[/] The report could not be made ({escape(str(error))}); "
+            f"churnlib report run={escape(str(path))} tries again",
+            soft_wrap=True,
+        )
 
 
 def fit_model(config: TrainConfig, customers: Customers, path: Path, *, unlabelled: Encoded | None = None) -> Trained:
@@ -189,11 +232,11 @@ def fit_one(config: TrainConfig, customers: Customers, path: Path, *, unlabelled
     return settle_prior(config, fit(config, data, path, unlabelled=unlabelled), customers)
 
 
-def read_customers(config: TrainConfig, *, progress: Progress | None = None) -> Customers:
+def read_customers(config: TrainConfig | PastRun, *, progress: Progress | None = None) -> Customers:
     """Read and prepare the configured table.
 
     Args:
-        config: Of the run.
+        config: Of the run, or what is known of a past one.
         progress: Of event tables.
 
     Raises:

@@ -1,0 +1,95 @@
+"""What a report is made from: the test rows, what was said of them, and what is known of the run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from churnlib.evaluation.profit.campaign import Campaign
+from churnlib.predictor import Predictor
+from churnlib.schema import Column, Kind, Role, Schema
+
+
+@dataclass(frozen=True, eq=False)
+class Tested:
+    """Test rows with their answers, and all that a report says of how these came about.
+
+    Attributes:
+        frame: The test rows, cells as they came.
+        typed: The same rows with the types of the schema.
+        label: ``(n,)`` int64 class of each row.
+        probability: ``(n,)`` of leaving, or ``(n, k)`` of each class.
+        ids: Names of the customers, or numbers of rows.
+        predictor: The model.
+        campaign: What contacting a customer costs and brings.
+        value: ``(n,)`` what each customer is worth, where a column says so.
+        currency: Of all amounts; None where they are assumptions that nobody has made his own.
+        metrics: The contents of ``metrics.json``.
+        table: What the customers' table is called.
+        model: Name of the model's configuration.
+        sides: Rows of each class on each side of the split.
+        split_by: How the rows were dealt.
+        config: Options of the run, as they were composed.
+        leaks: The leak checks, where they were made.
+        cleaning: What was left out of the table.
+        provenance: Where the figures come from.
+        wording: How reasons are spoken of.
+    """
+
+    frame: pl.DataFrame
+    typed: pl.DataFrame
+    label: np.ndarray
+    probability: np.ndarray
+    ids: pl.Series
+    predictor: Predictor
+    campaign: Campaign
+    metrics: Mapping[str, Any]
+    table: str
+    model: str
+    sides: Mapping[str, Sequence[int]]
+    split_by: str = "random"
+    value: np.ndarray | None = None
+    currency: str | None = None
+    config: Mapping[str, Any] = field(default_factory=dict)
+    leaks: Mapping[str, Any] | None = None
+    cleaning: Mapping[str, Any] | None = None
+    provenance: Mapping[str, Any] | None = None
+    wording: Mapping[str, Any] | None = None
+
+    def __len__(self) -> int:
+        return len(self.label)
+
+    @property
+    def schema(self) -> Schema:
+        """Columns and classes."""
+        return self.predictor.schema
+
+    @property
+    def binary(self) -> bool:
+        """Whether there are two classes."""
+        return self.probability.ndim == 1
+
+    @property
+    def both_classes(self) -> bool:
+        """Whether some of the rows left and some stayed."""
+        return self.binary and 0 < int(self.label.sum()) < len(self)
+
+    @property
+    def stratified(self) -> bool:
+        """Whether intervals take the churn rate as given: the test rows were dealt class by class."""
+        return self.split_by == "random"
+
+    def features(self) -> list[Column]:
+        """Return the columns that a reader may be told of: read by the model, and not sensitive."""
+        return [
+            column
+            for column in self.schema.columns
+            if column.role is Role.feature and not column.sensitive and column.kind is not Kind.text
+        ]
+
+
+__all__ = ["Tested"]
