@@ -158,10 +158,12 @@ class ChurnDataModule(L.LightningDataModule):
         """Return how often each class is seen for each time that it comes among the training rows."""
         return self.learning_rows.ratios
 
-    def hazards(self) -> np.ndarray | None:
+    def hazards(self) -> list[float] | None:
         """Return the share of training rows that leaves in each interval of time; None where classes are learned."""
         customers = self.customers
-        return None if customers.lifetimes is None else customers.lifetimes.life_table(customers.rows("train"))
+        if customers.lifetimes is None:
+            return None
+        return customers.lifetimes.life_table(customers.rows("train")).tolist()
 
     def sample(self, n: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Return numbers, codes and labels of up to ``n`` training rows, on the CPU; the seed chooses them."""
