@@ -31,7 +31,7 @@ ADDED = {"fairness": "fairness.json", "goal": "goal.json"}
 """Parts of the document that other steps of a run leave as files in its folder; absent where they have not."""
 
 LISTED, SAMPLED = 100, 150
-"""Customers on the list, and those whose effects stand for all; of a TabNet, ten times as slow, a tenth is explained."""
+"""Customers on the list, and those whose effects stand for all; of a TabNet, which is slower, a tenth are explained."""
 
 FILES = {"leaks": LEAKS, "cleaning": "cleaning.json", "provenance": "provenance.json"}
 
