@@ -36,13 +36,12 @@ class Page:
 
     Attributes:
         complaints: What the page or the browser wrote into the console, exceptions included.
-        requests: Addresses that the page asked for, its own file and data: left out.
     """
 
     def __init__(self, socket: ClientConnection, session: str, numbers: Iterator[int]) -> None:
         self._socket, self._session, self._numbers = socket, session, numbers
         self.complaints: list[str] = []
-        self.requests: list[str] = []
+        self._asked: dict[str, str] = {}
         for domain in ("Page", "Runtime", "Log", "Network", "DOM"):
             self.call(f"{domain}.enable")
 
@@ -68,7 +67,14 @@ class Page:
         elif method == "Log.entryAdded":
             self.complaints.append(told["entry"]["text"])
         elif method == "Network.requestWillBeSent" and not told["request"]["url"].startswith(("file:", "data:")):
-            self.requests.append(told["request"]["url"])
+            self._asked[told["requestId"]] = told["request"]["url"]
+        elif method == "Network.loadingFailed" and told.get("blockedReason") == "csp":
+            self._asked.pop(told["requestId"], None)
+
+    @property
+    def requests(self) -> list[str]:
+        """Addresses that the page asked for and was not refused, but for files and its own data."""
+        return list(self._asked.values())
 
     def show(
         self, file: Path, *, width: int = 1400, dark: bool = False, scripts: bool = True, paper: bool = False

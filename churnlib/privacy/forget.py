@@ -162,9 +162,19 @@ def read_records(path: str | Path) -> list[dict[str, Any]]:
 
 def _remove(store: Store, wanted: Any, progress: Callable[[Path, int], None] | None) -> int:
     n_removed = store.remove(wanted)
+    _leave_page(store.path)
     if progress is not None:
         progress(store.path, n_removed)
     return n_removed
+
+
+def _leave_page(table: Path) -> None:
+    """Make the page of a report anew where this is the table of the customers on it."""
+    from churnlib.evaluation.report.files import TABLES, render_again
+    from churnlib.evaluation.report.tables import CUSTOMERS
+
+    if table.parent.name == TABLES and table.name == f"{CUSTOMERS}.parquet":
+        render_again(table.parent.parent)
 
 
 def _record(wanted: Person | Erased, found: Found, removed: Mapping[Path, int]) -> dict[str, Any]:

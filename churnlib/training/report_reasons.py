@@ -9,7 +9,7 @@ import numpy as np
 from churnlib.data.cells import bins_of
 from churnlib.errors import ChurnlibError
 from churnlib.evaluation.profit.campaign import expected_gains
-from churnlib.evaluation.report.tested import Tested
+from churnlib.evaluation.report.judged import Judged
 
 MOST_COLUMNS, MOST_CELLS = 12, 6
 FEWEST = 12
@@ -18,20 +18,20 @@ FEWEST = 12
 HIDDEN = "sensitive columns"
 
 
-def explanation(tested: Tested, explainer: Any, *, sampled: int, seed: int = 0) -> dict[str, Any]:
+def explanation(judged: Judged, explainer: Any, *, sampled: int, seed: int = 0) -> dict[str, Any]:
     """Return the columns by their mean effect, and what raises and what lowers the risk.
 
     Args:
-        tested: The test rows.
+        judged: The test rows.
         explainer: Of the model (:class:`churnlib.explanation.effects.Explainer`).
         sampled: Rows that stand for all.
         seed: Of the draw.
     """
     from churnlib.explanation.reasons import Speaker, as_wording
 
-    chosen = _sample(len(tested), _fewer(explainer, sampled), seed)
-    effects = explainer.effects(tested.predictor.read(tested.frame[chosen]))
-    speaker = Speaker.of(tested.predictor, effects.names, as_wording(tested.wording))
+    chosen = _sample(len(judged), _fewer(explainer, sampled), seed)
+    effects = explainer.effects(judged.predictor.read(judged.frame[chosen]))
+    speaker = Speaker.of(judged.predictor, effects.names, as_wording(judged.wording))
     known = np.isfinite(effects.log_odds)
     chosen, values = chosen[known], effects.values[known]
     if not len(chosen):
@@ -49,7 +49,7 @@ def explanation(tested: Tested, explainer: Any, *, sampled: int, seed: int = 0) 
         told.append({
             "name": names[place], "mean": float(mean[place]), "low": max(0.0, float(mean[place] - spread[place])),
             "high": float(mean[place] + spread[place]), "column": only,
-            "cells": _cells(tested, only, chosen, summed[:, place]) if len(told) < MOST_COLUMNS else [],
+            "cells": _cells(judged, only, chosen, summed[:, place]) if len(told) < MOST_COLUMNS else [],
         })  # fmt: skip
     methods, counts = np.unique(effects.method[known].astype(str), return_counts=True)
     return {
@@ -61,11 +61,11 @@ def explanation(tested: Tested, explainer: Any, *, sampled: int, seed: int = 0) 
     }
 
 
-def _cells(tested: Tested, name: str | None, chosen: np.ndarray, effect: np.ndarray) -> list[dict[str, Any]]:
+def _cells(judged: Judged, name: str | None, chosen: np.ndarray, effect: np.ndarray) -> list[dict[str, Any]]:
     """Return the mean effect of a column by its value."""
     if name is None:
         return []
-    bins = bins_of(tested.typed[name][chosen], tested.schema[name], fewest=FEWEST)
+    bins = bins_of(judged.typed[name][chosen], judged.schema[name], fewest=FEWEST)
     counts = bins.counts()
     told = [
         {"label": label, "n": int(n), "effect": float(effect[bins.codes == number].mean())}
@@ -80,25 +80,25 @@ def _cells(tested: Tested, name: str | None, chosen: np.ndarray, effect: np.ndar
     return [told[place] for place in kept.tolist()]
 
 
-def customers(tested: Tested, explainer: Any, *, listed: int) -> list[dict[str, Any]]:
+def customers(judged: Judged, explainer: Any, *, listed: int) -> list[dict[str, Any]]:
     """Return the head of the list with reasons: who is expected to bring most, or without own values the likeliest.
 
     Args:
-        tested: The test rows.
+        judged: The test rows.
         explainer: Of the model; None for a list without reasons.
-        listed: Customers on it.
+        listed: Customers on it; of a TabNet the first tenth of them has reasons.
     """
-    p = tested.probability
-    value = np.full(len(p), tested.campaign.value) if tested.value is None else tested.value
-    gain = expected_gains(p, value, tested.campaign)
-    first = np.lexsort((np.arange(len(p)), -p, -gain if tested.value is not None else -p))
-    first = first[: listed if explainer is None else _fewer(explainer, listed)]
-    said = _reasons(tested, explainer, first)
-    ids = tested.ids[first].cast(str).to_list()
+    p = judged.probability
+    value = np.full(len(p), judged.campaign.value) if judged.value is None else judged.value
+    gain = expected_gains(p, value, judged.campaign)
+    first = np.lexsort((np.arange(len(p)), -p, -gain if judged.value is not None else -p))
+    first = first[:listed]
+    said = _reasons(judged, explainer, first)
+    ids = judged.ids[first].cast(str).to_list()
     return [
         {
             "customer_id": name, "churn_probability": float(p[row]), "value": float(value[row]),
-            "expected_gain": float(gain[row]), "left": bool(tested.label[row]),
+            "expected_gain": float(gain[row]), "left": bool(judged.label[row]),
             "reasons": [{key: one[key] for key in ("text", "effect", "actionable")} for one in reasons or []],
             "concealed": bool(concealed),
         }
@@ -106,24 +106,27 @@ def customers(tested: Tested, explainer: Any, *, listed: int) -> list[dict[str, 
     ]  # fmt: skip
 
 
-def _reasons(tested: Tested, explainer: Any, rows: np.ndarray) -> list[tuple[Any, Any]]:
-    if explainer is None or not len(rows):
-        return [(None, False)] * len(rows)
+def _reasons(judged: Judged, explainer: Any, rows: np.ndarray) -> list[tuple[Any, Any]]:
+    """Return for each row its reasons, and whether a sensitive column would have been among them."""
+    explained = rows[: 0 if explainer is None else _fewer(explainer, len(rows))]
+    without = [(None, False)] * (len(rows) - len(explained))
+    if not len(explained):
+        return without
     from churnlib.explanation.reasons import explain
 
     said = explain(
-        tested.predictor, tested.predictor.read(tested.frame[rows]), explainer=explainer, wording=tested.wording,
+        judged.predictor, judged.predictor.read(judged.frame[explained]), explainer=explainer, wording=judged.wording,
         on_error="null",
     )  # fmt: skip
-    return list(zip(said["reasons"].to_list(), said["sensitive_among_reasons"].to_list(), strict=True))
+    return [*zip(said["reasons"].to_list(), said["sensitive_among_reasons"].to_list(), strict=True), *without]
 
 
-def explainer_of(tested: Tested) -> tuple[Any, str | None]:
+def explainer_of(judged: Judged) -> tuple[Any, str | None]:
     """Return what explains the model, or None and why there is nothing."""
     from churnlib.explanation.effects import Explainer
 
     try:
-        return Explainer(tested.predictor), None
+        return Explainer(judged.predictor), None
     except ChurnlibError as error:
         return None, str(error)
 

@@ -20,8 +20,8 @@ from churnlib.data.customers import Customers
 from churnlib.errors import ConfigError, DataError
 from churnlib.evaluation.report.document import build_document
 from churnlib.evaluation.report.files import PAGE, read_document, write_report
+from churnlib.evaluation.report.judged import Judged
 from churnlib.evaluation.report.page import render
-from churnlib.evaluation.report.tested import Tested
 from churnlib.predictor import Predictor
 from churnlib.training.money import campaign_of, values_of
 from churnlib.training.report_reasons import customers, explainer_of, explanation
@@ -31,8 +31,7 @@ ADDED = {"fairness": "fairness.json", "goal": "goal.json"}
 """Parts of the document that other steps of a run leave as files in its folder; absent where they have not."""
 
 LISTED, SAMPLED = 100, 150
-"""Customers on the list, and those whose effects stand for all; a tenth of each for a TabNet, which takes ten times as
-long."""
+"""Customers on the list, and those whose effects stand for all; of a TabNet, which is slower, a tenth are explained."""
 
 FILES = {"leaks": LEAKS, "cleaning": "cleaning.json", "provenance": "provenance.json"}
 
@@ -105,8 +104,8 @@ def report_of(
         table: What the table is called.
         config: All options.
     """
-    tested = _tested(rows, predictor, metrics, folder, money=money, table=table, config=config)
-    document = build_document(tested, {**_reasons(tested), **_read(folder, ADDED)})
+    judged = _judged(rows, predictor, metrics, folder, money=money, table=table, config=config)
+    document = build_document(judged, {**_reasons(judged), **_read(folder, ADDED)})
     return Report(document, write_report(document, folder))
 
 
@@ -119,7 +118,7 @@ def summary_html(verdict: Mapping[str, Any], run: Mapping[str, Any], path: Path)
     )
 
 
-def _tested(
+def _judged(
     rows: Customers,
     predictor: Predictor,
     metrics: Mapping[str, Any],
@@ -128,12 +127,12 @@ def _tested(
     money: MoneyConfig,
     table: str,
     config: Mapping[str, Any],
-) -> Tested:
+) -> Judged:
     test = rows.rows("test")
     values = values_of(money, rows)
     frame = rows.frame[test]
     k = len(rows.schema.classes)
-    return Tested(
+    return Judged(
         frame=frame,
         typed=rows.typed[test],
         label=rows.labels("test"),
@@ -153,14 +152,14 @@ def _tested(
     )
 
 
-def _reasons(tested: Tested) -> dict[str, Any]:
-    if not len(tested):
+def _reasons(judged: Judged) -> dict[str, Any]:
+    if not len(judged):
         return {}
-    explainer, _ = explainer_of(tested)
+    explainer, _ = explainer_of(judged)
     found: dict[str, Any] = {}
     if explainer is not None:
-        found["explanation"] = explanation(tested, explainer, sampled=SAMPLED)
-    return {**found, "customers": customers(tested, explainer, listed=LISTED)} if tested.binary else found
+        found["explanation"] = explanation(judged, explainer, sampled=SAMPLED)
+    return {**found, "customers": customers(judged, explainer, listed=LISTED)} if judged.binary else found
 
 
 def _read(folder: Path, files: Mapping[str, str]) -> dict[str, Any]:
@@ -186,8 +185,8 @@ def _computed(folder: Path) -> dict[str, Any]:
             "cannot be computed anew; bring the table back, or train again"
         )
     metrics = json.loads((folder / METRICS).read_text(encoding="utf-8"))
-    tested = _tested(rows, predictor, metrics, folder, money=run.money, table=run.data.name, config=run.options)
-    return build_document(tested, {**_reasons(tested), **_read(folder, ADDED)})
+    judged = _judged(rows, predictor, metrics, folder, money=run.money, table=run.data.name, config=run.options)
+    return build_document(judged, {**_reasons(judged), **_read(folder, ADDED)})
 
 
 __all__ = ["ADDED", "Report", "report", "report_of", "summary_html"]

@@ -1,6 +1,6 @@
 """The report of a run: from its test rows to one page that a manager reads, an auditor keeps and a program parses.
 
-tested.py          what it is made from
+judged.py          what it is made from
 performance.py     figures, decisions, curves, calibration
 breakdown.py       by time and by kind of customer
 simulator.py       cells from which the page computes any campaign

@@ -11,7 +11,7 @@ from churnlib.data.cells import bins_of
 from churnlib.data.periods import periods_of
 from churnlib.evaluation.intervals import roc_auc_interval, wilson_interval
 from churnlib.evaluation.ranking import roc_auc
-from churnlib.evaluation.report.tested import Tested
+from churnlib.evaluation.report.judged import Judged
 
 FEWEST = 30
 """Customers that a group needs; smaller ones are merged with their neighbours."""
@@ -22,30 +22,30 @@ FEWEST_OF_A_CLASS = 20
 MOST_COLUMNS = 6
 
 
-def by_time(tested: Tested) -> list[dict[str, Any]] | None:
+def by_time(judged: Judged) -> list[dict[str, Any]] | None:
     """Return the test rows by the time they were taken; None where they have no, or only one."""
-    time = tested.schema.time
-    if time is None or time not in tested.typed.columns:
+    time = judged.schema.time
+    if time is None or time not in judged.typed.columns:
         return None
-    periods = periods_of(tested.typed[time])
+    periods = periods_of(judged.typed[time])
     if periods is None:
         return None
-    return groups(tested, periods.codes, periods.names, "period")
+    return groups(judged, periods.codes, periods.names, "period")
 
 
-def by_segment(tested: Tested, first: Sequence[str] = ()) -> list[dict[str, Any]]:
+def by_segment(judged: Judged, first: Sequence[str] = ()) -> list[dict[str, Any]]:
     """Return the test rows by the values of a few columns.
 
     Args:
-        tested: The rows.
+        judged: The rows.
         first: Columns, those that matter most first; the others come in the order of the table.
     """
-    columns = {column.name: column for column in tested.features()}
-    names = [name for name in dict.fromkeys([*first, *columns]) if name in columns and name in tested.typed.columns]
+    columns = {column.name: column for column in judged.features()}
+    names = [name for name in dict.fromkeys([*first, *columns]) if name in columns and name in judged.typed.columns]
     told = []
     for name in names:
-        bins = bins_of(tested.typed[name], columns[name], fewest=FEWEST)
-        cells = groups(tested, bins.codes, bins.labels, "label")
+        bins = bins_of(judged.typed[name], columns[name], fewest=FEWEST)
+        cells = groups(judged, bins.codes, bins.labels, "label")
         if len(cells) > 1:
             told.append({"column": name, "cells": cells})
         if len(told) == MOST_COLUMNS:
@@ -53,11 +53,11 @@ def by_segment(tested: Tested, first: Sequence[str] = ()) -> list[dict[str, Any]
     return told
 
 
-def groups(tested: Tested, codes: np.ndarray, names: Sequence[str], key: str) -> list[dict[str, Any]]:
+def groups(judged: Judged, codes: np.ndarray, names: Sequence[str], key: str) -> list[dict[str, Any]]:
     """Return figures of groups of rows that are not empty.
 
     Args:
-        tested: The rows.
+        judged: The rows.
         codes: ``(n,)`` group of each row; below 0 for none.
         names: Of the groups.
         key: Under which the name is told.
@@ -66,24 +66,24 @@ def groups(tested: Tested, codes: np.ndarray, names: Sequence[str], key: str) ->
         ``n``; ``rate``, ``low``, ``high``: who left; ``predicted``: mean probability; ``off``: whether that is outside
         the interval; ``roc_auc``, ``auc_low``, ``auc_high``; ``found``: of those who left, the share that is selected.
     """
-    threshold = tested.predictor.threshold or 0.5
+    threshold = judged.predictor.threshold or 0.5
     told = []
     for number, name in enumerate(names):
         rows = codes == number
-        n, left = int(rows.sum()), int(tested.label[rows].sum())
+        n, left = int(rows.sum()), int(judged.label[rows].sum())
         if not n:
             continue
         low, high = (float(one) for one in wilson_interval(left, n))
-        predicted = float(tested.probability[rows].mean())
+        predicted = float(judged.probability[rows].mean())
         found = {
             key: name, "n": n, "positives": left, "rate": left / n, "low": low, "high": high,
             "predicted": predicted, "off": not low <= predicted <= high,
             "roc_auc": None, "auc_low": None, "auc_high": None,
-            "found": float((tested.probability[rows & (tested.label == 1)] >= threshold).mean()) if left else None,
+            "found": float((judged.probability[rows & (judged.label == 1)] >= threshold).mean()) if left else None,
         }  # fmt: skip
         if min(left, n - left) >= FEWEST_OF_A_CLASS:
-            found["roc_auc"] = roc_auc(tested.label[rows], tested.probability[rows])
-            found["auc_low"], found["auc_high"] = roc_auc_interval(tested.label[rows], tested.probability[rows]) or (
+            found["roc_auc"] = roc_auc(judged.label[rows], judged.probability[rows])
+            found["auc_low"], found["auc_high"] = roc_auc_interval(judged.label[rows], judged.probability[rows]) or (
                 None,
                 None,
             )

@@ -119,8 +119,9 @@ def _points(points: Sequence[str]) -> list[str]:
 
 
 def _quoted(text: str) -> str:
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{" ".join(escaped.split())}"'
+    """Return a text as YAML, in which no renderer of Markdown finds a tag."""
+    escaped = " ".join(text.split()).replace("\\", "\\\\").replace('"', '\\"').replace("<", "\\u003c")
+    return f'"{escaped}"'
 
 
 def _plain(text: str) -> str:

@@ -32,7 +32,7 @@ from typing import Any
 from churnlib.evaluation.report import breakdown, performance, simulator
 from churnlib.evaluation.report.card import card
 from churnlib.evaluation.report.configuration import settings, without_secrets
-from churnlib.evaluation.report.tested import Tested
+from churnlib.evaluation.report.judged import Judged
 from churnlib.evaluation.report.verdict import verdict
 from churnlib.pages.writing import json_ready
 from churnlib.schema import Role
@@ -48,72 +48,72 @@ DEALT = {
 
 
 def build_document(
-    tested: Tested, parts: Mapping[str, Any] | None = None, *, made: datetime | None = None
+    judged: Judged, parts: Mapping[str, Any] | None = None, *, made: datetime | None = None
 ) -> dict[str, Any]:
     """Return the document of a run.
 
     Args:
-        tested: The test rows and what is known of the run.
+        judged: The test rows and what is known of the run.
         parts: What others have computed, by key: ``explanation``, ``customers``, ``fairness``, ``goal``, ...
         made: When; now if left out.
     """
     parts = {key: part for key, part in (parts or {}).items() if part}
-    document: dict[str, Any] = {"format": FORMAT, "run": _run(tested, made or datetime.now(UTC)), "data": _data(tested)}
-    if len(tested) and tested.metrics.get("test"):
-        document |= _measured(tested, parts)
+    document: dict[str, Any] = {"format": FORMAT, "run": _run(judged, made or datetime.now(UTC)), "data": _data(judged)}
+    if len(judged) and judged.metrics.get("test"):
+        document |= _measured(judged, parts)
     document |= parts
     document["verdict"] = verdict(document)
     document["card"] = card(document)
-    document["settings"] = [list(one) for one in settings(tested.config)]
+    document["settings"] = [list(one) for one in settings(judged.config)]
     return json_ready(document)
 
 
-def _measured(tested: Tested, parts: Mapping[str, Any]) -> dict[str, Any]:
+def _measured(judged: Judged, parts: Mapping[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {
-        "performance": {"figures": performance.figures(tested)},
-        "confusion": performance.confusion(tested),
+        "performance": {"figures": performance.figures(judged)},
+        "confusion": performance.confusion(judged),
     }
-    if not tested.binary:
+    if not judged.binary:
         return found
-    periods = breakdown.by_time(tested)
+    periods = breakdown.by_time(judged)
     first = [one["column"] for one in (parts.get("explanation") or {}).get("columns", []) if one.get("column")]
     found |= {"time": periods} if periods else {}
-    found["segments"] = breakdown.by_segment(tested, first)
-    found["simulator"] = {"campaign": simulator.campaign(tested), "cells": simulator.cells(tested)}
-    if tested.both_classes:
-        found |= {"curves": performance.curves(tested), "calibration": performance.calibration(tested)}
+    found["segments"] = breakdown.by_segment(judged, first)
+    found["simulator"] = {"campaign": simulator.campaign(judged), "cells": simulator.cells(judged)}
+    if judged.both_classes:
+        found |= {"curves": performance.curves(judged), "calibration": performance.calibration(judged)}
     return found
 
 
-def _run(tested: Tested, made: datetime) -> dict[str, Any]:
-    schema, test = tested.schema, tested.metrics.get("test") or {}
-    data = tested.config.get("data") or {}
-    known = tested.provenance or {}
+def _run(judged: Judged, made: datetime) -> dict[str, Any]:
+    schema, test = judged.schema, judged.metrics.get("test") or {}
+    data = judged.config.get("data") or {}
+    known = judged.provenance or {}
     return {
-        "table": tested.table,
-        "model": tested.model,
-        "version": tested.predictor.version,
-        "seed": tested.metrics.get("seed"),
+        "table": judged.table,
+        "model": judged.model,
+        "version": judged.predictor.version,
+        "seed": judged.metrics.get("seed"),
         "target": schema.target,
         "classes": list(schema.classes),
-        "binary": tested.binary,
-        "rows": len(tested),
+        "binary": judged.binary,
+        "rows": len(judged),
         "positives": test.get("positives"),
-        "threshold": tested.predictor.threshold,
+        "threshold": judged.predictor.threshold,
         "made": made.strftime("%Y-%m-%d %H:%M UTC"),
         "trained": known.get("started"),
         "versions": known.get("versions") or {},
         "owner": data.get("owner"),
         "purpose": data.get("purpose"),
-        "epochs": tested.metrics.get("epochs"),
-        "fit_seconds": tested.metrics.get("fit_seconds"),
-        "overfitting": (tested.metrics.get("overfitting") or {}).get("alarm"),
+        "epochs": judged.metrics.get("epochs"),
+        "fit_seconds": judged.metrics.get("fit_seconds"),
+        "overfitting": (judged.metrics.get("overfitting") or {}).get("alarm"),
     }
 
 
-def _data(tested: Tested) -> dict[str, Any]:
-    cleaning, known = tested.cleaning or {}, tested.provenance or {}
-    features = [column for column in tested.schema.columns if column.role is Role.feature]
+def _data(judged: Judged) -> dict[str, Any]:
+    cleaning, known = judged.cleaning or {}, judged.provenance or {}
+    features = [column for column in judged.schema.columns if column.role is Role.feature]
     left_out = {
         "rows read": cleaning.get("rows"),
         "without a target": cleaning.get("without_target"),
@@ -124,9 +124,9 @@ def _data(tested: Tested) -> dict[str, Any]:
     return {
         "sides": [
             {"side": side, "n": int(sum(counts)), "counts": [int(one) for one in counts]}
-            for side, counts in tested.sides.items()
+            for side, counts in judged.sides.items()
         ],
-        "dealt": DEALT.get(tested.split_by, tested.split_by),
+        "dealt": DEALT.get(judged.split_by, judged.split_by),
         "features": len(features),
         "sensitive_read": sum(column.sensitive for column in features),
         "left_out": {name: n for name, n in left_out.items() if n is not None},
@@ -137,7 +137,7 @@ def _data(tested: Tested) -> dict[str, Any]:
         ],
         "checks": [
             {"check": one["check"], "verdict": one["verdict"], "evidence": one["evidence"]}
-            for one in (tested.leaks or {}).get("checks", [])
+            for one in (judged.leaks or {}).get("checks", [])
         ],
         "fingerprint": (known.get("data") or {}).get("sha256"),
         "sources": [without_secrets(str(one.get("path") or one)) for one in known.get("sources") or []],

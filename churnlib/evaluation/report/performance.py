@@ -11,7 +11,7 @@ from churnlib.evaluation.curves import BAND_REPLICATES, share_curves
 from churnlib.evaluation.profit.campaign import expected_gains
 from churnlib.evaluation.ranking import threshold_counts
 from churnlib.evaluation.reliability import reliability_curve
-from churnlib.evaluation.report.tested import Tested
+from churnlib.evaluation.report.judged import Judged
 from churnlib.evaluation.tables import ROWS
 
 MOST_WEIGHTS = 10**7
@@ -48,10 +48,10 @@ MEANING = {
 }
 
 
-def figures(tested: Tested) -> list[dict[str, Any]]:
+def figures(judged: Judged) -> list[dict[str, Any]]:
     """Return each figure with its interval, what it means, what to compare it with, and that of the baseline."""
-    test = tested.metrics["test"]
-    baseline = (tested.metrics.get("baseline") or {}).get("logistic_regression") or {}
+    test = judged.metrics["test"]
+    baseline = (judged.metrics.get("baseline") or {}).get("logistic_regression") or {}
     intervals = test.get("intervals") or {}
     told = [
         _figure(key, label, test.get(key), intervals, baseline=baseline.get(key)) for key, label in ROWS.items()
@@ -91,11 +91,11 @@ def _compared(test: Mapping[str, Any]) -> dict[str, str]:
     return told
 
 
-def confusion(tested: Tested) -> dict[str, Any]:
+def confusion(judged: Judged) -> dict[str, Any]:
     """Return the decisions, counted; for two classes also as shares and in money."""
-    test = tested.metrics["test"]
-    if not tested.binary:
-        return {"classes": list(tested.schema.classes), "matrix": test["confusion"]["matrix"]}
+    test = judged.metrics["test"]
+    if not judged.binary:
+        return {"classes": list(judged.schema.classes), "matrix": test["confusion"]["matrix"]}
     counts, told = test["confusion"], {}
     paid = test["profit"]["confusion"] if "profit" in test else {}
     for name, n in counts.items():
@@ -105,20 +105,20 @@ def confusion(tested: Tested) -> dict[str, Any]:
     return {"cells": told, "threshold": test["threshold"], "missed": missed}
 
 
-def curves(tested: Tested) -> dict[str, Any]:
+def curves(judged: Judged) -> dict[str, Any]:
     """Return gains, lift and profit over the share of customers contacted, ROC and precision-recall.
 
     The profit is that of contacting first whoever is expected to bring most, where customers differ in value.
     """
-    n = len(tested)
-    drawn = {"replicates": int(np.clip(MOST_WEIGHTS / n, 40, BAND_REPLICATES)), "customers": tested.ids,
-             "stratified": tested.stratified}  # fmt: skip
-    found = share_curves(tested.label, tested.probability, **drawn)
-    order = gain_order(tested)
-    earned = share_curves(tested.label, order, campaign=tested.campaign, value=tested.value, **drawn)
+    n = len(judged)
+    drawn = {"replicates": int(np.clip(MOST_WEIGHTS / n, 40, BAND_REPLICATES)), "customers": judged.ids,
+             "stratified": judged.stratified}  # fmt: skip
+    found = share_curves(judged.label, judged.probability, **drawn)
+    order = gain_order(judged)
+    earned = share_curves(judged.label, order, campaign=judged.campaign, value=judged.value, **drawn)
     found["profit"] = earned["profit"]
-    found["value_ordered"] = tested.value is not None
-    score, tp, fp = threshold_counts(tested.label, tested.probability)
+    found["value_ordered"] = judged.value is not None
+    score, tp, fp = threshold_counts(judged.label, judged.probability)
     kept = np.unique(np.linspace(0, len(score) - 1, MOST_POINTS).astype(np.int64))
     recall, fallout = tp / tp[-1], fp / fp[-1]
     found["roc"] = {"fallout": [0.0, *fallout[kept].tolist()], "recall": [0.0, *recall[kept].tolist()]}
@@ -126,22 +126,22 @@ def curves(tested: Tested) -> dict[str, Any]:
     return found
 
 
-def gain_order(tested: Tested) -> np.ndarray:
+def gain_order(judged: Judged) -> np.ndarray:
     """Return a score in [0, 1], ``(n,)``, that puts first whoever is expected to bring most."""
-    if tested.value is None:
-        return tested.probability
-    gains = expected_gains(tested.probability, tested.value, tested.campaign)
+    if judged.value is None:
+        return judged.probability
+    gains = expected_gains(judged.probability, judged.value, judged.campaign)
     spread = gains.max() - gains.min()
     return (gains - gains.min()) / spread if spread > 0 else np.zeros_like(gains)
 
 
-def calibration(tested: Tested) -> dict[str, Any]:
+def calibration(judged: Judged) -> dict[str, Any]:
     """Return what was said and what happened, the band of mere luck, and how probabilities are spread."""
-    curve = reliability_curve(tested.label, tested.probability)
+    curve = reliability_curve(judged.label, judged.probability)
     points = np.linspace(float(curve.low[0]), float(curve.high[-1]), 101)
-    counts, edges = np.histogram(tested.probability, bins=40, range=(0.0, 1.0))
+    counts, edges = np.histogram(judged.probability, bins=40, range=(0.0, 1.0))
     blocks = zip(*(part.tolist() for part in (curve.low, curve.high, curve.rate, curve.rows)), strict=True)
-    told = dict(tested.metrics["test"].get("calibration") or {})
+    told = dict(judged.metrics["test"].get("calibration") or {})
     return {
         "points": points.tolist(),
         "rate": curve.at(points).tolist(),
@@ -155,7 +155,7 @@ def calibration(tested: Tested) -> dict[str, Any]:
         "ece": told.get("ece"),
         "noise_floor": told.get("ece_noise_floor"),
         "slope": told.get("calibration_slope"),
-        "mean": float(tested.probability.mean()),
+        "mean": float(judged.probability.mean()),
     }
 
 

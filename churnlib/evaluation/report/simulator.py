@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from churnlib.evaluation.profit.campaign import expected_gains, payoffs
-from churnlib.evaluation.report.tested import Tested
+from churnlib.evaluation.report.judged import Judged
 
 FINE, COARSE = 100, 240
 """Cells of the twentieth with the highest probabilities, and of all others, where customers are worth the same."""
@@ -23,14 +23,14 @@ BY_PROBABILITY, BY_VALUE = 64, 12
 """Cells where each customer has a value of his own."""
 
 
-def cells(tested: Tested) -> list[list[float]]:
+def cells(judged: Judged) -> list[list[float]]:
     """Return the cells, those with the highest probabilities first.
 
     Returns:
         For each ``[n, churners, mean probability]``, and where customers have a value of their own ``[..., mean value,
         mean value of the churners]``.
     """
-    p, value = tested.probability, tested.value
+    p, value = judged.probability, judged.value
     order = np.argsort(-p, kind="stable")
     rank = np.empty(len(p), dtype=np.int64)
     rank[order] = np.arange(len(p))
@@ -42,11 +42,11 @@ def cells(tested: Tested) -> list[list[float]]:
         worth = np.searchsorted(np.unique(np.quantile(value, np.linspace(0, 1, BY_VALUE + 1)[1:-1])), value, "right")
         codes = steps * (BY_VALUE + 1) + worth
     _, codes = np.unique(codes, return_inverse=True)
-    n, left = np.bincount(codes), np.bincount(codes, weights=tested.label)
+    n, left = np.bincount(codes), np.bincount(codes, weights=judged.label)
     columns = [n, left, np.bincount(codes, weights=p) / n]
     if value is not None:
         mean = np.bincount(codes, weights=value) / n
-        lost = np.bincount(codes, weights=value * tested.label)
+        lost = np.bincount(codes, weights=value * judged.label)
         columns += [mean, np.divide(lost, left, out=mean.copy(), where=left > 0)]
     return [[_short(cell) for cell in row] for row in np.column_stack(columns).tolist()]
 
@@ -63,7 +63,7 @@ def _short(number: float) -> float:
     return int(number) if number == int(number) else float(f"{number:.5g}")
 
 
-def campaign(tested: Tested) -> dict[str, Any]:
+def campaign(judged: Judged) -> dict[str, Any]:
     """Return what the campaign of the run's assumptions would have earned on the test rows.
 
     Contacted is whoever is expected to bring more than he costs, from probability and value alone.
@@ -72,25 +72,25 @@ def campaign(tested: Tested) -> dict[str, Any]:
         ``contacted``, ``reached`` (churners among them), ``profit`` of all rows with ``low`` and ``high`` (the spread
         of what customers bring, 95 %), ``everybody``: the profit of contacting all; and the assumptions.
     """
-    value = tested.campaign.value if tested.value is None else tested.value
-    chosen = expected_gains(tested.probability, value, tested.campaign) > 0
-    paid = payoffs(tested.label, value, tested.campaign)
+    value = judged.campaign.value if judged.value is None else judged.value
+    chosen = expected_gains(judged.probability, value, judged.campaign) > 0
+    paid = payoffs(judged.label, value, judged.campaign)
     earned = paid * chosen
-    n = len(tested)
-    groups = [tested.label == 0, tested.label == 1] if tested.stratified else [np.ones(n, dtype=bool)]
+    n = len(judged)
+    groups = [judged.label == 0, judged.label == 1] if judged.stratified else [np.ones(n, dtype=bool)]
     spread = 1.959964 * sum(float(earned[rows].var() * rows.sum()) for rows in groups if rows.any()) ** 0.5
     profit = float(earned.sum())
     return {
-        **asdict(tested.campaign),
-        "expected_acceptance": tested.campaign.expected_acceptance,
-        "own_values": tested.value is not None,
+        **asdict(judged.campaign),
+        "expected_acceptance": judged.campaign.expected_acceptance,
+        "own_values": judged.value is not None,
         "mean_value": float(np.mean(value)),
-        "currency": tested.currency,
-        "stratified": tested.stratified,
+        "currency": judged.currency,
+        "stratified": judged.stratified,
         "n": n,
-        "positives": int(tested.label.sum()),
+        "positives": int(judged.label.sum()),
         "contacted": int(chosen.sum()),
-        "reached": int(tested.label[chosen].sum()),
+        "reached": int(judged.label[chosen].sum()),
         "profit": profit,
         "low": profit - spread,
         "high": profit + spread,

@@ -15,7 +15,7 @@ from churnlib.schema import Column, Kind, Role, Schema
 
 
 @dataclass(frozen=True, eq=False)
-class Tested:
+class Judged:
     """Test rows with their answers, and all that a report says of how these came about.
 
     Attributes:
@@ -92,4 +92,4 @@ class Tested:
         ]
 
 
-__all__ = ["Tested"]
+__all__ = ["Judged"]
