@@ -18,6 +18,7 @@ from churnlib.config.data import (
     TableConfig,
 )
 from churnlib.config.joined import JoinedConfig
+from churnlib.config.task import HazardConfig, TaskConfig
 from churnlib.errors import ConfigError
 
 SOURCES = (TableConfig, SqlConfig, JoinedConfig, ReferenceConfig, SimulatorConfig)
@@ -31,6 +32,7 @@ class PastRun:
 
     Attributes:
         data: Where the table is, and what.
+        task: What was learned from it.
         preprocess: How it is prepared.
         split: How it is dealt.
         money: What a campaign costs.
@@ -39,6 +41,7 @@ class PastRun:
     """
 
     data: DataConfig
+    task: TaskConfig
     preprocess: PreprocessConfig
     split: SplitConfig
     money: MoneyConfig
@@ -61,8 +64,10 @@ def past_run(path: Path) -> PastRun:
     try:
         plain = yaml.safe_load(path.read_text(encoding="utf-8"))
         kind = _source(plain["data"])
+        task = HazardConfig if plain["task"]["name"] == "hazard" else TaskConfig
         return PastRun(
             data=_typed(kind, plain["data"]),
+            task=_typed(task, plain["task"]),
             preprocess=_typed(PreprocessConfig, plain["preprocess"]),
             split=_typed(SplitConfig, plain["split"]),
             money=_typed(MoneyConfig, plain["money"]),
