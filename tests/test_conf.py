@@ -41,6 +41,7 @@ def composed(*words: str, **options: Any) -> TrainConfig:
         "data=joined": ["data.id=id", "data.target=churn", "+data.sources.crm.path=crm.csv"],
         "loss=cost_sensitive": ["loss.value=x"],
         "task=hazard": ["task.duration=tenure"],
+        "threshold=value": ["money.column=x"],
     }
     return compose([*words, *(also for word in words for also in needed.get(word, []))], **options)
 
