@@ -26,7 +26,7 @@ from churnlib.decision import decide
 from churnlib.errors import BundleError, CellError, ConfigError, DataError, RowErrors
 from churnlib.models.fitted import FittedModel
 from churnlib.models.onnx.running import OnnxModel, original
-from churnlib.schema import Kind, Schema, near_misses, parsing
+from churnlib.schema import Kind, Schema, near_misses
 from churnlib.schema.rules import Check
 from churnlib.survival import HazardCurve
 
@@ -480,9 +480,7 @@ class Predictor:
             if name is not None and curve.margin is None:
                 raise DataError(f"the table lacks the column {name!r}, which says what a customer brings in a month")
             return None if curve.margin is None else alike
-        cell, dtype = parsing.cell_of(name), reading.frame.schema[name]
-        own = reading.frame.select(parsing.as_kind(cell, dtype, Kind.numeric).cast(pl.Float64)).to_series()
-        numbers = own.fill_null(np.nan).to_numpy()
+        numbers = numbers_in(reading.frame, name)
         return np.where(np.isnan(numbers), alike, numbers)
 
     # --- answers ----------------------------------------------------------------------------------------------------

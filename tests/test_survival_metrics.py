@@ -117,11 +117,11 @@ def test_who_leaves_is_in_sight_when_others_are_lost_at_the_same_time():
 def test_kaplan_meier():
     duration, event, _ = made(whole=True)
     curve = KaplanMeier.fit(duration, event)
-    times, theirs, bounds = kaplan_meier_estimator(event, duration, conf_type="log-log")
+    times, theirs, bounds = kaplan_meier_estimator(event, duration, conf_type="log-log")  # type: ignore[reportAssignmentType]
     np.testing.assert_allclose(curve.at(times), theirs, atol=1e-12)
     for place in (0, 3, 9):
         np.testing.assert_allclose(curve.interval(times[place]), bounds[:, place], atol=1e-12)
-    losing, lost = kaplan_meier_estimator(event, duration, reverse=True)
+    losing, lost = kaplan_meier_estimator(event, duration, reverse=True)  # type: ignore[reportAssignmentType]
     np.testing.assert_allclose(KaplanMeier.of_censoring(duration, event).at(losing), lost, atol=1e-12)
     assert curve.before([times[0]]) == 1.0
 

@@ -153,7 +153,7 @@ class Lifetimes:
 def _seen_until(position: Floats, n: int) -> Floats:
     """Return how many rows were seen in each interval up to their positions, parts of intervals as parts of rows."""
     whole = np.minimum(np.floor(position).astype(np.int64), n)
-    counts = np.bincount(whole, minlength=n + 1)
+    counts = np.bincount(whole, minlength=n + 1).astype(np.float64)
     through = counts[::-1].cumsum()[::-1][1 : n + 1]  # those who passed all of interval j
     return through + np.bincount(whole, weights=position - whole, minlength=n + 1)[:n]
 

@@ -64,7 +64,7 @@ class KaplanMeier:
         """Estimate the curve of leaving; see :func:`check_times` for what is refused."""
         times, left = check_times(duration, event)
         distinct, place = np.unique(times, return_inverse=True)
-        leaving = np.bincount(place, weights=left)
+        leaving = np.bincount(place, weights=left.astype(np.float64))
         there = np.bincount(place)[::-1].cumsum()[::-1]
         return cls._of(distinct, leaving, there)
 
@@ -73,7 +73,7 @@ class KaplanMeier:
         """Estimate the curve of being lost from sight, where who leaves at a time is gone before others are lost."""
         times, left = check_times(duration, event)
         distinct, place = np.unique(times, return_inverse=True)
-        lost = np.bincount(place, weights=~left)
+        lost = np.bincount(place, weights=(~left).astype(np.float64))
         there = np.bincount(place)[::-1].cumsum()[::-1] - np.bincount(place, weights=left)
         return cls._of(distinct, lost, there)
 

@@ -52,10 +52,9 @@ def side_metrics(
     rows = customers.rows(side)
     if not len(rows):
         return None
-    curve = predictor.bundle.hazards
-    if curve is not None:
+    if predictor.bundle.hazards is not None:
         logits = predictor.logits(predictor.read(customers.frame[rows]).typed)
-        return survival_metrics(customers, rows, logits, curve, _threshold(predictor))
+        return _survival(customers, rows, logits, predictor)
     probability = predictor.probabilities(customers.frame[rows])
     if money is None:
         return _evaluate(customers, rows, probability, predictor.threshold, predictor.bundle.own_threshold)
@@ -81,11 +80,10 @@ def side_metrics(
 def threshold_interval(
     customers: Customers, held_out: HeldOut, predictor: Predictor, threshold: ThresholdConfig, money: MoneyConfig
 ) -> list[float] | None:
-    """Return where the threshold might have fallen; None for classes, hazards, many rows, or if no row decided it."""
+    """Return where the threshold might have fallen; None if no row decided it, or there are classes or many rows."""
     replicates = int(min(100, MOST_RECHOSEN / len(held_out.rows)))
-    if predictor.bundle.hazards is not None:
-        return None
-    if predictor.threshold is None or threshold.rule in ("fixed", "value") or replicates < 20:
+    decided = predictor.bundle.hazards is None and threshold.rule not in ("fixed", "value")
+    if predictor.threshold is None or not decided or replicates < 20:
         return None
     label = customers.label[held_out.rows]
     probability = held_out_probability(held_out.logits, label, predictor.bundle.calibration)
@@ -102,9 +100,8 @@ def threshold_interval(
 
 def held_out_metrics(customers: Customers, held_out: HeldOut, predictor: Predictor) -> dict[str, Any]:
     """Return the metrics of what was said about held-out rows, at the predictor's calibration and threshold."""
-    curve = predictor.bundle.hazards
-    if curve is not None:
-        return survival_metrics(customers, held_out.rows, held_out.logits, curve, _threshold(predictor))
+    if predictor.bundle.hazards is not None:
+        return _survival(customers, held_out.rows, held_out.logits, predictor)
     label = customers.label[held_out.rows]
     probability = held_out_probability(held_out.logits, label, predictor.bundle.calibration)
     return _evaluate(customers, held_out.rows, probability, predictor.threshold, predictor.bundle.own_threshold)
@@ -130,9 +127,11 @@ def parts_metrics(trained: Trained, predictor: Predictor) -> dict[str, Any]:
     return {"kinds": kinds, "parts": parts}
 
 
-def _threshold(predictor: Predictor) -> float:
-    assert predictor.threshold is not None  # two classes
-    return predictor.threshold
+def _survival(customers: Customers, rows: np.ndarray, logits: np.ndarray, predictor: Predictor) -> dict[str, Any]:
+    curve, threshold = predictor.bundle.hazards, predictor.threshold
+    assert curve is not None and threshold is not None  # two classes
+    cut = predictor.thresholds(customers.frame[rows])
+    return survival_metrics(customers, rows, logits, curve, threshold, own=cut if isinstance(cut, np.ndarray) else None)
 
 
 def _spread(group: Sequence[Mapping[str, Any]], key: str) -> dict[str, float | None]:
@@ -206,8 +205,7 @@ def write_held_out(trained: Trained, predictor: Predictor, path: Path) -> None:
     else:
         elapsed = None if curve.elapsed is None else customers.typed[curve.elapsed][held_out.rows].to_numpy()
         probability = curve.probabilities(held_out.logits, elapsed)
-    cut = predictor.thresholds(customers.frame[held_out.rows])
-    answers = answers_table(probability, cut, predictor.classes)
+    answers = answers_table(probability, predictor.thresholds(customers.frame[held_out.rows]), predictor.classes)
     _write_rows(customers.ids(held_out.rows), label, _with_times(answers, customers, held_out.rows), path)
 
 

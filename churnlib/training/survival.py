@@ -15,6 +15,7 @@ import numpy as np
 from churnlib.config import MoneyConfig, TrainConfig
 from churnlib.data.customers import Customers, customer_value
 from churnlib.data.lifetimes import Lifetimes
+from churnlib.decision import decide
 from churnlib.errors import ConfigError
 from churnlib.evaluation.metrics import evaluate
 from churnlib.evaluation.profit.campaign import Campaign
@@ -92,7 +93,7 @@ def horizon_threshold(
     lifetimes = _of(customers)
     known, left = lifetimes.known(rows, curve.horizon)
     label = left[known]
-    if config.threshold.rule != "fixed" and len(np.unique(label)) < 2:
+    if config.threshold.rule not in ("fixed", "value") and len(np.unique(label)) < 2:
         raise ConfigError(
             f"task.horizon={curve.horizon:g}: {int(label.sum()):,} of the {len(label):,} validation customers of whom "
             "it is known left within it, and a threshold needs some who left and some who stayed; choose another "
@@ -103,7 +104,13 @@ def horizon_threshold(
 
 
 def survival_metrics(
-    customers: Customers, rows: np.ndarray, logits: np.ndarray, curve: HazardCurve, threshold: float
+    customers: Customers,
+    rows: np.ndarray,
+    logits: np.ndarray,
+    curve: HazardCurve,
+    threshold: float,
+    *,
+    own: np.ndarray | None = None,
 ) -> dict[str, Any]:
     """Measure the curves of some rows.
 
@@ -113,6 +120,7 @@ def survival_metrics(
         logits: ``(n, K)`` of these rows.
         curve: What they mean.
         threshold: From which a customer counts as leaving within the horizon.
+        own: ``(n,)`` thresholds of each customer's own, by which is decided then.
 
     Returns:
         The figures of every run, of leaving within the horizon, for the rows of which that is known; and ``survival``.
@@ -122,7 +130,9 @@ def survival_metrics(
     gone = curve.probabilities(logits, _entry(lifetimes, rows))
     found: dict[str, Any] = {}
     if known.any():
-        found = evaluate(left[known], gone[known], threshold=threshold, classes=list(customers.schema.classes))
+        decided = None if own is None else decide(gone[known], own[known])
+        classes = list(customers.schema.classes)
+        found = evaluate(left[known], gone[known], threshold=threshold, prediction=decided, classes=classes)
     found["survival"] = _curves(lifetimes, customers.rows("train"), rows, logits, curve, gone)
     found["survival"]["unknown_at_horizon"] = int((~known).sum())
     found["intervals"] = {"concordance": found["survival"]["concordance_interval"]}
