@@ -8,6 +8,7 @@ import json
 import signal
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import polars as pl
@@ -222,6 +223,17 @@ def test_a_folder_of_something_else_is_refused_and_one_made_for_nothing_goes_aga
     with pytest.raises(DataError, match=r"data\.time has more than 3 dates"):
         bring(days, tmp_path / "new")
     assert {path.name for path in tmp_path.iterdir()} == {"mine"}
+
+
+def test_rows_are_handed_on_in_chunks_however_large_the_sources_row_groups_are(tmp_path):
+    n = staging.CHUNK_ROWS * 5
+    pl.DataFrame({"id": range(n)}).write_parquet(tmp_path / "in.parquet", row_group_size=n)
+    done = [0]
+    ingest(
+        pl.scan_parquet(tmp_path / "in.parquet"), tmp_path / "out", described={}, roles={"id": "id"},
+        progress=done.append,
+    )  # fmt: skip
+    assert done[-1] == n and max(b - a for a, b in pairwise(done)) <= staging.CHUNK_ROWS
 
 
 # --- runs that are ended --------------------------------------------------------------------------------------------

@@ -421,7 +421,7 @@ def _to_numpy(frame: pl.DataFrame, n: int, dtype: Any) -> np.ndarray:
     if not frame.width:
         return np.zeros((n, 0), dtype=dtype)
     # polars shares its memory of a single column, which torch must not write to.
-    return np.require(frame.to_numpy(), dtype=dtype, requirements=["C", "W"])
+    return np.require(frame.to_numpy(order="c"), dtype=dtype, requirements=["C", "W"])
 
 
 __all__ = [

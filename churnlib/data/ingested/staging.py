@@ -29,6 +29,10 @@ MOST_SNAPSHOTS = 1_000
 GROUP_ROWS = 16_000
 """Rows of a row group, at most: each snapshot that is being written holds one in memory."""
 
+CHUNK_ROWS = 20_000
+"""Rows that are handed from reading to writing at a time. polars holds several dozen such chunks, whatever the size of
+the table; of its own choice they are the source's row groups."""
+
 
 @dataclass(frozen=True, slots=True)
 class Staged:
@@ -113,7 +117,8 @@ class Stage:
             approximate_bytes_per_file=None,
         )
         try:
-            rows.sink_parquet(target, row_group_size=GROUP_ROWS, sync_on_close="all", maintain_order=True)
+            with pl.Config(streaming_chunk_size=CHUNK_ROWS):
+                rows.sink_parquet(target, row_group_size=GROUP_ROWS, sync_on_close="all", maintain_order=True)
         finally:
             if len(self._paths) > MOST_SNAPSHOTS:
                 raise DataError(
