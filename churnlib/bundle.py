@@ -37,16 +37,17 @@ from uuid import uuid4
 from churnlib.calibration import UNCALIBRATED, Calibration, calibration_from_dict
 from churnlib.config.checks import check_choice
 from churnlib.data.preparation import Preparation
+from churnlib.decision import OwnThreshold
 from churnlib.errors import BundleError
 from churnlib.models.fitted import KEPT_AS, FittedModel, restore, state_names
 from churnlib.models.onnx.running import OnnxModel, has_runtime
 from churnlib.schema import Schema
 
-FORMAT_VERSION = 5
+FORMAT_VERSION = 6
 """Raised when a bundle of this release cannot be read by the one before.
 
 2 brought baselines, 3 ensembles, 4 steps of preparation and columns that are kept from the model, 5 calibrations other
-than a temperature.
+than a temperature, 6 thresholds of each customer's own.
 """
 
 JSON_FILES = (
@@ -73,6 +74,7 @@ class Bundle:
         model: From those arrays to logits: a network or a fitted baseline.
         calibration: From logits to probabilities.
         threshold: Probability from which a customer counts as leaving; None for more than two classes.
+        own_threshold: Where each customer has a threshold by his value; ``threshold`` is that of a mean value then.
         name: Short name of the model.
         metrics: How it did on validation and test rows.
         profile: What the training rows looked like (:mod:`churnlib.data.profile`).
@@ -88,6 +90,7 @@ class Bundle:
     model: FittedModel
     calibration: Calibration = UNCALIBRATED
     threshold: float | None = 0.5
+    own_threshold: OwnThreshold | None = None
     name: str = "model"
     metrics: Mapping[str, Any] = field(default_factory=dict)
     profile: Mapping[str, Any] = field(default_factory=dict)
@@ -164,6 +167,7 @@ def read_bundle(path: str | Path, *, trust: Sequence[str] = (), backend: str = "
             model=_answering(folder, backend, onnx, original, threads=threads),
             calibration=calibration_from_dict(parts["decision"].get("calibration", parts["decision"])),
             threshold=parts["decision"]["threshold"],
+            own_threshold=_own_threshold(parts["decision"]),
             name=manifest["model"]["name"],
             metrics=parts["metrics"],
             profile=parts["profile"],
@@ -175,6 +179,11 @@ def read_bundle(path: str | Path, *, trust: Sequence[str] = (), backend: str = "
         )
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise BundleError(f"the bundle {folder} cannot be used: {str(error) or repr(error)}") from error
+
+
+def _own_threshold(decision: Mapping[str, Any]) -> OwnThreshold | None:
+    kept = decision.get("own_threshold")
+    return None if kept is None else OwnThreshold.from_dict(kept)
 
 
 def _answering(
@@ -209,7 +218,7 @@ def _write_files(bundle: Bundle, folder: Path) -> list[str]:
         "schema.json": bundle.schema.to_dict(),
         "preparation.json": bundle.preparation.to_dict(),
         kept.name: dict(kept.values),
-        "decision.json": {"calibration": bundle.calibration.to_dict(), "threshold": bundle.threshold},
+        "decision.json": _decision(bundle),
         "metrics.json": dict(bundle.metrics),
         "profile.json": dict(bundle.profile),
         "golden.json": list(bundle.golden),
@@ -222,6 +231,13 @@ def _write_files(bundle: Bundle, folder: Path) -> list[str]:
     if bundle.onnx is not None:
         (folder / ONNX).write_bytes(bundle.onnx)
     return [kept.name, *kept.states]
+
+
+def _decision(bundle: Bundle) -> dict[str, Any]:
+    decision: dict[str, Any] = {"calibration": bundle.calibration.to_dict(), "threshold": bundle.threshold}
+    if bundle.own_threshold is not None:
+        decision["own_threshold"] = bundle.own_threshold.to_dict()
+    return decision
 
 
 def _manifest(bundle: Bundle, folder: Path, model_files: Sequence[str]) -> dict[str, Any]:

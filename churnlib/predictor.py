@@ -18,6 +18,7 @@ import polars.selectors as cs
 from churnlib.bundle import Bundle, read_bundle
 from churnlib.calibration import additive
 from churnlib.data.coercion import PROBLEMS, cell_value, coerce, read_columns
+from churnlib.data.numbers import numbers_in
 from churnlib.data.rows_at_a_time import evaluation_rows
 from churnlib.data.tables import table_from
 from churnlib.data.validation.masks import broken
@@ -147,6 +148,7 @@ class Predictor:
     def __init__(self, bundle: Bundle) -> None:
         self.bundle = bundle
         self.schema = bundle.schema
+        self._worth = None if bundle.own_threshold is None else bundle.own_threshold.column
         self._sequences = {column.name for column in bundle.schema.columns if column.kind is Kind.sequence}
 
     @property
@@ -171,7 +173,10 @@ class Predictor:
 
     @property
     def threshold(self) -> float | None:
-        """Probability from which a customer counts as leaving; None for more than two classes."""
+        """Probability from which a customer counts as leaving; None for more than two classes.
+
+        Of a model trained with ``threshold=value`` that of a customer of mean value: see :meth:`thresholds`.
+        """
         return self.bundle.threshold
 
     @property
@@ -223,10 +228,11 @@ class Predictor:
         for mask in (*missing, *unreadable, *breaks):
             bad |= mask.to_numpy()
         warnings = [CellWarning(None, name, "is absent") for name in coerced.absent if name not in required]
+        warnings += self._worth_warnings(frame)
         warnings += [
             CellWarning(None, name, "is not a column of this model")
             for name in frame.columns
-            if name not in self.schema
+            if name not in self.schema and name != self._worth
         ]
         for name, rows in self.bundle.preparation.unseen(coerced.typed).items():
             warnings += [CellWarning(int(row), name, "has a value that training did not see") for row in rows]
@@ -386,8 +392,33 @@ class Predictor:
 
     def answers(self, reading: Reading) -> pl.DataFrame:
         """Return the answer for each row of a reading; rows that cannot be scored have empty results."""
-        answers = answers_table(self.probabilities(reading), self.threshold, self.classes)
+        answers = answers_table(self.probabilities(reading), self.thresholds(reading.frame), self.classes)
         return pl.concat([pl.DataFrame([self._customer_ids(reading.frame)]), answers], how="horizontal")
+
+    def thresholds(self, frame: pl.DataFrame) -> np.ndarray | float | None:
+        """Return the probability from which each customer counts as leaving.
+
+        Returns:
+            :attr:`threshold`, or ``(n,)`` float64 where each customer has one by his value (``threshold=value``):
+            infinite for whom it never pays to keep.
+        """
+        own = self.bundle.own_threshold
+        if own is None:
+            return self.threshold
+        return own.thresholds(numbers_in(frame, own.column) if own.column in frame.columns else [np.nan] * len(frame))
+
+    def _worth_warnings(self, frame: pl.DataFrame) -> Iterator[CellWarning]:
+        """Yield where a customer's threshold is that of an assumed value."""
+        own = self.bundle.own_threshold
+        if own is None:
+            return
+        assumed = f"the threshold is that of a customer worth {own.otherwise:g}"
+        if own.column not in frame.columns:
+            if own.column not in self.schema:  # else it is named already
+                yield CellWarning(None, own.column, f"is absent; {assumed}")
+            return
+        for row in np.flatnonzero(np.isnan(numbers_in(frame, own.column))).tolist():
+            yield CellWarning(row, own.column, f"holds no number; {assumed}")
 
     def _customer_ids(self, frame: pl.DataFrame) -> pl.Series:
         if self.schema.id is not None and self.schema.id in frame.columns:
@@ -417,17 +448,20 @@ class Predictor:
         return difference
 
 
-def answers_table(probability: np.ndarray, threshold: float | None, classes: Sequence[str]) -> pl.DataFrame:
+def answers_table(
+    probability: np.ndarray, threshold: np.ndarray | float | None, classes: Sequence[str]
+) -> pl.DataFrame:
     """Return probabilities with the decisions that follow from them, one row each, without the customers' names.
 
     Args:
         probability: ``(n,)`` float64 of leaving, or ``(n, n_classes)``; rows of NaN get empty results.
-        threshold: Probability from which a customer counts as leaving; None for more than two classes.
+        threshold: Probability from which a customer counts as leaving, or ``(n,)`` one for each; None for more than two
+            classes.
         classes: Names of the target's classes.
     """
     empty = np.isnan(probability if probability.ndim == 1 else probability[:, 0])
     chosen = np.zeros(len(empty), dtype=np.int64)
-    chosen[~empty] = decide(probability[~empty], threshold)
+    chosen[~empty] = decide(probability[~empty], threshold[~empty] if isinstance(threshold, np.ndarray) else threshold)
     if probability.ndim == 1:
         answers = pl.DataFrame({"churn_probability": probability, "churn_prediction": chosen})
     else:

@@ -40,6 +40,7 @@ def composed(*words: str, **options: Any) -> TrainConfig:
         "data=sql": ["data.query=customers.sql", "data.target=churn"],
         "data=joined": ["data.id=id", "data.target=churn", "+data.sources.crm.path=crm.csv"],
         "loss=cost_sensitive": ["loss.value=x"],
+        "threshold=value": ["money.column=x"],
     }
     return compose([*words, *(also for word in words for also in needed.get(word, []))], **options)
 

@@ -1,10 +1,14 @@
+import dataclasses
+
 import numpy as np
 import polars as pl
 import pytest
 from made import made_bundle, made_customers, made_prepared
 
+from churnlib.bundle import write_bundle
+from churnlib.decision import Offer, OwnThreshold
 from churnlib.errors import DataError, RowErrors
-from churnlib.predictor import Predictor
+from churnlib.predictor import Predictor, load
 
 
 @pytest.fixture(scope="module")
@@ -124,3 +128,43 @@ def test_the_input_schema_tells_what_a_row_may_hold(predictor):
     }
     assert by_name["charges"] == {"name": "charges", "kind": "numeric", "required": False}
     assert set(by_name) == {"tenure", "charges", "plan", "region", "paperless", "joined"}
+
+
+OFFER = Offer(offer_cost=10.0, contact_cost=1.0, acceptance=0.5)
+
+
+@pytest.fixture(scope="module")
+def by_value():
+    """A model that decides by a column it does not know: customers worth twice what it says, or 40."""
+    own = OwnThreshold(column="worth", times=2.0, otherwise=40.0, offer=OFFER)
+    return Predictor(dataclasses.replace(made_bundle(), own_threshold=own))
+
+
+def test_a_customer_is_decided_by_his_own_value(by_value, predictor):
+    worth = [1000.0, 20.0, 5.0, -300.0, None, "much"]
+    rows = [{**row, "worth": value} for row, value in zip(TABLE[:6].to_dicts(), worth, strict=True)]
+    answers = by_value.predict(rows)
+    # 11 / (10 + (2 worth - 10) / 2), and nobody whose stake is below the offer with the contact
+    needed = np.array([11 / 1005, 11 / 25, np.inf, np.inf, 11 / 25, 11 / 25])
+    assert by_value.thresholds(pl.DataFrame({"worth": worth}, strict=False)).tolist() == needed.tolist()
+    probability = predictor.probabilities(TABLE[:6])
+    np.testing.assert_array_equal(answers["churn_probability"], probability)
+    assert answers["churn_prediction"].to_list() == (probability >= needed).astype(int).tolist()
+    warned = [(w.row, w.column) for w in by_value.read(rows).warnings]
+    assert warned == [(4, "worth"), (5, "worth")]
+
+
+def test_without_values_every_customer_counts_as_worth_the_same(by_value, predictor):
+    expected = (predictor.probabilities(TABLE) >= 11 / 25).astype(int).tolist()
+    assert by_value.predict(TABLE)["churn_prediction"].to_list() == expected
+    assert [(w.row, w.column) for w in by_value.read(TABLE).warnings] == [(None, "worth")]
+
+
+def test_own_thresholds_are_kept_in_the_bundle_and_are_part_of_its_version(by_value, predictor, tmp_path):
+    rows = [{**row, "worth": 20.0} for row in TABLE[:50].to_dicts()]
+    write_bundle(by_value.bundle, tmp_path / "own")
+    write_bundle(predictor.bundle, tmp_path / "one")
+    again = load(tmp_path / "own")
+    assert again.bundle.own_threshold == by_value.bundle.own_threshold
+    assert again.predict(rows).equals(by_value.predict(rows))
+    assert again.version != load(tmp_path / "one").version

@@ -171,6 +171,36 @@ def test_each_customer_may_have_a_value_of_his_own(tmp_path):
     assert 120 < money["campaign"]["value"] < 3000  # the mean of a year's charges
 
 
+def test_each_customer_may_have_a_threshold_of_his_own(tmp_path):
+    words = ["data.n_customers=800", "model=logistic", "threshold=value", "money.column=monthly_charges",
+             "money.times=12", "money.offer_cost=90", "+data.columns.monthly_charges.role=ignored"]  # fmt: skip
+    test = run(tmp_path / "run", words)["test"]
+    predictor = load(tmp_path / "run" / "bundle")
+    # a column that the model does not learn from is read all the same
+    assert "monthly_charges" not in {c["name"] for c in predictor.input_schema()}
+    customers = (
+        simulate(800, seed=42)
+        .table.unique("customer_id")
+        .join(pl.read_parquet(tmp_path / "run" / "predictions.parquet"), on="customer_id", maintain_order="right")
+    )
+    value = 12.0 * customers["monthly_charges"].to_numpy()
+    needed = (90.0 + 1.0) / (90.0 + 0.3 * (value - 90.0))
+    decided = customers["churn_prediction"].to_numpy()
+    probability, label = customers["churn_probability"].to_numpy(), customers["label"].to_numpy()
+    assert decided.tolist() == (probability >= needed).astype(int).tolist()
+    assert 0 < decided.sum() < (probability >= needed.min()).sum()  # one threshold would decide otherwise
+    # what the metrics say is of these decisions
+    assert test["confusion"]["tp"] == int((decided * label).sum())
+    earned = decided * (np.where(label == 1, 0.3 * (value - 90), -90) - 1)
+    assert test["profit"]["profit"] == pytest.approx(earned.mean())
+
+
+def test_thresholds_by_value_need_a_column_that_says_it(tmp_path):
+    with pytest.raises(ConfigError, match=r"money\.column=NAME"):
+        run(tmp_path / "run", [*SIMULATED, "threshold=value"])
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_column_of_values_that_is_not_there_is_refused_before_anything_is_fitted(tmp_path):
     with pytest.raises(ConfigError, match=r"money\.column"):
         run(tmp_path / "run", [*SIMULATED, "money.column=worth"])

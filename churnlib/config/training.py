@@ -95,7 +95,7 @@ class PretrainConfig(FileOptions):
             raise ConfigError(f"pretrain.path={self.path} is only read when there is pretraining; add pretrain=on")
 
 
-RULES = ("f1", "fbeta", "mcc", "youden", "precision", "capacity", "profit", "cost", "fixed")
+RULES = ("f1", "fbeta", "mcc", "youden", "precision", "capacity", "profit", "value", "cost", "fixed")
 
 
 @dataclass(kw_only=True)
@@ -223,6 +223,11 @@ class TrainConfig:
         check_range("cv", self.cv, low=2)
         check_range("cv_repeats", self.cv_repeats, low=1)
         check_range("ensemble", self.ensemble, low=1)
+        if self.threshold.rule == "value" and self.money.column is None:
+            raise ConfigError(
+                "threshold=value decides by what each customer is worth; name the numeric column that says so, "
+                "money.column=NAME, or use threshold=profit"
+            )
         if self.cv is None and self.cv_repeats > 1:
             raise ConfigError(f"cv_repeats={self.cv_repeats} repeats a cross-validation; add cv=5 or leave it out")
         # Schemas of networks, optimizers, ... have done their work (types, ranges) once their values are checked.

@@ -25,6 +25,7 @@ from churnlib.data.described import (
     without_duplicates,
 )
 from churnlib.data.missing import Gaps, mostly_missing
+from churnlib.data.numbers import numbers_in
 from churnlib.data.preparation import Encoded, Preparation
 from churnlib.data.sides import prepare_sides
 from churnlib.data.splits import Split, check_classes
@@ -32,7 +33,7 @@ from churnlib.data.table_spec import TableSpec, table_spec
 from churnlib.data.table_split import deal, read_split
 from churnlib.data.validation import Validated
 from churnlib.errors import ConfigError
-from churnlib.schema import Column, Kind, Schema, infer_schema, parsing, unknown_column
+from churnlib.schema import Column, Schema, infer_schema, unknown_column
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,10 +259,10 @@ def customer_value(customers: Customers, column: str, *, option: str = "loss.val
         raise ConfigError(unknown_column(column, frame.columns, option=option))
     if column == customers.schema.target:
         raise ConfigError(f"{option}={column} is the target; name a column that says what a customer is worth")
-    numbers = frame.select(parsing.as_kind(parsing.cell_of(column), frame.schema[column], Kind.numeric)).to_series()
-    if numbers.null_count() == len(numbers):
+    numbers = numbers_in(frame, column)
+    if np.isnan(numbers).all():
         raise ConfigError(f"{option}={column} holds no numbers; name a column that says what a customer is worth")
-    return numbers.cast(pl.Float64).fill_null(np.nan).to_numpy()
+    return numbers
 
 
 __all__ = [

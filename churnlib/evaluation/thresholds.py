@@ -64,7 +64,8 @@ def choose_threshold(
         probability: ``(n,)`` calibrated probability of class 1.
         rule: What is best: "f1", "fbeta" (F-beta with ``beta``), "mcc" (Matthews correlation), "youden" (true minus
             false positive rate), "precision" (most churners found with at least this ``precision``), "capacity" (most
-            customers within ``share``, or ``count`` of ``of``), "profit" (most money, by ``campaign``), "cost"
+            customers within ``share``, or ``count`` of ``of``), "profit" (most money, by ``campaign``), "value"
+            (from where on the campaign pays for a customer of the mean value, if probabilities are calibrated), "cost"
             (smallest ``fp * cost_false_positive + fn * cost_false_negative``), or "fixed" (``value``, whatever the rows
             say).
         value: Threshold of the rule "fixed", fraction in [0, 1].
@@ -105,6 +106,8 @@ def choose_threshold(
     if not smoothing >= 0.0:
         raise ValueError(f"smoothing must be a number of churners >= 0, got {smoothing!r}")
     campaign = campaign or Campaign()
+    if rule == "value":
+        return _paying_cut(campaign)
     bayes_cut = _bayes_cut(cost_false_positive, cost_false_negative)
     score, tp, fp = threshold_counts(*check_binary(label, probability))
     selected = tp + fp
@@ -113,7 +116,7 @@ def choose_threshold(
     floor = _precision_floor(precision) if rule == "precision" else 0.0
     if tp[-1] == 0 or fp[-1] == 0:
         if rule == "profit":
-            return min(1.0, float(value_thresholds(campaign.value, campaign)))
+            return _paying_cut(campaign)
         return bayes_cut if rule == "cost" else NO_EVIDENCE
     hits = _smoothed_hits(score, tp, fp, smoothing) if smoothing else tp.astype(np.float64)
     if rule == "precision":
@@ -193,6 +196,10 @@ def _fixed(value: float | None) -> float:
     if value is None or not 0.0 <= value <= 1.0:
         raise ConfigError(f"threshold=fixed needs threshold.value in [0, 1], got {value!r}")
     return float(value)
+
+
+def _paying_cut(campaign: Campaign) -> float:
+    return min(1.0, float(value_thresholds(campaign.value, campaign)))
 
 
 def _capacity(share: float | None, count: int | None, of: int | None) -> float:

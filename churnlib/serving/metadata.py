@@ -16,15 +16,18 @@ def describe(predictor: Predictor) -> dict[str, Any]:
     """Return the body of ``GET /metadata``.
 
     Returns:
-        JSON-ready values: ``model``, ``model_version``, ``created``, ``classes``, ``threshold``, ``input_schema``,
-        ``output_schema``, ``metrics`` (of training, on validation and test rows), ``versions`` (of what runs here).
+        JSON-ready values: ``model``, ``model_version``, ``created``, ``classes``, ``threshold``, ``own_threshold`` (how
+        each customer's follows from his value, or null), ``input_schema``, ``output_schema``, ``metrics`` (of training,
+        on validation and test rows), ``versions`` (of what runs here).
     """
+    own = predictor.bundle.own_threshold
     return {
         "model": predictor.model_name,
         "model_version": predictor.version,
         "created": predictor.bundle.created,
         "classes": list(predictor.classes),
         "threshold": predictor.threshold,
+        "own_threshold": None if own is None else own.to_dict(),
         "input_schema": predictor.input_schema(),
         "output_schema": output_schema(predictor.classes),
         "metrics": _finite(predictor.metrics),

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from churnlib.config import MoneyConfig
+from churnlib.config import MoneyConfig, ThresholdConfig
 from churnlib.data.customers import Customers, customer_value
+from churnlib.decision import OwnThreshold
 from churnlib.evaluation.profit.campaign import Campaign
 
 
@@ -38,3 +39,11 @@ def values_of(money: MoneyConfig, customers: Customers) -> np.ndarray | None:
         return None
     values = customer_value(customers, money.column, option="money.column") * money.times
     return np.where(np.isnan(values), money.value, values)
+
+
+def own_threshold_of(threshold: ThresholdConfig, money: MoneyConfig, customers: Customers) -> OwnThreshold | None:
+    """Return how each customer's threshold follows from his value; None but for ``threshold=value`` and two classes."""
+    if threshold.rule != "value" or money.column is None or len(customers.schema.classes) != 2:
+        return None
+    terms = campaign_of(money, customers).terms
+    return OwnThreshold(column=money.column, times=money.times, otherwise=money.value, offer=terms)

@@ -23,7 +23,7 @@ from churnlib.models.onnx.graph import CannotExport
 from churnlib.predictor import Predictor
 from churnlib.training.calibrating import calibrate
 from churnlib.training.fitted import Trained
-from churnlib.training.money import campaign_of
+from churnlib.training.money import campaign_of, own_threshold_of
 from churnlib.training.results import held_out_metrics, side_metrics, threshold_interval
 from churnlib.training.stacking import STACK
 
@@ -91,6 +91,7 @@ def calibrated(config: TrainConfig, trained: Trained) -> Predictor:
         model=trained.fit.model,
         calibration=calibration,
         threshold=threshold,
+        own_threshold=own_threshold_of(config.threshold, config.money, customers),
         name=model_name(config.model),
         profile={**build_profile(typed, customers.schema), "alike": alike_columns(typed, customers.schema)},
     )

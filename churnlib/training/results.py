@@ -13,6 +13,8 @@ import polars as pl
 
 from churnlib.config import MoneyConfig, ThresholdConfig
 from churnlib.data.customers import Customers
+from churnlib.data.numbers import numbers_in
+from churnlib.decision import OwnThreshold, decide
 from churnlib.evaluation.binary import LAYERS, PROFIT
 from churnlib.evaluation.bootstrap import REPLICATES
 from churnlib.evaluation.intervals import confidence_intervals
@@ -23,7 +25,7 @@ from churnlib.predictor import Predictor, answers_table
 from churnlib.training.baselines import rows_of, task_of
 from churnlib.training.calibrating import calibrate, held_out_probability
 from churnlib.training.fitted import HeldOut, Trained
-from churnlib.training.money import campaign_of, values_of
+from churnlib.training.money import campaign_of, own_threshold_of, values_of
 
 SUBJECTS = "subjects.parquet"
 """File of a run folder: the customers, by pseudonym, and the side on which each stood."""
@@ -51,12 +53,13 @@ def side_metrics(
         return None
     probability = predictor.probabilities(customers.frame[rows])
     if money is None:
-        return _evaluate(customers.label[rows], customers, probability, predictor.threshold)
+        return _evaluate(customers, rows, probability, predictor.threshold, predictor.bundle.own_threshold)
     values = values_of(money, customers)
     metrics = evaluate(
         customers.label[rows],
         probability,
         threshold=predictor.threshold,
+        prediction=_own_decisions(customers, rows, probability, predictor.bundle.own_threshold),
         classes=list(customers.schema.classes),
         layers=LAYERS,
         campaign=campaign_of(money, customers),
@@ -73,9 +76,9 @@ def side_metrics(
 def threshold_interval(
     customers: Customers, held_out: HeldOut, predictor: Predictor, threshold: ThresholdConfig, money: MoneyConfig
 ) -> list[float] | None:
-    """Return where the threshold might have fallen; None for several classes, a fixed one, or too many rows."""
+    """Return where the threshold might have fallen; None if no row decided it, there are classes, or many rows."""
     replicates = int(min(100, MOST_RECHOSEN / len(held_out.rows)))
-    if predictor.threshold is None or threshold.rule == "fixed" or replicates < 20:
+    if predictor.threshold is None or threshold.rule in ("fixed", "value") or replicates < 20:
         return None
     label = customers.label[held_out.rows]
     probability = held_out_probability(held_out.logits, label, predictor.bundle.calibration)
@@ -94,7 +97,7 @@ def held_out_metrics(customers: Customers, held_out: HeldOut, predictor: Predict
     """Return the metrics of what was said about held-out rows, at the predictor's calibration and threshold."""
     label = customers.label[held_out.rows]
     probability = held_out_probability(held_out.logits, label, predictor.bundle.calibration)
-    return _evaluate(label, customers, probability, predictor.threshold)
+    return _evaluate(customers, held_out.rows, probability, predictor.threshold, predictor.bundle.own_threshold)
 
 
 def parts_metrics(trained: Trained, predictor: Predictor) -> dict[str, Any]:
@@ -135,7 +138,8 @@ def baseline_metrics(
     logits = {side: model.logits(rows[side].numeric, rows[side].codes) for side in ("validation", "test")}
     campaign = campaign_of(money, customers)
     fitted, cut = calibrate(logits["validation"], customers.labels("validation"), threshold, calibration, campaign)
-    return _evaluate(customers.labels("test"), customers, fitted.probabilities(logits["test"]), cut)
+    own = own_threshold_of(threshold, money, customers)
+    return _evaluate(customers, customers.rows("test"), fitted.probabilities(logits["test"]), cut, own)
 
 
 def limit_metrics(customers: Customers) -> dict[str, Any] | None:
@@ -143,14 +147,30 @@ def limit_metrics(customers: Customers) -> dict[str, Any] | None:
     if customers.truth is None or not len(customers.rows("test")):
         return None
     threshold, _ = best_expected_f1(customers.truth[customers.rows("validation")])
-    return _evaluate(customers.labels("test"), customers, customers.truth[customers.rows("test")], threshold)
+    rows = customers.rows("test")
+    return _evaluate(customers, rows, customers.truth[rows], threshold)
 
 
 def _evaluate(
-    label: np.ndarray, customers: Customers, probability: np.ndarray, threshold: float | None
+    customers: Customers,
+    rows: np.ndarray,
+    probability: np.ndarray,
+    threshold: float | None,
+    own: OwnThreshold | None = None,
 ) -> dict[str, Any]:
-    metrics = evaluate(label, probability, threshold=threshold, classes=list(customers.schema.classes))
+    label, classes = customers.label[rows], list(customers.schema.classes)
+    prediction = _own_decisions(customers, rows, probability, own)
+    metrics = evaluate(label, probability, threshold=threshold, prediction=prediction, classes=classes)
     return {**metrics, "intervals": confidence_intervals(label, probability, metrics, seed=0)}
+
+
+def _own_decisions(
+    customers: Customers, rows: np.ndarray, probability: np.ndarray, own: OwnThreshold | None
+) -> np.ndarray | None:
+    """Return the decisions where each customer has a threshold of his own; None where one holds for all."""
+    if own is None:
+        return None
+    return decide(probability, own.thresholds(numbers_in(customers.frame[rows], own.column)))
 
 
 def write_predictions(customers: Customers, predictor: Predictor, path: Path) -> None:
@@ -165,7 +185,8 @@ def write_held_out(trained: Trained, predictor: Predictor, path: Path) -> None:
     customers, held_out = trained.customers, trained.held_out
     label = customers.label[held_out.rows]
     probability = held_out_probability(held_out.logits, label, predictor.bundle.calibration)
-    answers = answers_table(probability, predictor.threshold, predictor.classes)
+    cut = predictor.thresholds(customers.frame[held_out.rows])
+    answers = answers_table(probability, cut, predictor.classes)
     _write_rows(customers.ids(held_out.rows), label, answers, path)
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from churnlib.decision import Offer
 from churnlib.errors import ConfigError
 from churnlib.evaluation.inputs import Floats, check_per_row
 
@@ -65,12 +66,19 @@ class Campaign:
         """Cost of an accepted offer to a customer of the value ``value``."""
         return float(self.offers(self.value))
 
+    @property
+    def terms(self) -> Offer:
+        """The costs and the mean acceptance, without what customers are worth."""
+        return Offer(
+            offer_cost=self.offer_cost,
+            offer_share=self.offer_share,
+            contact_cost=self.contact_cost,
+            acceptance=self.expected_acceptance,
+        )
+
     def offers(self, value: ArrayLike) -> Floats:
         """Return what an accepted offer costs for customers of these values, of the same shape."""
-        values = np.asarray(value, dtype=np.float64)
-        if self.offer_share is None:
-            return np.full_like(values, self.offer_cost)
-        return self.offer_share * np.maximum(values, 0.0)
+        return self.terms.costs(value)
 
     def values(self, value: ArrayLike | None, n: int) -> Floats:
         """Return the customers' own values as ``(n,)``, ``self.value`` for all where none are given."""
@@ -118,16 +126,9 @@ def expected_gains(probability: ArrayLike, value: ArrayLike, campaign: Campaign)
 def value_thresholds(value: ArrayLike, campaign: Campaign) -> NDArray[np.float64]:
     """Return for each customer the probability from which contacting pays, of the shape of ``value``.
 
-    ``(offer + contact) / (offer + gamma (value - offer))``, where :func:`expected_gains` is 0; infinite for a customer
-    whom it never pays to contact, of negative value say.
+    Where :func:`expected_gains` is 0; see :meth:`churnlib.decision.Offer.pays_from`.
 
     >>> value_thresholds([200.0, 50.0, -20.0], Campaign()).round(4).tolist()
     [0.1642, 0.5, inf]
     """
-    values = np.asarray(value, dtype=np.float64)
-    if not np.isfinite(values).all():
-        raise ValueError("value must be a number in every row, and one is NaN or infinite; fill it before")
-    offers = campaign.offers(values)
-    stake = offers + campaign.expected_acceptance * (values - offers)
-    found = np.where(stake > 0, (offers + campaign.contact_cost) / np.where(stake > 0, stake, 1.0), np.inf)
-    return np.where(found <= 1.0, found, np.inf)
+    return campaign.terms.pays_from(value)
