@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
+import shutil
 from dataclasses import replace
 from html.parser import HTMLParser
 
@@ -12,6 +14,10 @@ import polars as pl
 import pytest
 from made import made_bundle, made_customers, made_prepared
 
+import churnlib
+from churnlib import cli
+from churnlib.compose import compose
+from churnlib.errors import ConfigError, DataError
 from churnlib.evaluation.metrics import evaluate
 from churnlib.evaluation.profit.campaign import Campaign, expected_gains, payoffs
 from churnlib.evaluation.report.card import markdown
@@ -23,6 +29,8 @@ from churnlib.evaluation.report.page import SECTIONS, render
 from churnlib.evaluation.report.simulator import cells
 from churnlib.predictor import Predictor
 from churnlib.training.report_reasons import customers, explainer_of, explanation
+from churnlib.training.run_folder import RunFolder
+from churnlib.training.train import train
 
 LAYERS = ("decisions", "ranking", "calibration", "profit")
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>"
@@ -380,3 +388,64 @@ def test_the_card_says_what_the_model_is_for_and_its_limits(document):
 
     head = yaml.safe_load(card.split("---")[1])
     assert head["model-index"][0]["results"][0]["metrics"][0]["type"] == "roc_auc"
+
+
+# --- of a run -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "run"
+    words = ["model=logistic", "data.n_customers=900", "bundle.onnx=false", "money.currency=EUR"]
+    return train(compose(words), folder=RunFolder(folder, latest=None))
+
+
+def test_a_run_leaves_a_report_whose_numbers_are_those_of_its_metrics(finished):
+    document = read_document(finished.folder)
+    figures = {one["key"]: one["value"] for one in document["performance"]["figures"]}
+    assert figures["roc_auc"] == finished.metrics["test"]["roc_auc"]
+    assert document["run"]["rows"] == finished.metrics["test"]["n"] and len(document["customers"]) == 6
+    known = pl.read_parquet(finished.folder / "predictions.parquet").sort("churn_probability", descending=True)
+    assert document["customers"][0]["churn_probability"] == pytest.approx(known["churn_probability"][0])
+    assert document["customers"][0]["reasons"] and "EUR" in (finished.folder / "report.html").read_text()
+
+
+def test_a_report_computed_again_from_the_table_says_the_same(finished):
+    before = read_document(finished.folder)
+    again = churnlib.report(finished.folder, refresh=True).document
+    made = ("made", "trained")
+    assert {k: v for k, v in again["run"].items() if k not in made} == {
+        k: v for k, v in before["run"].items() if k not in made
+    }
+    for key in ("performance", "customers", "simulator", "verdict", "segments", "explanation", "settings"):
+        assert again[key] == before[key], key
+
+
+def test_a_run_without_a_report_gets_one_from_the_command(tmp_path, capsys):
+    words = ["model=logistic", "data.n_customers=700", "bundle.onnx=false", "report=false"]
+    done = train(compose(words), folder=RunFolder(tmp_path / "run", latest=None))
+    assert not (tmp_path / "run/report.html").exists() and "without a report" in done._repr_html_()
+    assert cli.main(["report", f"run={tmp_path / 'run'}", f"out={tmp_path / 'page.html'}"]) == 0
+    assert "kB" in capsys.readouterr().out
+    assert "Plan a campaign" in (tmp_path / "page.html").read_text()
+    shown = done.report()
+    assert shown.path.is_file() and shown.document["verdict"]["headline"] in html.unescape(shown._repr_html_())
+    assert "<li>" in done._repr_html_()
+
+
+def test_a_report_of_another_table_is_refused(finished, tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(finished.folder, folder)
+    config = folder / "config.yaml"
+    config.write_text(config.read_text().replace("n_customers: 900", "n_customers: 901"))
+    with pytest.raises(DataError, match="no longer has the test rows"):
+        churnlib.report(folder, refresh=True)
+    with pytest.raises(ConfigError, match="holds no finished run"):
+        churnlib.report(tmp_path)
+
+
+def test_a_report_that_fails_costs_no_run(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("churnlib.training.train.report_of", lambda *_, **__: 1 / 0)
+    done = train(compose(["model=logistic", "data.n_customers=700"]), folder=RunFolder(tmp_path / "run", latest=None))
+    assert (tmp_path / "run/metrics.json").is_file() and done.metrics["test"] is not None
+    assert "ZeroDivisionError" in capsys.readouterr().err

@@ -105,7 +105,7 @@ def report_of(
         config: All options.
     """
     judged = _judged(rows, predictor, metrics, folder, money=money, table=table, config=config)
-    document = build_document(judged, {**_reasons(judged), **_read(folder, ADDED)})
+    document = build_document(judged, {**reasons_of(judged), **_read(folder, ADDED)})
     return Report(document, write_report(document, folder))
 
 
@@ -152,7 +152,8 @@ def _judged(
     )
 
 
-def _reasons(judged: Judged) -> dict[str, Any]:
+def reasons_of(judged: Judged) -> dict[str, Any]:
+    """Return the parts of the document that explain the model: ``explanation`` and ``customers``, if there are any."""
     if not len(judged):
         return {}
     explainer, _ = explainer_of(judged)
@@ -170,6 +171,19 @@ def _read(folder: Path, files: Mapping[str, str]) -> dict[str, Any]:
 
 def _computed(folder: Path) -> dict[str, Any]:
     """Return the document of a run from its table, read once more."""
+    judged = judged_again(folder)
+    return build_document(judged, {**reasons_of(judged), **_read(folder, ADDED)})
+
+
+def judged_again(folder: Path) -> Judged:
+    """Return the test rows of a run from its table, read and scored once more.
+
+    Args:
+        folder: Of a finished run.
+
+    Raises:
+        DataError: If the table is no longer that of the run.
+    """
     from churnlib.predictor import load
     from churnlib.training.past_run import past_run
     from churnlib.training.train import read_customers
@@ -185,8 +199,7 @@ def _computed(folder: Path) -> dict[str, Any]:
             "cannot be computed anew; bring the table back, or train again"
         )
     metrics = json.loads((folder / METRICS).read_text(encoding="utf-8"))
-    judged = _judged(rows, predictor, metrics, folder, money=run.money, table=run.data.name, config=run.options)
-    return build_document(judged, {**_reasons(judged), **_read(folder, ADDED)})
+    return _judged(rows, predictor, metrics, folder, money=run.money, table=run.data.name, config=run.options)
 
 
-__all__ = ["ADDED", "Report", "report", "report_of", "summary_html"]
+__all__ = ["ADDED", "Report", "judged_again", "reasons_of", "report", "report_of", "summary_html"]

@@ -200,11 +200,11 @@
     shown("r-profit", money(r.profit * r.scale));
     shown("r-band", `${money(r.band[0] * r.scale)} to ${money(r.band[1] * r.scale)}`);
     shown("r-contacted", number(Math.round(r.contacted * r.scale)));
-    shown("r-share", percent(r.contacted / plan.n) + " of the base");
+    shown("r-share", percent(r.contacted / plan.n) + " of the base" + (r.contacted && !own ? ", from a risk of " + percent(r.lowest) : ""));
     shown("r-reached", percent(plan.positives ? r.reached / plan.positives : 0));
     shown("r-churners", number(Math.round(r.reached * r.scale)) + " customers");
     shown("r-spent", money(r.spent * r.scale));
-    shown("r-from", !r.contacted ? "nobody pays" : own ? "each by risk and value" : "from a risk of " + percent(r.lowest));
+    shown("r-from", r.contacted ? money(r.spent / r.contacted) + " per contact" : "nobody is worth it");
     picture(r);
     relist(r);
   };
