@@ -34,6 +34,7 @@ class ServeOptions:
     max_body_bytes: int = _option(1_000_000, "largest request body", low=1024, high=1_000_000_000)
     max_waiting: int = _option(256, "requests in each HTTP process that may wait; more get 503", low=1, high=65536)
     backend: str = _option("auto", "what answers: onnx, torch, or auto, which takes onnx where it is at hand")
+    opt_out: str = _option("", "table of the customers who have objected to being scored; read again when it changes")
     trust: tuple[str, ...] = _option((), "packages of your own whose networks a bundle may name: a,b")
 
 
