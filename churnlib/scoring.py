@@ -26,7 +26,7 @@ from churnlib.data.opt_out import OPTED_OUT, OptOut, read_opt_out, refuse_namele
 from churnlib.data.pseudonyms import Pseudonyms, check_id, read_pseudonyms
 from churnlib.data.sources import about_source, pin_table, reading, scan_table
 from churnlib.errors import CellError, ConfigError, DataError
-from churnlib.predictor import Predictor, Reading, load
+from churnlib.predictor import UNUSUAL, Predictor, Reading, load
 
 WRITERS = {".csv": "sink_csv", ".parquet": "sink_parquet", ".pq": "sink_parquet"}
 
@@ -269,6 +269,7 @@ class _Stream:
         self.first_error: CellError | None = None
         self.failure: BaseException | None = None
         self.unseen: dict[str, int] = {}
+        self.unusual = 0
         self.unknown: tuple[str, ...] = ()
         none = self.complete(table.head(0).collect())
         self.schema = self.named(self.with_opted_out(answer(predictor.read(none)), none)).schema
@@ -353,7 +354,9 @@ class _Stream:
             first = next(read.iter_errors())
             self.first_error = CellError(int(asked[first.row]) + self.rows, first.column, first.problem, first.value)
         for warning in read.warnings:
-            if warning.row is not None:
+            if warning.problem is UNUSUAL:
+                self.unusual += 1
+            elif warning.row is not None:
                 self.unseen[warning.column] = self.unseen.get(warning.column, 0) + 1
         self.unknown = tuple(w.column for w in read.warnings if w.row is None and w.column in frame.columns)
         self.bad += n_bad
@@ -385,6 +388,8 @@ def _summarise(console: Console, scored: Scored, stream: _Stream, target: Path) 
         console.print(f"[yellow]•[/] {found}", soft_wrap=True)
     for column, count in stream.unseen.items():
         console.print(f"[yellow]•[/] {count:,} rows have a value of {column!r} that training did not see")
+    if stream.unusual:
+        console.print(f"[yellow]•[/] {stream.unusual:,} rows are unlike those of training in several columns together")
     trained = predictor_pseudonyms(stream.predictor)
     if stream.pseudonyms is not None and trained is not None and trained != stream.pseudonyms.note():
         console.print(

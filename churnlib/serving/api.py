@@ -38,6 +38,7 @@ class ChurnLitAPI(litserve.LitAPI):
         threads: Processor threads of ONNX Runtime.
         max_batch_size: Most customers predicted together.
         batch_timeout: Seconds a batch waits for company after its first request; 0 takes what is there.
+        unknown: ``refuse`` for requests with fields that are no columns of the model, ``warn`` to answer them.
         opt_out: Table of the customers who have objected to being scored; empty for none.
         api_path: Path of the endpoint.
     """
@@ -51,6 +52,7 @@ class ChurnLitAPI(litserve.LitAPI):
         threads: int = 1,
         max_batch_size: int = 32,
         batch_timeout: float = 0.0,
+        unknown: str = "warn",
         opt_out: str = "",
         api_path: str = "/predict",
     ) -> None:
@@ -60,7 +62,7 @@ class ChurnLitAPI(litserve.LitAPI):
         self.bundle = bundle
         self.trust = tuple(trust)
         self.backend, self.threads = backend, threads
-        self.opt_out = opt_out
+        self.unknown, self.opt_out = unknown, opt_out
         self._opt_out: WatchedOptOut | None = None
         self._predictor: Predictor | None = None
         self._reader: RowReader | None = None
@@ -79,7 +81,7 @@ class ChurnLitAPI(litserve.LitAPI):
 
         self._predictor = load(self.bundle, trust=self.trust, backend=self.backend, threads=self.threads)
         self._predictor.replay_golden()
-        self._reader = RowReader(self._predictor.schema)
+        self._reader = RowReader(self._predictor.schema, refuse_unknown=self.unknown == "refuse")
         self._opt_out = WatchedOptOut(self.opt_out, id=self._predictor.schema.id) if self.opt_out else None
 
     @property

@@ -178,6 +178,7 @@ def build_server(options: ServeOptions) -> ChurnServer:
         threads=options.threads,
         max_batch_size=options.max_batch_size,
         batch_timeout=options.batch_timeout,
+        unknown=options.unknown,
         opt_out=options.opt_out,
     )
     server = ChurnServer(
