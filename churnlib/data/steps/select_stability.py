@@ -105,12 +105,10 @@ def _weights(inputs: np.ndarray, target: np.ndarray, looser: float) -> np.ndarra
     from sklearn.linear_model import LogisticRegression
     from sklearn.svm import l1_min_c
 
-    free = {
-        "intercept_scaling": 10.0
-    }  # liblinear penalises the intercept too; a large scale makes that next to nothing
-    strength = looser * float(l1_min_c(inputs, target, loss="log", **free))
+    scale = 10  # liblinear penalises the intercept too; a large scale makes that next to nothing
+    strength = looser * float(l1_min_c(inputs, target, loss="log", intercept_scaling=scale))
     model = LogisticRegression(
-        C=strength, l1_ratio=1.0, solver="liblinear", tol=1e-3, max_iter=200, random_state=0, **free
+        C=strength, l1_ratio=1.0, solver="liblinear", intercept_scaling=scale, tol=1e-3, max_iter=200, random_state=0
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # whether a weight is zero shows before its last digits do
