@@ -30,6 +30,9 @@ from churnlib.schema import Kind, Schema, near_misses
 from churnlib.schema.rules import Check
 from churnlib.survival import HazardCurve
 
+UNUSUAL = "says that this customer is unlike those of training in several columns together"
+"""Of whom the flag of an isolation forest is 1."""
+
 GOLDEN_TOLERANCE = 1e-5
 """Largest difference between a golden row's stored and replayed probability (other processors round differently)."""
 
@@ -123,7 +126,7 @@ class Reading:
         frame: The table as it came.
         typed: Its columns with the types of the schema.
         bad: ``(n,)`` bool, rows that cannot be scored, or that break a rule of the schema.
-        warnings: Unseen categories, absent optional columns, unknown columns.
+        warnings: Unseen categories, absent optional columns, unknown columns, customers whom a forest finds unusual.
     """
 
     frame: pl.DataFrame
@@ -270,6 +273,8 @@ class Predictor:
         ]
         for name, rows in self.bundle.preparation.unseen(coerced.typed).items():
             warnings += [CellWarning(int(row), name, "has a value that training did not see") for row in rows]
+        for name, rows in self.bundle.preparation.flagged(coerced.typed).items():
+            warnings += [CellWarning(int(row), name, UNUSUAL) for row in rows]
         return Reading(frame, coerced.typed, bad, warnings, unreadable, missing, breaks, self.schema)
 
     def logits(self, typed: pl.DataFrame) -> np.ndarray:

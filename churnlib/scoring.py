@@ -12,6 +12,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 from uuid import uuid4
 
+import numpy as np
 import polars as pl
 from polars.io.plugins import register_io_source
 from rich.console import Console
@@ -22,10 +23,11 @@ from churnlib.config import ScoreConfig
 from churnlib.console import row_bars
 from churnlib.data.events import EventDefinition, events_of, gather_events
 from churnlib.data.history import EventTable, read_events, with_history
+from churnlib.data.opt_out import OPTED_OUT, OptOut, read_opt_out, refuse_nameless
 from churnlib.data.pseudonyms import Pseudonyms, check_id, read_pseudonyms
 from churnlib.data.sources import about_source, pin_table, reading, scan_table
 from churnlib.errors import CellError, ConfigError, DataError
-from churnlib.predictor import Predictor, Reading, load
+from churnlib.predictor import UNUSUAL, Predictor, Reading, load
 
 WRITERS = {".csv": "sink_csv", ".parquet": "sink_parquet", ".pq": "sink_parquet"}
 
@@ -36,12 +38,14 @@ class Scored:
 
     Attributes:
         rows: Rows read and written.
-        bad: Rows with empty results.
+        bad: Rows with empty results because they cannot be scored.
+        opted_out: Rows with empty results because their customers have objected.
         seconds: From the first row to the last.
     """
 
     rows: int
     bad: int
+    opted_out: int
     seconds: float
 
 
@@ -105,6 +109,7 @@ def _score(
 ) -> Scored:
     if pseudonyms is not None:
         check_id(predictor.schema.id, table.collect_schema().names())
+    opt_out = _opt_out(config, predictor, table)
     events = _events(config, predictor)
     gathered = events.columns if events is not None else ()
     made, said = _event_columns(config, predictor, table, console)
@@ -112,7 +117,7 @@ def _score(
 
     horizon = None if config.horizon is None else predictor.check_horizon(config.horizon)
     answer = partial(predictor.answers, horizon=horizon) if answering is None else answering(predictor)
-    stream = _Stream(predictor, answer, table, events, made, config, console, pseudonyms)
+    stream = _Stream(predictor, answer, table, events, made, config, console, pseudonyms, opt_out)
     temporary = target.with_name(f".{uuid4().hex[:8]}.{target.name}")
     started = time.perf_counter()
     try:
@@ -130,7 +135,7 @@ def _score(
         ) from error
     finally:
         temporary.unlink(missing_ok=True)
-    scored = Scored(stream.rows, stream.bad, time.perf_counter() - started)
+    scored = Scored(stream.rows, stream.bad, stream.opted_out, time.perf_counter() - started)
     _summarise(console, scored, stream, target)
     for line in (*chosen, *said):
         console.print(f"[yellow]•[/] {escape(line)}", highlight=False, soft_wrap=True)
@@ -150,6 +155,14 @@ def _check(config: ScoreConfig) -> tuple[str, Path]:
     if target.is_dir() or not target.absolute().parent.is_dir():
         raise ConfigError(f"output={target} cannot be written; give a file in a folder that exists")
     return config.input, target
+
+
+def _opt_out(config: ScoreConfig, predictor: Predictor, table: pl.LazyFrame) -> OptOut | None:
+    """Return the list of customers that no model may be asked about, if there is one."""
+    if config.opt_out is None:
+        return None
+    refuse_nameless(predictor.schema.id, table.collect_schema().names())
+    return read_opt_out(config.opt_out, id=predictor.schema.id)
 
 
 def _events(config: ScoreConfig, predictor: Predictor) -> EventTable | None:
@@ -243,6 +256,7 @@ class _Stream:
         config: ScoreConfig,
         console: Console,
         pseudonyms: Pseudonyms | None = None,
+        opt_out: OptOut | None = None,
     ) -> None:
         self.predictor = predictor
         self.answer = answer
@@ -252,12 +266,15 @@ class _Stream:
         self.config = config
         self.console = console
         self.pseudonyms = pseudonyms
-        self.rows = self.bad = 0
+        self.opt_out = opt_out
+        self.rows = self.bad = self.opted_out = 0
         self.first_error: CellError | None = None
         self.failure: BaseException | None = None
         self.unseen: dict[str, int] = {}
+        self.unusual = 0
         self.unknown: tuple[str, ...] = ()
-        self.schema = self.named(answer(predictor.read(self.complete(table.head(0).collect())))).schema
+        none = self.complete(table.head(0).collect())
+        self.schema = self.named(self.with_opted_out(answer(predictor.read(none)), none)).schema
 
     def batches(
         self, with_columns: list[str] | None, predicate: pl.Expr | None, n_rows: int | None, batch_size: int | None
@@ -312,21 +329,40 @@ class _Stream:
         """Return answers with the customers called by their pseudonyms, if that is asked for."""
         return answers if self.pseudonyms is None else self.pseudonyms.frame(answers, "customer_id")
 
+    def objecting(self, frame: pl.DataFrame) -> np.ndarray:
+        """Return which customers have objected to being scored, ``(n,)`` bool."""
+        if self.opt_out is None:
+            return np.zeros(len(frame), dtype=bool)
+        return self.opt_out.among(frame.get_column(str(self.predictor.schema.id)))
+
+    def with_opted_out(self, answers: pl.DataFrame, frame: pl.DataFrame) -> pl.DataFrame:
+        """Return an answer for each customer of a batch, from those of the customers who have not objected."""
+        if self.opt_out is None:
+            return answers
+        out = self.objecting(frame)
+        place = pl.Series(np.where(out, -1, np.cumsum(~out) - 1)).replace(-1, None)
+        names = frame.get_column(str(self.predictor.schema.id)).alias("customer_id")
+        return answers.select(pl.all().gather(place)).with_columns(names, pl.Series(OPTED_OUT, out))
+
     def score(self, frame: pl.DataFrame) -> pl.DataFrame:
         frame = self.complete(frame)
-        read = self.predictor.read(frame)
-        answers = self.answer(read)
+        asked = np.flatnonzero(~self.objecting(frame))
+        read = self.predictor.read(frame if len(asked) == len(frame) else frame[asked])
+        answers = self.with_opted_out(self.answer(read), frame)
         if self.predictor.schema.id is None or self.predictor.schema.id not in frame.columns:
             answers = answers.with_columns(pl.col("customer_id") + self.rows)
         n_bad = int(read.bad.sum())
         if n_bad and self.first_error is None:
             first = next(read.iter_errors())
-            self.first_error = CellError(first.row + self.rows, first.column, first.problem, first.value)
+            self.first_error = CellError(int(asked[first.row]) + self.rows, first.column, first.problem, first.value)
         for warning in read.warnings:
-            if warning.row is not None:
+            if warning.problem is UNUSUAL:
+                self.unusual += 1
+            elif warning.row is not None:
                 self.unseen[warning.column] = self.unseen.get(warning.column, 0) + 1
         self.unknown = tuple(w.column for w in read.warnings if w.row is None and w.column in frame.columns)
         self.bad += n_bad
+        self.opted_out += len(frame) - len(asked)
         self.rows += len(frame)
         return self.named(answers)
 
@@ -347,8 +383,15 @@ def _summarise(console: Console, scored: Scored, stream: _Stream, target: Path) 
     )
     if scored.bad:
         console.print(f"[yellow]•[/] {scored.bad:,} rows have empty results; the first is {stream.first_error}")
+    if stream.opt_out is not None:
+        found = f"{scored.opted_out:,} rows are of customers who have objected, and were not scored"
+        if stream.opt_out and not scored.opted_out:
+            found = f"none of the {len(stream.opt_out):,} customers of opt_out is in the table: are they written alike?"
+        console.print(f"[yellow]•[/] {found}", soft_wrap=True)
     for column, count in stream.unseen.items():
         console.print(f"[yellow]•[/] {count:,} rows have a value of {column!r} that training did not see")
+    if stream.unusual:
+        console.print(f"[yellow]•[/] {stream.unusual:,} rows are unlike those of training in several columns together")
     trained = predictor_pseudonyms(stream.predictor)
     if stream.pseudonyms is not None and trained is not None and trained != stream.pseudonyms.note():
         console.print(

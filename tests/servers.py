@@ -16,11 +16,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
 PASSWORD = "s3cr&t/pw"
 """Of the databases: with characters that an address must escape."""
+
+PASSWORD_ESCAPED = quote(PASSWORD, safe="")
 
 PATIENCE = 60
 """Seconds that a server may take to come up."""
@@ -45,6 +48,14 @@ class Server:
     def stop(self) -> None:
         """Kill it, with its children, as a machine that loses power would."""
         _kill(self.process)
+
+
+def address(
+    server: Server, *, user: str = "reader", password: str = PASSWORD_ESCAPED, port: int = 0, database: str = ""
+) -> str:
+    """Return the address of a server's database, by which it may be read; each part can be made a wrong one."""
+    database = database or {"postgresql": "postgres", "mysql": "crm"}[server.kind]
+    return f"{server.kind}://{user}:{password}@127.0.0.1:{port or server.port}/{database}"
 
 
 def find_program(name: str) -> str:

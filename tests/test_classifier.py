@@ -404,4 +404,8 @@ CHECKED = [
 @pytest.mark.slow
 @parametrize_with_checks(CHECKED)
 def test_scikit_learns_own_checks(estimator: Any, check: Any):
+    """Each raises what it finds; besides, it works on copies, and so must whatever else is handed an estimator."""
+    given = estimator.get_params()
     check(estimator)
+    assert estimator.get_params() == given
+    assert not hasattr(estimator, "predictor_")

@@ -7,6 +7,7 @@ import math
 
 import numpy as np
 import pytest
+from made_scores import drawn
 from sklearn import metrics as reference
 
 from churnlib import evaluation
@@ -25,12 +26,6 @@ from churnlib.evaluation import (
 )
 from churnlib.evaluation.binary import LAYERS, BinaryRows
 from churnlib.evaluation.bootstrap import customer_numbers, resampled
-
-
-def drawn(seed: int, n: int = 400, decimals: int = 9) -> tuple[np.ndarray, np.ndarray]:
-    rng = np.random.default_rng(seed)
-    probability = 1 / (1 + np.exp(1.0 - 1.5 * rng.normal(size=n)))
-    return (rng.random(n) < probability).astype(np.int64), probability.round(decimals)
 
 
 @pytest.mark.parametrize("decimals", [1, 9])

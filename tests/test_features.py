@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from datetime import datetime
+from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
+from omegaconf import OmegaConf
 
 from churnlib.compose import compose
+from churnlib.config.folder import config_dir
 from churnlib.data.customers import prepare_customers
 from churnlib.data.simulator import simulate, simulate_events
 from churnlib.data.steps import Training, fit_chain
@@ -59,6 +62,41 @@ def test_the_simulators_features_are_what_they_are_called():
     ratio = rows["monthly_charges"] / rows["number_of_services"]
     np.testing.assert_allclose(rows["monthly_charges_per_service"].to_numpy(), ratio.to_numpy())
     assert set(rows["tenure_group"].drop_nulls()) <= {"0-12", "13-24", "25-36", "37-48", "49-60", "61+"}
+
+
+def test_the_shipped_features_of_contracts_and_payments_by_hand():
+    rows = {
+        "tenure": [0.0, 1, 12, 13, 30],
+        "Contract": ["One year", "Two year", "One year", "Month-to-month", "Two year"],
+    }
+    paid = ["Bank transfer (automatic)", "Mailed check", None, "Electronic check", "Credit card (automatic)"]
+    for name, renamed in (("telco", {}), ("simulator", {"tenure": "tenure_months", "Contract": "contract"})):
+        features = OmegaConf.to_container(OmegaConf.load(config_dir() / "features" / f"{name}.yaml"))
+        assert isinstance(features, dict)
+        frame = pl.DataFrame({**rows, "PaymentMethod": paid}).rename(renamed)
+        if name == "simulator":
+            methods = pl.col("PaymentMethod").str.to_lowercase().str.replace(r" \(automatic\)", "")
+            frame = frame.with_columns(pl.col("contract").str.to_lowercase(), payment_method=methods)
+        wanted = {key: features[key] for key in ("months_to_contract_end", "pays_automatically")}
+        made = fit({"made": {"step": "expressions", "columns": wanted}}, frame).rows
+        assert made["months_to_contract_end"].to_list() == [12, 23, 12, 0, 18], name
+        assert made["pays_automatically"].to_list() == [1, 0, None, 0, 1], name
+
+
+def test_the_documented_folding_keeps_a_flag_of_what_it_folds():
+    """Of the page: expressions see the words that the map step takes away."""
+    page = (Path(__file__).parents[1] / "docs" / "features.md").read_text(encoding="utf-8")
+    preprocess = OmegaConf.to_container(OmegaConf.create(page.split("```yaml")[1].split("```")[0]))
+    assert isinstance(preprocess, dict)
+    services = list(preprocess["steps"]["fold"]["values"])
+    words = ["Yes", "No", "No internet service", None]
+    frame = pl.DataFrame(dict.fromkeys(services, words)).with_columns(
+        MultipleLines=pl.Series(["Yes", "No", "No phone service", None])
+    )
+    steps = {"flags": {"step": "expressions", "columns": preprocess["features"]}, **preprocess["steps"]}
+    made = fit(steps, frame).rows
+    assert made["no_internet"].to_list() == [0, 0, 1, None]
+    assert [made[name].to_list() for name in services] == [["Yes", "No", "No", None]] * len(services)
 
 
 def fit(steps, rows, label=None, **options):

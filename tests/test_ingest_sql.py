@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import quote
 
 import polars as pl
 import pytest
-from servers import PASSWORD, Server, postgresql
+from servers import PASSWORD, Server, address, postgresql
 
 from churnlib import cli
 from churnlib.data.sources import read_table
+from churnlib.data.sources.sql import URL_ENV
 
 BILLS = (
     "SELECT 'c' || id AS account, date '2024-01-31' + 29 * (id % 2) AS billed, id * 1.5 AS amount "
@@ -28,9 +28,8 @@ def server() -> Iterator[Server]:
 
 
 @pytest.fixture(autouse=True)
-def address(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    there = f"postgresql://reader:{quote(PASSWORD, safe='')}@127.0.0.1:{server.port}/postgres"
-    monkeypatch.setenv("CHURNLIB_SQL_URL", there)
+def environment(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(URL_ENV, address(server))
 
 
 @pytest.mark.slow

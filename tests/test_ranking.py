@@ -8,6 +8,7 @@ from empulse.metrics import lift_score
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from made_scores import drawn
 from scipy.stats import ks_2samp
 from sklearn.metrics import average_precision_score, roc_auc_score
 
@@ -22,12 +23,6 @@ from churnlib.evaluation import (
     mpc,
     roc_auc,
 )
-
-
-def drawn(seed: int, n: int = 300, decimals: int = 9) -> tuple[np.ndarray, np.ndarray]:
-    rng = np.random.default_rng(seed)
-    probability = 1 / (1 + np.exp(1.0 - 1.5 * rng.normal(size=n)))
-    return (rng.random(n) < probability).astype(np.int64), probability.round(decimals)
 
 
 @pytest.mark.parametrize("decimals", [1, 9])

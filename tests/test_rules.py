@@ -22,6 +22,8 @@ from churnlib.compose import compose
 from churnlib.data.coercion import coerce
 from churnlib.data.customers import prepare_customers
 from churnlib.data.prepared_table import prepare_table
+from churnlib.data.simulator import simulate
+from churnlib.data.simulator.errors import AGE_ERROR
 from churnlib.data.validation import BrokenRules, broken, read_rules, validate
 from churnlib.data.validation.one_row import OneRowRules
 from churnlib.errors import ConfigError, RowErrors
@@ -171,6 +173,19 @@ def test_above_the_share_a_table_is_refused_with_all_that_was_found():
     with pytest.raises(BrokenRules, match=r"tenure\.max") as refusal:
         prepare_customers(MADE, target="churn", id="customer", rules={**RULES, "max_share": 0.001})
     assert refusal.value.validated.quarantine["customer"].to_list() == MADE["customer"][BAD_ROWS].to_list()
+
+
+def test_the_shipped_rules_hold_for_simulated_customers_and_set_their_wrong_cells_aside():
+    options = {"target": "churn", "id": "customer_id", "time": "snapshot_date", "rules": "simulator"}
+    clean = {"missing_share": 0.0, "outlier_share": 0.0, "duplicate_share": 0.0}
+    for n_snapshots in (1, 3):
+        found = prepare_customers(simulate(2_000, n_snapshots=n_snapshots, seed=2, **clean).table, **options).validated
+        assert found is not None and [entry.rule for entry in found.report.entries if not entry.holds] == []
+    table = simulate(2_000, seed=2).table
+    found = prepare_customers(table, **options).validated
+    wrong = table.filter(pl.col("age") == AGE_ERROR)["customer_id"]
+    assert found is not None and len(wrong) > 0
+    assert set(wrong) == set(found.quarantine.filter(pl.col("broken_rules").list.contains("age.max"))["customer_id"])
 
 
 def test_piece_by_piece_the_same_rows_are_set_aside(tmp_path):

@@ -184,6 +184,15 @@ def test_a_row_that_breaks_the_model_breaks_only_itself(
     assert "poison" not in caplog.text.replace('"poison"', "")  # the source line is shown, the value is not
 
 
+def test_unknown_columns_are_refused_where_that_is_asked_for(bundle: Path, api: ChurnLitAPI) -> None:
+    strict = ChurnLitAPI(str(bundle), unknown="refuse")
+    strict.setup("cpu")
+    [(status, body)] = answer(strict, {**ROW, "tenur": 3})
+    assert (status, body["error"]["code"], body["error"]["field"]) == (422, "unknown_field", "tenur")
+    known = {**ROW, "comment": "is a column of the table, though not read"}
+    assert [answer(one, {**ROW, **extra})[0][0] for one, extra in ((strict, known), (api, {"tenur": 3}))] == [200, 200]
+
+
 def test_an_output_that_is_no_number_is_a_500(api: ChurnLitAPI) -> None:
     response = api.encode_response(Answer(200, {"churn_probability": float("nan")}))
     assert response.status_code == 500

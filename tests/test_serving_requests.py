@@ -91,7 +91,10 @@ def test_anything_else_is_refused(case: str) -> None:
 
 
 def test_exactly_the_deepest_nesting_is_read() -> None:
-    parse_row(b'{"a":' * MAX_DEPTH + b"1" + b"}" * MAX_DEPTH)
+    row: Any = parse_row(b'{"a":' * MAX_DEPTH + b"1" + b"}" * MAX_DEPTH)
+    for _ in range(MAX_DEPTH):
+        row = row["a"]
+    assert row == 1
 
 
 def test_a_duplicate_field_is_named() -> None:

@@ -14,11 +14,10 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from urllib.parse import quote
 
 import polars as pl
 import pytest
-from servers import PASSWORD, Server, mariadb, postgresql
+from servers import PASSWORD, PASSWORD_ESCAPED, Server, address, mariadb, postgresql
 
 from churnlib import cli
 from churnlib.data.simulator import simulate
@@ -27,18 +26,11 @@ from churnlib.data.sources.sql.address import read_address
 from churnlib.data.sources.sql.statement import one_select, range_conditions, read_query
 from churnlib.errors import ChurnlibError, ConfigError, DataError, MissingPackageError
 
-ESCAPED = quote(PASSWORD, safe="")
-
 BIG = {
     "postgresql": "SELECT id, repeat('x', 50) AS t FROM generate_series(1, 20000000) AS id",
     "mysql": "SELECT seq AS id, REPEAT('x', 50) AS t FROM seq_1_to_20000000",
 }
 """Queries whose rows take long enough to be interrupted."""
-
-
-def address(server: Server, *, user: str = "reader", password: str = ESCAPED, port: int = 0, database: str = "") -> str:
-    database = database or {"postgresql": "postgres", "mysql": "crm"}[server.kind]
-    return f"{server.kind}://{user}:{password}@127.0.0.1:{port or server.port}/{database}"
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +80,7 @@ def refusal(query: str, folder: Path, **options: object) -> str:
         fetch_sql(query, folder / "rows", **options)  # type: ignore[arg-type]
     said = str(error.value)
     assert list(folder.iterdir()) == []
-    assert PASSWORD not in said and ESCAPED not in said and "\n" not in said and "Error" not in said
+    assert PASSWORD not in said and PASSWORD_ESCAPED not in said and "\n" not in said and "Error" not in said
     return said
 
 
@@ -265,7 +257,7 @@ def _bytes(path: Path) -> bytes:
 def test_a_server_that_hangs_ends_with_the_time_and_no_secret_is_seen_meanwhile(kind, tmp_path, monkeypatch, silent):
     monkeypatch.setattr(fetch, "GRACE_SECONDS", 0.5)
     with mute_server() as port:
-        monkeypatch.setenv(URL_ENV, f"{kind}://reader:{ESCAPED}@127.0.0.1:{port}/crm")
+        monkeypatch.setenv(URL_ENV, f"{kind}://reader:{PASSWORD_ESCAPED}@127.0.0.1:{port}/crm")
         said: list[str] = []
         thread = threading.Thread(target=lambda: said.append(refusal("SELECT 1 AS x", tmp_path, timeout_seconds=2)))
         thread.start()
@@ -273,7 +265,7 @@ def test_a_server_that_hangs_ends_with_the_time_and_no_secret_is_seen_meanwhile(
             time.sleep(0.02)
         shown = [_bytes(path / name) for path in seen for name in ("cmdline", "environ")]
         thread.join()
-    assert any(shown) and all(secret.encode() not in text for text in shown for secret in (PASSWORD, ESCAPED))
+    assert any(shown) and all(secret.encode() not in text for text in shown for secret in (PASSWORD, PASSWORD_ESCAPED))
     assert re.search("did not send all rows within timeout_seconds=2|cannot connect", said[0])
     assert not readers(os.getpid())
 
@@ -487,7 +479,7 @@ def test_train_prepare_profile_and_score_read_a_query(crm, tmp_path, monkeypatch
     assert cli.main(["score", "bundle=run/bundle", "input=all.sql", "url_env=NONE", "output=none.csv"]) == 1
     printed = capfd.readouterr()
     assert "the environment variable NONE is not set" in printed.err and not Path("none.csv").exists()
-    for secret in (PASSWORD, ESCAPED):
+    for secret in (PASSWORD, PASSWORD_ESCAPED):
         assert secret not in printed.out + printed.err and files_with(secret, tmp_path) == []
     assert list((tmp_path / "temporary").glob("churnlib*")) == []
 

@@ -68,6 +68,7 @@ EXAMPLES = {
     "select_permutation": {"repeats": 2},
     "select_null_importance": {"draws": 3, "trees": 10},
     "select_rfe": {"folds": 2, "drop_share": 0.5},
+    "select_stability": {"halves": 4, "threshold": 0.6},
     "band": {"columns": ["tenure", "usage"], "width": 12},
     "band2": {"columns": ["services"], "edges": [1, 3, 100]},
     "rare": {"columns": ["region", "plan"], "min_count": 8},

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
+from made import made_bundle, made_customers, made_prepared
 from made_steps import after, learn, training
 from scipy import stats
 from sklearn.ensemble import IsolationForest
@@ -14,6 +15,7 @@ from sklearn.preprocessing import StandardScaler
 
 from churnlib.data.steps import isolation
 from churnlib.errors import ConfigError, DataError
+from churnlib.predictor import UNUSUAL, Predictor
 
 N_TRAIN, N_LATER = 300, 120
 NAMES = ["a", "b", "c", "d"]
@@ -168,6 +170,20 @@ def test_each_treatment_keeps_to_the_range_of_its_method(method):
     logged = after(taught("outliers", train, method=method, treatment="log"), rows)["a"]
     expected = np.sign(later[:, 0]) * np.log1p(np.abs(later[:, 0]))
     np.testing.assert_allclose(logged.drop_nulls(), expected[~np.isnan(expected)], rtol=1e-12)
+
+
+def test_whoever_asks_about_an_unusual_customer_is_told():
+    forest = {"step": "outliers", "method": "isolation_forest", "treatment": "flag", "flag": "unusual_customer"}
+    steps = {"first": {"step": "scale", "columns": ["tenure"]}, "odd": forest}
+    predictor = Predictor(made_bundle(made_prepared(preprocess={"steps": steps})))
+    rows = made_customers(100, seed=1)
+    odd = rows[:1].with_columns(tenure=pl.lit(900), charges=pl.lit(9e5))
+    found = predictor.read(pl.concat([rows, odd], how="vertical_relaxed"))
+    told = [warning.row for warning in found.warnings if warning.column == "unusual_customer"]
+    flags = predictor.bundle.preparation.chain.apply(found.typed)["unusual_customer"]
+    assert told == flags.eq(1.0).arg_true().to_list()
+    assert 100 in told and len(told) < 20
+    assert [w.problem for w in predictor.read(odd).warnings] == [UNUSUAL]
 
 
 def test_outliers_are_dropped_from_training_rows_alone():

@@ -16,6 +16,7 @@ from sklearn.preprocessing import StandardScaler
 from churnlib.data.steps import STEPS
 from churnlib.data.steps.associations import association_matrix, cramers_v, strength
 from churnlib.data.steps.proxies import make_proxy
+from churnlib.data.steps.select_stability import _chosen, _pair_of_halves
 from churnlib.errors import ConfigError
 
 RNG = np.random.default_rng(0)
@@ -194,9 +195,44 @@ def test_the_fewest_columns_within_an_error_are_taken():
     assert len(learn("select_rfe", KNOWN, errors=100, min_columns=4).columns) == 5
 
 
+def test_columns_that_most_halves_choose_stay_and_chance_finds_stay_rare():
+    """Of columns that say nothing, on average at most most**2 / (columns * (2 * threshold - 1)) are kept: here 0.28."""
+    rng, kept = np.random.default_rng(5), []
+    for _ in range(2):
+        x = rng.normal(size=(600, 24))
+        label = rng.random(600) < 1 / (1 + np.exp(-(x[:, 0] - x[:, 1] + 0.8 * x[:, 2])))
+        known = training(pl.DataFrame(x, schema=[f"x{i}" for i in range(24)]), label)
+        fitted = learn("select_stability", known, halves=12, threshold=0.8, most=4).fitted
+        stay = set(fitted.scores) - set(fitted.dropped)
+        assert {"x0", "x1", "x2"} <= stay
+        kept.append(len(stay) - 3)
+    assert sum(kept) <= 1
+    assert fitted.scores["x0"]["chosen"] == 1.0
+
+
+def test_a_half_chooses_no_more_than_it_may_and_the_strongest_first():
+    numbers = np.stack([LABEL * strength + RNG.normal(size=N) for strength in (2.0, 0.1, 0.5, 0.0)], axis=1)
+    found = [set(_chosen(numbers, LABEL, np.arange(4), most).tolist()) for most in (1, 2)]
+    assert found == [{0}, {0, 2}]
+    one_hot = np.eye(3)[np.where(LABEL == 1, 0, RNG.integers(0, 3, N))]
+    assert _chosen(one_hot, LABEL, np.zeros(3, dtype=int), 1).tolist() == [0]  # three inputs of one column
+
+
+def test_halves_come_in_pairs_without_a_common_customer():
+    groups = RNG.integers(0, 100, N)
+    known = training(FRAME, LABEL, columns=COLUMNS, groups=groups)
+    first, second = _pair_of_halves(known, np.random.default_rng(0))
+    assert sorted([*first, *second]) == list(range(N))
+    assert set(groups[first]).isdisjoint(groups[second])
+    assert abs(len(set(groups[first])) - len(set(groups[second]))) <= 1
+    with pytest.raises(ConfigError, match="must be even"):
+        learn("select_stability", known, halves=5)
+
+
 @pytest.mark.parametrize(
     ("word", "options"),
     [
+        ("select_stability", {"halves": 6}),
         ("select_correlated", {}),
         ("select_permutation", {}),
         ("select_null_importance", {"draws": 4, "trees": 20}),
@@ -242,6 +278,6 @@ def test_columns_of_nothing_are_judged_too(word):
     nothing = {"flat": pl.lit(1.0), "empty": pl.lit(None, dtype=pl.Float64), "void": pl.lit(None, dtype=pl.String)}
     kinds = {"flat": "numeric", "empty": "numeric", "void": "categorical"}
     declared = {name: {"kind": kind, "role": "feature"} for name, kind in kinds.items()}
-    fewer = {"trees": 10, "draws": 5} if word == "select_null_importance" else {}
+    fewer = {"select_null_importance": {"trees": 10, "draws": 5}, "select_stability": {"halves": 6}}.get(word, {})
     learned = learn(word, training(FRAME.select("tenure", "plan", **nothing), LABEL, columns=declared), **fewer)
     assert "tenure" in {column.name for column in learned.columns}

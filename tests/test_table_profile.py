@@ -151,6 +151,29 @@ def test_groups_retention_doubles_and_small_groups(simulated):
     assert any("fewer than 200 customers" in one["text"] for one in doubled["findings"])
 
 
+def test_when_they_left_is_counted_and_few_are_told_together():
+    table = made_customers(400)
+    left = table["churn"] == "yes"
+    n = int(left.sum())
+    days = [dt.date(2025, 6, 2)] * 20 + [dt.date(2025, 7, 6)] * 3 + [dt.date(2025, 8, 5)] * 4
+    days += [dt.date(2025, 9, 3)] * (n - len(days))
+    gone = iter(days)
+    table = table.with_columns(pl.Series("gone", [next(gone).strftime("%d.%m.%Y") if one else None for one in left]))
+    profile = profiled(table, id="customer", columns={"gone": {"role": "event_time", "format": "%d.%m.%Y"}})
+    [told] = profile["leaving"]
+    assert (told["column"], told["n"]) == ("gone", n)
+    assert [(cell["label"], cell["n"]) for cell in told["month"]] == [
+        ("June", 20),
+        ("September", n - 27),
+        ("others", 7),
+    ]
+    assert [(c["label"], c["n"]) for c in told["weekday"]] == [("Monday", 20), ("Wednesday", n - 27), ("others", 7)]
+    assert "gone" not in [column["name"] for column in profile["columns"]]
+    page = render(profile)
+    assert 'id="leaving"' in page and "September" in page and "August" not in page
+    assert 'id="leaving"' not in render(profiled(table.drop("gone"), id="customer"))
+
+
 def test_a_mostly_missing_column_and_a_telling_gap_are_told():
     frame = made_customers(1_000)
     left = pl.col("churn") == "yes"

@@ -46,6 +46,8 @@ class ScoreConfig(FileOptions):
     """Rows scored at a time."""
     pseudonymise: PseudonymConfig = field(default_factory=PseudonymConfig)
     """Write pseudonyms in place of the customers' names, as ``data.pseudonymise`` of train."""
+    opt_out: str | None = None
+    """Table of the customers who have objected to being scored, named as in the input: no model is asked about them."""
     backend: str = "auto"
     """What answers: onnx (ONNX Runtime), torch (the model as it was trained), or auto: the former if it is at hand."""
     trust: list[str] = field(default_factory=list)

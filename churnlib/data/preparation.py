@@ -158,6 +158,13 @@ class Preparation:
         masks = typed.select(~cell_of(name).is_in(values).fill_null(True) for name, values in wanted)
         return {mask.name: mask.arg_true().to_numpy() for mask in masks if mask.any()}
 
+    def flagged(self, typed: pl.DataFrame) -> dict[str, np.ndarray]:
+        """Return by flag the row numbers that a step finds unusual (of several preparations, half of them or more)."""
+        each = [branch.chain.flagged(typed) for branch in self.branches] or [self.chain.flagged(typed)]
+        names = dict.fromkeys(name for one in each for name in one)
+        share = {name: np.mean([one[name] for one in each if name in one], axis=0) for name in names}
+        return {name: np.flatnonzero(part >= 0.5) for name, part in share.items() if (part >= 0.5).any()}
+
     @property
     def vocabularies(self) -> tuple[Vocabulary, ...]:
         """The values that the categorical columns of the table had in the training rows."""

@@ -18,6 +18,7 @@ from churnlib.profiling.associations import associations
 from churnlib.profiling.checks import check_lines
 from churnlib.profiling.columns import describe_column, missing_shares
 from churnlib.profiling.findings import findings, hot_spots
+from churnlib.profiling.leaving import leaving
 from churnlib.profiling.people import groups, kept_too_long, singled_out
 from churnlib.profiling.periods import drift, missing_over_time, over_time
 from churnlib.profiling.rows import DESCRIBED, Rows, in_days
@@ -53,8 +54,8 @@ def profile_rows(
 
     Returns:
         JSON-ready: ``table``, ``findings``, ``hot_spots``, ``columns``, ``schema``, ``cleaning``, ``missing``,
-        ``periods``, ``drift``, ``associations``, ``groups``, ``near_duplicates``, ``singled_out``, ``retention``,
-        ``leaks``, ``rules``, ``fewest``.
+        ``periods``, ``drift``, ``leaving``, ``associations``, ``groups``, ``near_duplicates``, ``singled_out``,
+        ``retention``, ``leaks``, ``rules``, ``fewest``.
     """
     say = progress or (lambda _: None)
     came, rows = rows, in_days(rows)
@@ -70,6 +71,7 @@ def profile_rows(
     }
     say("time")
     profile |= _time(rows, bins)
+    profile["leaving"] = leaving(rows, fewest=fewest)
     say("associations")
     profile["associations"] = associations(rows, wanted, bins, most=sample_rows, seed=seed)
     say("people")

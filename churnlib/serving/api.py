@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, Any
 import litserve
 from starlette.responses import Response
 
-from churnlib.errors import RowErrors
+from churnlib.errors import ChurnlibError, RowErrors
 from churnlib.serving.answers import Answer, named_warnings, problems_by_row
 from churnlib.serving.batching import GatherLoop
-from churnlib.serving.problems import INTERNAL, Problem, RequestError, shown
+from churnlib.serving.problems import INTERNAL, NO_OPT_OUT_LIST, OPTED_OUT, WITHOUT_NAME, Problem, RequestError, shown
 
 if TYPE_CHECKING:
+    from churnlib.data.opt_out import WatchedOptOut
     from churnlib.predictor import Predictor
     from churnlib.serving.rows import Customer, RowReader
 
@@ -37,6 +38,8 @@ class ChurnLitAPI(litserve.LitAPI):
         threads: Processor threads of ONNX Runtime.
         max_batch_size: Most customers predicted together.
         batch_timeout: Seconds a batch waits for company after its first request; 0 takes what is there.
+        unknown: ``refuse`` for requests with fields that are no columns of the model, ``warn`` to answer them.
+        opt_out: Table of the customers who have objected to being scored; empty for none.
         api_path: Path of the endpoint.
     """
 
@@ -49,6 +52,8 @@ class ChurnLitAPI(litserve.LitAPI):
         threads: int = 1,
         max_batch_size: int = 32,
         batch_timeout: float = 0.0,
+        unknown: str = "warn",
+        opt_out: str = "",
         api_path: str = "/predict",
     ) -> None:
         super().__init__(
@@ -57,6 +62,8 @@ class ChurnLitAPI(litserve.LitAPI):
         self.bundle = bundle
         self.trust = tuple(trust)
         self.backend, self.threads = backend, threads
+        self.unknown, self.opt_out = unknown, opt_out
+        self._opt_out: WatchedOptOut | None = None
         self._predictor: Predictor | None = None
         self._reader: RowReader | None = None
 
@@ -68,12 +75,14 @@ class ChurnLitAPI(litserve.LitAPI):
         Raises:
             BundleError: If the bundle is bad, or this machine does not give its answers.
         """
+        from churnlib.data.opt_out import WatchedOptOut
         from churnlib.predictor import load
         from churnlib.serving.rows import RowReader
 
         self._predictor = load(self.bundle, trust=self.trust, backend=self.backend, threads=self.threads)
         self._predictor.replay_golden()
-        self._reader = RowReader(self._predictor.schema)
+        self._reader = RowReader(self._predictor.schema, refuse_unknown=self.unknown == "refuse")
+        self._opt_out = WatchedOptOut(self.opt_out, id=self._predictor.schema.id) if self.opt_out else None
 
     @property
     def predictor(self) -> Predictor:
@@ -92,15 +101,44 @@ class ChurnLitAPI(litserve.LitAPI):
         ``null`` is the server's own question whether the model answers; the bodies of clients are objects.
         """
         if request is None:
+            try:
+                self._check_objection(None)
+            except RequestError as error:
+                return Answer.refusal(error.problem)
             return Answer(200, {"status": "ready", "model_version": self.predictor.version})
         if not isinstance(request, dict):
             problem = Problem(422, "not_an_object", "expected a JSON object with the customer's columns")
             return Answer.refusal(problem)
         assert self._reader is not None
         try:
-            return self._reader.customer(request)
+            customer = self._reader.customer(request)
+            self._check_objection(customer)
+            return customer
         except RequestError as error:
             return Answer.refusal(error.problem)
+
+    def _check_objection(self, customer: Customer | None) -> None:
+        """Refuse a customer who has objected to being scored, one without a name, and anybody while the list is lost.
+
+        Raises:
+            RequestError: 403, 422 or 503.
+        """
+        if self._opt_out is None:
+            return
+        try:
+            listed = self._opt_out.current()
+        except ChurnlibError as error:
+            _log.error("nobody is scored: %s", error)  # names the file, and no customer
+            raise RequestError(NO_OPT_OUT_LIST) from None
+        if customer is None:
+            return
+        from churnlib.data.opt_out import name_of
+
+        name = name_of(customer.id)
+        if name is None:
+            raise RequestError(WITHOUT_NAME)
+        if name in listed.names:
+            raise RequestError(OPTED_OUT)
 
     def predict(self, x: list, **kwargs: Any) -> list[Answer]:
         """Answer a list of decoded requests, each on its own, in the same order."""

@@ -34,6 +34,8 @@ class ServeOptions:
     max_body_bytes: int = _option(1_000_000, "largest request body", low=1024, high=1_000_000_000)
     max_waiting: int = _option(256, "requests in each HTTP process that may wait; more get 503", low=1, high=65536)
     backend: str = _option("auto", "what answers: onnx, torch, or auto, which takes onnx where it is at hand")
+    unknown: str = _option("warn", "columns that the model does not know: warn (answer, and name them) or refuse (422)")
+    opt_out: str = _option("", "table of the customers who have objected to being scored; read again when it changes")
     trust: tuple[str, ...] = _option((), "packages of your own whose networks a bundle may name: a,b")
 
 
@@ -63,6 +65,7 @@ def parse_options(arguments: Sequence[str]) -> ServeOptions:
     options = ServeOptions(**values)
     if options.host not in HOSTS:
         raise ConfigError(f"host must be one of {', '.join(HOSTS)}, got {options.host!r}")
+    check_choice("unknown", options.unknown, ("warn", "refuse"))
     check_choice("backend", options.backend, ("auto", "torch", "onnx"))
     if options.batch_timeout >= options.timeout:
         raise ConfigError(f"batch_timeout must be below timeout ({options.timeout:g} s), got {options.batch_timeout:g}")

@@ -65,3 +65,10 @@ INTERNAL = Problem(500, "internal_error", "the server failed on this request; it
 DEADLINE = Problem(504, "deadline_exceeded", "the model did not answer in time", headers=(("Retry-After", "1"),))
 FULL = Problem(503, "overloaded", "too many requests are waiting", headers=(("Retry-After", "1"),))
 NOT_READY = Problem(503, "not_ready", "the model does not answer", headers=(("Retry-After", "1"),))
+OPTED_OUT = Problem(403, "opted_out", "this customer has objected to being scored", "customer_id")
+WITHOUT_NAME = Problem(
+    422, "missing_field", "customer_id is required here: customers may have objected to being scored", "customer_id"
+)
+NO_OPT_OUT_LIST = Problem(
+    503, "not_ready", "the list of customers who have objected cannot be read, so that nobody is scored"
+)

@@ -40,10 +40,12 @@ class RowReader:
 
     Args:
         schema: The model's schema.
+        refuse_unknown: Refuse fields that are no columns of the model, instead of naming them in a warning.
     """
 
-    def __init__(self, schema: Schema) -> None:
+    def __init__(self, schema: Schema, *, refuse_unknown: bool = False) -> None:
         self._schema = schema
+        self._refuse_unknown = refuse_unknown
         self._kinds = {column.name: column.kind for column in read_columns(schema)}
         self._optional = set(self._kinds) - set(schema.required())
         self._ids = [name for name in (CUSTOMER_ID, schema.id) if name is not None and name not in self._kinds]
@@ -53,7 +55,7 @@ class RowReader:
 
         Raises:
             RequestError: 422 if a field that is read holds an object, or an array where no sequence belongs, or is
-                there under two spellings.
+                there under two spellings; or is unknown, where such are refused.
         """
         known: dict[str, Any] = {}
         unknown: list[str] = []
@@ -65,6 +67,8 @@ class RowReader:
                 known[column] = self._scalar(column, value)
             elif column not in self._schema:
                 unknown.append(name)
+        if unknown and self._refuse_unknown:
+            raise refuse(422, "unknown_field", f"{shown(unknown[0])} is not a column of this model", field=unknown[0])
         warnings = [(shown(name), "is not a column of this model and was not read") for name in unknown]
         warnings += [(shown(name), "is absent") for name in self._kinds if name in self._optional and name not in known]
         row = {name: known.get(name) for name in self._kinds}

@@ -160,11 +160,15 @@ def build_server(options: ServeOptions) -> ChurnServer:
 
     Raises:
         BundleError: If the bundle is missing, damaged or of another version.
+        DataError, ConfigError: If the list of customers who have objected cannot be read.
     """
+    from churnlib.data.opt_out import read_opt_out
     from churnlib.predictor import load
     from churnlib.serving.metadata import describe, example_row
 
     predictor = load(options.bundle, trust=options.trust, backend=options.backend)
+    if options.opt_out:
+        read_opt_out(options.opt_out, id=predictor.schema.id)
     metadata = describe(predictor)
     example = example_row(predictor)
     api = ChurnLitAPI(
@@ -174,6 +178,8 @@ def build_server(options: ServeOptions) -> ChurnServer:
         threads=options.threads,
         max_batch_size=options.max_batch_size,
         batch_timeout=options.batch_timeout,
+        unknown=options.unknown,
+        opt_out=options.opt_out,
     )
     server = ChurnServer(
         api,

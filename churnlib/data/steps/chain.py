@@ -49,6 +49,15 @@ class Chain:
             typed = link.fitted.apply(typed)
         return typed
 
+    def flagged(self, typed: pl.DataFrame) -> dict[str, np.ndarray]:
+        """Return by the flags of :meth:`~churnlib.data.steps.step.Fitted.warning_flags` whether a row has it, bool."""
+        found = {}
+        for place, link in enumerate(self.links, start=1):
+            flags = link.fitted.warning_flags()
+            rows = Chain(self.links[:place]).apply(typed) if flags else typed
+            found |= {flag: rows[flag].to_numpy() == 1.0 for flag in flags}
+        return found
+
     def origins(self, names: Sequence[str], wanted: Sequence[str]) -> list[tuple[str, ...]]:
         """Return the columns of the table that columns after the last step are made of.
 

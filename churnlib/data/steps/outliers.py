@@ -174,6 +174,9 @@ class FittedOutliers(Fitted):
             else {f"{name}_outlier" if self.treatment == "flag" else name: (name,) for name in self.bounds}
         )
 
+    def warning_flags(self) -> tuple[str, ...]:  # noqa: D102
+        return () if self.forest is None else (self.flag,)
+
     def _treated(self, name: str, low: float, high: float) -> pl.Expr:
         cell = cell_of(name)
         if self.treatment == "cap":

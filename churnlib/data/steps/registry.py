@@ -36,6 +36,7 @@ STEPS: dict[str, tuple[str, str, str]] = {
     "select_null_importance": ("select_null_importance", "SelectNullImportance", "FittedSelection"),
     "select_permutation": ("select_permutation", "SelectPermutation", "FittedSelection"),
     "select_rfe": ("select_rfe", "SelectRFE", "FittedSelection"),
+    "select_stability": ("select_stability", "SelectStability", "FittedSelection"),
     "target_encoding": ("target_encoding", "TargetEncoding", "FittedTargetEncoding"),
     "tenure_groups": ("cut", "TenureGroups", "FittedCut"),
     "text": ("text", "Text", "FittedText"),

@@ -125,6 +125,10 @@ class Fitted(ABC):
         """
         return None
 
+    def warning_flags(self) -> tuple[str, ...]:
+        """Return the columns it makes whose value 1 is worth a word to whoever asks about the customer."""
+        return ()
+
     def to_dict(self) -> dict[str, Any]:
         """Return what was learned as JSON-ready values."""
         return asdict(self)  # type: ignore[call-overload]

@@ -111,7 +111,7 @@ def read_rules(given: Any) -> RuleBook:
 
     Args:
         given: None, a mapping of :class:`RuleBook`'s attributes, the path of a YAML file with one, or the name of one
-            that churnlib ships (``telco``, ``mlc``, ``isp``).
+            that churnlib ships (``telco``, ``mlc``, ``isp``, ``simulator``).
 
     Raises:
         ConfigError: If the file cannot be read, or something in it is unknown or of the wrong type.

@@ -1,0 +1,136 @@
+"""The list of customers who have objected to being scored (GDPR, articles 21 and 22): no model is asked about them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from churnlib.errors import ConfigError, DataError
+from churnlib.schema import parsing
+
+OPTED_OUT = "opted_out"
+"""Column of a scored table that says who was left out."""
+
+CUSTOMER_ID = "customer_id"
+"""What the column of names may be called beside the model's own word for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class OptOut:
+    """Names of customers, as cells are read: blanks around them do not count, and ``12.0`` is ``12``.
+
+    Attributes:
+        names: All of them.
+    """
+
+    names: frozenset[str]
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def among(self, column: pl.Series) -> np.ndarray:
+        """Return which of the customers in a column are on the list, ``(n,)`` bool."""
+        if not self.names or not parsing.is_plain(column.dtype):
+            return np.zeros(len(column), dtype=bool)
+        texts = column.alias("name").to_frame().select(parsing.category(pl.col("name"), column.dtype)).to_series()
+        return texts.is_in(list(self.names)).fill_null(False).to_numpy()
+
+    def __contains__(self, name: object) -> bool:
+        return name_of(name) in self.names
+
+
+def name_of(value: object) -> str | None:
+    """Return the name of a customer who comes alone, as one in a column is read; None if it is no name.
+
+    >>> name_of(" C-1 "), name_of(12.0), name_of(" ")
+    ('C-1', '12', None)
+    """
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)  # of any length
+    cell = pl.Series("name", [value], strict=False)
+    return cell.to_frame().select(parsing.category(pl.col("name"), cell.dtype)).item()
+
+
+def read_opt_out(path: str | Path, *, id: str | None = None, **reading: Any) -> OptOut:  # noqa: A002 - the field's name
+    """Read a list.
+
+    Args:
+        path: A table as :func:`churnlib.data.sources.read_table` reads it, with the names in the column ``id`` or
+            ``customer_id``, or in its only column. A list without rows is one that nobody is on.
+        id: What the model's table calls its customers' names.
+        **reading: Options of the file.
+
+    Raises:
+        ConfigError: If there is no such file.
+        DataError: If it cannot be read, has several columns and none of these names, or a row without a name: whose
+            objection that is cannot be known.
+    """
+    from churnlib.data.sources import scan_table
+
+    table = scan_table(str(path), **reading)
+    columns = table.collect_schema().names()
+    column = next((name for name in (id, CUSTOMER_ID) if name in columns), columns[0] if len(columns) == 1 else None)
+    if column is None:
+        wanted = " or ".join(dict.fromkeys(repr(name) for name in (id, CUSTOMER_ID) if name is not None))
+        raise DataError(f"opt_out={path} has no column {wanted}, and more than one; rename the one with the names")
+    cells = table.select(parsing.cell_of(column)).collect().to_series()
+    texts = cells.to_frame().select(parsing.category(pl.first(), cells.dtype)).to_series()
+    if texts.has_nulls():
+        row = int(texts.is_null().arg_max() or 0)
+        raise DataError(f"opt_out={path} has no name in row {row} of {column!r}; complete it, or take the row away")
+    return OptOut(frozenset(texts.to_list()))
+
+
+class WatchedOptOut:
+    """A list on disk that is read again when its file has changed, so that an objection counts from the next answer.
+
+    Args:
+        path: The file, on this machine.
+        id: What the model's table calls its customers' names.
+    """
+
+    def __init__(self, path: str | Path, *, id: str | None = None) -> None:  # noqa: A002 - the field's name
+        self.path, self.id = Path(path), id
+        self._stamp = self._stamp_now()
+        self._list = read_opt_out(path, id=id)
+
+    def current(self) -> OptOut:
+        """Return the list as it is now.
+
+        Raises:
+            DataError, ConfigError: If the file has changed to something that cannot be read, or is gone. Nobody may be
+                scored then: whoever has objected meanwhile is not known.
+        """
+        stamp = self._stamp_now()
+        if stamp != self._stamp:
+            self._list = read_opt_out(self.path, id=self.id)
+            self._stamp = stamp
+        return self._list
+
+    def _stamp_now(self) -> tuple[int, int, int]:
+        try:
+            found = self.path.stat()
+        except OSError as error:
+            raise ConfigError(f"opt_out={self.path} cannot be read ({error.strerror}); give the file again") from error
+        return found.st_mtime_ns, found.st_size, found.st_ino
+
+
+def refuse_nameless(id: str | None, columns: list[str]) -> None:  # noqa: A002 - the field's name
+    """Refuse to score rows of which nobody knows whose they are while there is a list.
+
+    Raises:
+        ConfigError: If the model knows no column of names, or the table does not have it.
+    """
+    if id is None:
+        raise ConfigError(
+            "opt_out needs customers with names, but the model was trained without data.id; train with it"
+        )
+    if id not in columns:
+        raise ConfigError(f"opt_out needs the customers' names, and the table has no column {id!r}; add it")
+
+
+__all__ = ["OPTED_OUT", "OptOut", "WatchedOptOut", "name_of", "read_opt_out", "refuse_nameless"]
