@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 import polars as pl
 
-from churnlib.data.leaks.report import CERTAIN, Check, Finding
+from churnlib.data.leaks.report import AS_IT_WAS, CERTAIN, Check, Finding
 
 NAME = "rows drawn again"
 MOST_REPEATED = 0.1
@@ -53,7 +53,7 @@ def check_drawn_again(frame: pl.DataFrame, label: np.ndarray, classes: Sequence[
     said += "; all classes have exactly the same number of rows" if even else ""
     said += ": the class was over-sampled before the table came here"
     figures = {"rows": copies, "class": classes[most], "repeated": own["repeated"], "others": others, "even": even}
-    return Check(NAME, said, (Finding(said, severity=CERTAIN, figures=figures),))
+    return Check(NAME, said, (Finding(said, severity=CERTAIN, figures=figures, remedy=AS_IT_WAS),))
 
 
 __all__ = ["check_drawn_again"]

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from churnlib.data.leaks.report import CERTAIN, SUSPECTED, Check, Finding
+from churnlib.data.leaks.report import AS_IT_WAS, CERTAIN, SUSPECTED, Check, Finding
 from churnlib.schema import Column, Kind
 
 NAME = "rows made up"
@@ -92,7 +92,7 @@ def check_made_up(
     said += ": they were made up by interpolation (SMOTE or the like) before the table came here"
     sure = CERTAIN if found.on_line is not None else SUSPECTED
     figures = {"share": found.share, "class": classes[found.label], "on_line": found.on_line, "columns": found.columns}
-    return Check(NAME, said, (Finding(said, severity=sure, figures=figures),))
+    return Check(NAME, said, (Finding(said, severity=sure, figures=figures, remedy=AS_IT_WAS),))
 
 
 def decimals(values: np.ndarray) -> np.ndarray:

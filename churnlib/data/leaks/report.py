@@ -9,6 +9,7 @@ from typing import Any
 from churnlib.errors import DataError
 
 CERTAIN, SUSPECTED = "certain", "suspected"
+AS_IT_WAS = "take the table as it was before, and let training rows alone be resampled (resample=smote)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +22,7 @@ class Finding:
         severity: ``certain`` or ``suspected``.
         read: Whether the model would read the column; what is kept out of it does no harm.
         figures: The numbers in the evidence.
+        remedy: What to do about it, where no column is to be left out.
     """
 
     evidence: str
@@ -28,6 +30,7 @@ class Finding:
     severity: str = SUSPECTED
     read: bool = True
     figures: dict[str, Any] = field(default_factory=dict)
+    remedy: str = "deal the rows again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +106,7 @@ class LeakReport:
         if not self.leaks:
             return
         if not self.columns:
-            raise DataError(f"leaks=error: {self.leaks[0].evidence}; deal them again, or go on with leaks=warn")
+            raise DataError(f"leaks=error: {self.leaks[0].evidence}; {self.leaks[0].remedy}, or go on with leaks=warn")
         names = ", ".join(map(repr, self.columns))
         listed = ",".join(self.columns)
         raise DataError(
@@ -123,7 +126,7 @@ def _line(findings: Sequence[Finding]) -> str:
     first = findings[0]
     reasons = "; ".join(finding.evidence for finding in findings)
     if first.column is None:
-        return f"leak: {reasons}"
+        return f"leak: {reasons}; {first.remedy}"
     if not first.read:
         return f"leak kept out: {first.column!r} is not read by the model, and shall not be: {reasons}"
     sure = any(finding.severity == CERTAIN for finding in findings)
