@@ -98,4 +98,21 @@ def scored(metric: str, probability: Floats, churned: Floats) -> Floats:
     return -(churned * np.log(inside) + (1.0 - churned) * np.log1p(-inside))
 
 
-__all__ = ["AT_CUT", "BY_CUT", "ESTIMATED", "FALLING", "OF_ORDER", "OF_PROBABILITY"]
+def balanced_f1(probability: Floats) -> float:
+    """Return the best F1 of the same probabilities on rows that were resampled to half churners, half stayers.
+
+    No better model, only other test rows: this is what resampling before the split adds on its own.
+
+    >>> round(balanced_f1(np.array([0.8, 0.4, 0.1, 0.1])), 4)
+    0.8121
+    """
+    ranking = ranks.Ranking.of(np.asarray(probability, dtype=np.float64))
+    p = probability[ranking.order]
+    hits, misses = ranking.cumulated(p), ranking.cumulated(1.0 - p)
+    if not hits[-1] or not misses[-1]:
+        return 0.0
+    hits, misses = hits / hits[-1], misses / misses[-1]
+    return float((2.0 * hits / (hits + misses + 1.0)).max())
+
+
+__all__ = ["AT_CUT", "BY_CUT", "ESTIMATED", "FALLING", "OF_ORDER", "OF_PROBABILITY", "balanced_f1"]
