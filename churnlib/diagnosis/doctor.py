@@ -93,8 +93,8 @@ def doctor(
         value_column: Column that says what each customer is worth.
         value_times: It is multiplied by it.
         currency: Of the money; figures in money are shown only with one.
-        goal: What shall be reached; F1 of at least 0.85 when left out.
-        claim: What somebody says a model shows on test rows, in the figure of the goal.
+        goal: What shall be reached, if something shall.
+        claim: What somebody says a model shows on test rows, in the figure of the goal; in F1 without one.
         names: Words of columns' names that shall be taken for leaks.
         allow: Columns that are no leaks.
         sample_rows: Rows that are looked at, at most.
@@ -108,11 +108,11 @@ def doctor(
         DataError: If the table cannot be learned from, has other than two classes, or too few rows of one.
         ConfigError: If an option is wrong.
     """
-    goal, say = goal or Goal(metric="f1", at_least=0.85), progress or (lambda _: None)
+    say = progress or (lambda _: None)
     asked = _Asked(
         spec=table_spec(spec, said), split=split, preprocess=preprocess, campaign=campaign or Campaign(),
         value_column=value_column, value_times=value_times,
-        metrics=tuple(dict.fromkeys((*TOLD, *((goal.metric,) if goal.metric in ESTIMATED else ())))),
+        metrics=tuple(dict.fromkeys((*TOLD, *((goal.metric,) if goal is not None and goal.metric in ESTIMATED else ())))),
         seed=seed, progress=say,
     )  # fmt: skip
     say("reading the table")
@@ -140,14 +140,21 @@ def doctor(
             estimates = _estimates(examined, found, asked, _scaled(test_rows, examined, customers))
             flags = with_effect(flags, as_it_stands["f1"]["value"], estimates["f1"].value)
     balanced = balanced_f1(found.probability[found.best])
-    flags += _claimed(claim, goal, estimates, balanced)
+    flags += _claimed(claim, "f1" if goal is None else goal.metric, estimates, balanced)
     steps = learn_in_steps(found, seed=seed, progress=say)
     say("what would help")
     rows = np.sort(np.concatenate(list(examined.split.sides().values())))
     cells = list(read_cells(examined.typed[rows], examined.schema.features))
     areas = single_areas(cells, examined.label[rows] == 1)
-    leaks = [flag.cause if not flag.columns else repr(flag.columns[0]) for flag in flags if flag.level == ALARM]
-    judged = judge(goal, estimates.get(goal.metric), leaks=leaks, allowance=allowance(goal.metric, estimates))
+    leaks = [
+        flag.cause if not flag.columns else repr(flag.columns[0])
+        for flag in flags
+        if flag.level == ALARM and flag.cause != CLAIM
+    ]
+    judged = None
+    if goal is not None:
+        room = allowance(goal.metric, estimates)
+        judged = judge(goal, estimates.get(goal.metric), leaks=leaks, allowance=room)
     diagnosis = Diagnosis(
         name=name,
         target=asked.spec.target,
@@ -276,21 +283,21 @@ def _limit(customers: Customers, found: OutOfFold) -> dict[str, float] | None:
     return {"f1": f1, "threshold": threshold}
 
 
-def _claimed(claim: float | None, goal: Goal, estimates: Mapping[str, Estimate], balanced: float) -> list[Flag]:
+def _claimed(claim: float | None, metric: str, estimates: Mapping[str, Estimate], balanced: float) -> list[Flag]:
     """Return a flag where a claim is above what any honest model is likely to show."""
-    estimate = estimates.get(goal.metric)
+    estimate = estimates.get(metric)
     if claim is None or estimate is None:
         return []
-    room = allowance(goal.metric, estimates)
-    falling = goal.metric in FALLING
+    room = allowance(metric, estimates)
+    falling = metric in FALLING
     if estimate.test_low - room <= claim if falling else claim <= estimate.test_high + room:
         return []
     beyond = estimate.test_low if falling else estimate.test_high
     evidence = (
-        f"{goal.metric} {claim:.3f} is beyond what {estimate.test_rows:,} honest test customers show "
+        f"{metric} {claim:.3f} is beyond what {estimate.test_rows:,} honest test customers show "
         f"({beyond:.3f} at best, and {room:.2f} for a better model)"
     )
-    if goal.metric == "f1":
+    if metric == "f1":
         evidence += f"; of test rows resampled to half and half the same model would show {balanced:.3f}"
     remedy = (
         "compare the churn rate of its test rows with that of the table, look for test rows among its training rows, "

@@ -14,14 +14,12 @@ from churnlib.data.leaks import Finding, LeakReport
 from churnlib.data.leaks.copied import NAME as DRAWN_AGAIN
 from churnlib.data.leaks.made_up import NAME as MADE_UP
 from churnlib.data.leaks.made_up import find_made_up
-from churnlib.data.leaks.report import CERTAIN
+from churnlib.data.leaks.report import is_alarm
 
 ALARM, LOOK = "alarm", "look"
 LEAK, RESAMPLED, SHARED, RATES, CLAIM = "leak", "resampled before the split", "shared rows", "churn rates", "claim"
 """Causes."""
 
-DOUBTFUL = ("filled for churners only", "known names")
-"""Checks whose suspicion alone is a reason to look, and not to call a result too good."""
 SIDES = ("customers on several sides", "copies on several sides")
 MOST_APART = 0.05
 """Difference of the churn rates of two sides that a column has named."""
@@ -56,21 +54,15 @@ class Flag:
 
 def flags_of(report: LeakReport, customers: Customers) -> list[Flag]:
     """Return what the leak checks have found in what a model reads, one flag for each column or kind of rows."""
-    found: dict[tuple[str, str | None], list[tuple[str, Finding]]] = {}
-    for check in report.checks:
-        for finding in check.findings:
-            if finding.read:
-                cause = RESAMPLED if check.name in (MADE_UP, DRAWN_AGAIN) else SHARED if check.name in SIDES else LEAK
-                found.setdefault((cause, finding.column), []).append((check.name, finding))
-    flags = [_flag(cause, column, reasons) for (cause, column), reasons in found.items()]
+    flags = [_flag(reasons) for reasons in report.reasons().values()]
     flags += _different_rates(customers)
     return sorted(flags, key=lambda one: one.level != ALARM)
 
 
-def _flag(cause: str, column: str | None, reasons: Sequence[tuple[str, Finding]]) -> Flag:
-    sure = any(finding.severity == CERTAIN or name not in DOUBTFUL for name, finding in reasons)
-    # Two doubtful reasons make one that is not.
-    level = ALARM if sure or len(reasons) > 1 else LOOK
+def _flag(reasons: Sequence[tuple[str, Finding]]) -> Flag:
+    name, column = reasons[0][0], reasons[0][1].column
+    cause = RESAMPLED if name in (MADE_UP, DRAWN_AGAIN) else SHARED if name in SIDES else LEAK
+    level = ALARM if is_alarm(reasons) else LOOK
     evidence = "; ".join(finding.evidence for _, finding in reasons)
     figures = reasons[0][1].figures
     if column is None:
@@ -125,4 +117,16 @@ def with_effect(flags: Sequence[Flag], f1: float, f1_without: float | None) -> l
     ]
 
 
-__all__ = ["ALARM", "CLAIM", "LEAK", "LOOK", "RATES", "RESAMPLED", "SHARED", "Flag", "flags_of", "with_effect", "without"]
+__all__ = [
+    "ALARM",
+    "CLAIM",
+    "LEAK",
+    "LOOK",
+    "RATES",
+    "RESAMPLED",
+    "SHARED",
+    "Flag",
+    "flags_of",
+    "with_effect",
+    "without",
+]

@@ -33,25 +33,34 @@ def _flags(one: Diagnosis) -> Told:
     if not any(flag["level"] == ALARM for flag in one.flags):
         yield GOOD, "No leak, no resampled row and no row on two sides makes the figures below too good."
     elif one.as_it_stands is not None:
-        yield NOTE, (
-            "What follows is about the table without what was flagged; with it, the baselines would show an F1 of "
-            f"{one.as_it_stands['f1']['value']:.3f}."
+        yield (
+            NOTE,
+            (
+                "What follows is about the table without what was flagged; with it, the baselines would show an F1 of "
+                f"{one.as_it_stands['f1']['value']:.3f}."
+            ),
         )
 
 
 def _ceiling(one: Diagnosis) -> Told:
     f1 = one.attainable["f1"]
-    yield NOTE, (
-        f"An F1 of {f1['value']:.3f} ({f1['low']:.3f}–{f1['high']:.3f}) can be attained with what {one.best} finds in "
-        f"these columns, deciding at {f1['threshold']:.2f}; a test set of {f1['test_rows']:,} customers would show "
-        f"{f1['test_low']:.3f} to {f1['test_high']:.3f}."
+    yield (
+        NOTE,
+        (
+            f"An F1 of {f1['value']:.3f} ({f1['low']:.3f}–{f1['high']:.3f}) can be attained with what {one.best} finds in "
+            f"these columns, deciding at {f1['threshold']:.2f}; a test set of {f1['test_rows']:,} customers would show "
+            f"{f1['test_low']:.3f} to {f1['test_high']:.3f}."
+        ),
     )
     if one.limit is not None:
         yield NOTE, f"Whoever knew each customer's true probability would reach {one.limit['f1']:.3f} (simulated)."
     if f1["test_high"] - f1["test_low"] > WIDE:
-        yield LOOK, (
-            f"So few test customers tell F1 to ±{(f1['test_high'] - f1['test_low']) / 2:.2f} only: compare models by "
-            "cross-validation (cv=5), not by one split."
+        yield (
+            LOOK,
+            (
+                f"So few test customers tell F1 to ±{(f1['test_high'] - f1['test_low']) / 2:.2f} only: compare models by "
+                "cross-validation (cv=5), not by one split."
+            ),
         )
 
 
@@ -71,9 +80,12 @@ def _rows(one: Diagnosis) -> Told:
         yield LOOK, f"Only {one.positives:,} customers left: every figure here is a rough one."
     events = told["events_per_input"]
     if events < FEW_EVENTS:
-        yield LOOK, (
-            f"{events:.1f} churners for each of {told['inputs']:,} inputs are few (10 are the least, 20 are enough): "
-            "drop or merge columns and categories, or choose a model with strong regularisation."
+        yield (
+            LOOK,
+            (
+                f"{events:.1f} churners for each of {told['inputs']:,} inputs are few (10 are the least, 20 are enough): "
+                "drop or merge columns and categories, or choose a model with strong regularisation."
+            ),
         )
     elif events < ENOUGH_EVENTS:
         yield NOTE, f"{events:.0f} churners for each of {told['inputs']:,} inputs are enough for simple models."
@@ -91,9 +103,12 @@ def _columns(one: Diagnosis) -> Told:
     new = next((r for r in one.remedies if r["what"].startswith("one more column")), None)
     more = next(r for r in one.remedies if r["what"].startswith("twice as many"))
     if new is not None and new["gain"] >= WORTH_IT and new["gain"] > more["gain"]:
-        yield NOTE, (
-            f"Columns rather than rows: something new that tells as much as {next(iter(one.columns))!r} would bring "
-            f"F1 about {new['gain']:+.3f}, twice as many rows {more['gain']:+.3f}."
+        yield (
+            NOTE,
+            (
+                f"Columns rather than rows: something new that tells as much as {next(iter(one.columns))!r} would bring "
+                f"F1 about {new['gain']:+.3f}, twice as many rows {more['gain']:+.3f}."
+            ),
         )
     elif more["gain"] >= WORTH_IT:
         yield NOTE, f"Rows rather than columns: twice as many would bring F1 about {more['gain']:+.3f}."
@@ -103,9 +118,12 @@ def _model(one: Diagnosis) -> Told:
     for remedy in one.remedies:
         if remedy["have"] and remedy["what"].endswith("rather than logistic regression"):
             if remedy["low"] > 0:
-                yield NOTE, (
-                    f"Trees find more than a logistic regression ({remedy['gain']:+.3f} F1): effects bend or depend on "
-                    "each other."
+                yield (
+                    NOTE,
+                    (
+                        f"Trees find more than a logistic regression ({remedy['gain']:+.3f} F1): effects bend or depend on "
+                        "each other."
+                    ),
                 )
             else:
                 yield NOTE, "A logistic regression does as well as anything tried here: take it for its simplicity."
@@ -113,9 +131,12 @@ def _model(one: Diagnosis) -> Told:
         yield NOTE, "A logistic regression does best of all that was tried here: take it for its simplicity."
     f1 = one.attainable["f1"]["value"]
     if one.balanced_f1 > f1 + WORTH_IT:
-        yield NOTE, (
-            f"On test rows that were resampled to half and half the very same model would show an F1 of "
-            f"{one.balanced_f1:.3f}: such figures are no better model."
+        yield (
+            NOTE,
+            (
+                f"On test rows that were resampled to half and half the very same model would show an F1 of "
+                f"{one.balanced_f1:.3f}: such figures are no better model."
+            ),
         )
 
 

@@ -24,7 +24,9 @@ EVEN = 0.5
 of few properties are alike in heaps instead. At least this part of them must."""
 
 
-def check_drawn_again(frame: pl.DataFrame, label: np.ndarray, classes: Sequence[str], *, leave_out: Sequence[str]) -> Check:
+def check_drawn_again(
+    frame: pl.DataFrame, label: np.ndarray, classes: Sequence[str], *, leave_out: Sequence[str]
+) -> Check:
     """Look for classes whose rows come several times.
 
     Args:

@@ -11,6 +11,9 @@ from churnlib.errors import DataError
 CERTAIN, SUSPECTED = "certain", "suspected"
 AS_IT_WAS = "take the table as it was before, and let training rows alone be resampled (resample=smote)"
 
+DOUBTFUL = ("filled for churners only", "known names")
+"""Checks whose suspicion alone is a reason to look, and not to distrust every result."""
+
 
 @dataclass(frozen=True, slots=True)
 class Finding:
@@ -88,6 +91,20 @@ class LeakReport:
         """Columns that the model reads and better would not."""
         return list(dict.fromkeys(finding.column for finding in self.leaks if finding.column is not None))
 
+    def reasons(self) -> dict[str, list[tuple[str, Finding]]]:
+        """Return the checks and findings about each column that the model reads, or, about rows, of each check."""
+        found: dict[str, list[tuple[str, Finding]]] = {}
+        for check in self.checks:
+            for finding in check.findings:
+                if finding.read:
+                    found.setdefault(finding.column or check.name, []).append((check.name, finding))
+        return found
+
+    @property
+    def alarms(self) -> list[str]:
+        """Columns, and kinds of rows, that make a result too good to be true rather than doubtful."""
+        return [subject for subject, reasons in self.reasons().items() if is_alarm(reasons)]
+
     def lines(self) -> list[str]:
         """Return one sentence with the word "leak" for each thing that was found.
 
@@ -120,6 +137,12 @@ class LeakReport:
         for check in checks:
             del check["name"]
         return {"rows": self.rows, "allowed": list(self.allowed), "columns": self.columns, "checks": checks}
+
+
+def is_alarm(reasons: Sequence[tuple[str, Finding]]) -> bool:
+    """Whether reasons are more than doubtful: one that is not, or two that are."""
+    sure = any(finding.severity == CERTAIN or name not in DOUBTFUL for name, finding in reasons)
+    return sure or len(reasons) > 1
 
 
 def _line(findings: Sequence[Finding]) -> str:

@@ -95,8 +95,9 @@ def attainable(
         probability: ``(n,)`` of class 1, of rows that the model did not learn from.
         metrics: Some of ``ESTIMATED``. Of ``f1``, ``f0_5``, ``f2``, ``accuracy``, ``balanced_accuracy``, ``mcc`` and
             ``profit`` the best of all cuts is told; of ``precision``, ``recall``, ``specificity`` and
-            ``contacted_share``, which any cut trades for another, the value at ``threshold``.
-        threshold: Probability that is decided by; the F1-optimal one when left out. A test set is decided by it, too.
+            ``contacted_share``, which any cut trades for another, the value at ``threshold``. A test set is decided by
+            the same cut.
+        threshold: Probability that is decided by; the F1-optimal one when left out.
         campaign: Costs, for ``profit``; those of the paper on EMPC when left out.
         value: ``(n,)`` money that each customer is worth, for ``profit``.
         customers: ``(n,)`` names, where a customer may have several rows.
@@ -135,7 +136,7 @@ def attainable(
     own = {metric: rows.figure(metric, rows.probability, cuts[metric]) for metric in metrics}
     edges = {metric: rows.edge(cut) for metric, cut in cuts.items() if metric in (*BY_CUT, *AT_CUT)}
     at_draws = {metric: drawn.place(edges[metric]) if metric in edges else 0 for metric in metrics}
-    draws = list(drawn.draws(metrics, at_draws, threshold is not None, n_draws, n_test, seed))
+    draws = list(drawn.draws(metrics, at_draws, n_draws, n_test, seed))
     found = {}
     for metric in metrics:
         spread = [np.concatenate([one[kind][metric] for one in draws]) for kind in (0, 1)]
@@ -244,7 +245,7 @@ class _Rows:
     # --- draws --------------------------------------------------------------------------------------------------------
 
     def draws(
-        self, metrics: Sequence[str], cuts: dict[str, int], fixed: bool, replicates: int, test_rows: int, seed: int
+        self, metrics: Sequence[str], cuts: dict[str, int], replicates: int, test_rows: int, seed: int
     ) -> Iterator[tuple[dict[str, Floats], dict[str, Floats]]]:
         """Yield figures of all such customers, and of a test set, by metric: ``(some,)`` each."""
         rng = np.random.default_rng((seed, 1))

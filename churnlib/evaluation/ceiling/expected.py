@@ -1,7 +1,7 @@
 """Figures of rows of which only the probability is known: each counts as a churner by its probability.
 
-``p`` of a row is a churner and ``1 - p`` a stayer, so every curve and every count of decisions is what it is for labels,
-with expected counts in the place of counts. A ratio of expectations is what the expectation of the ratio comes to with
+``p`` of a row is a churner and ``1 - p`` a stayer, so every curve and count of decisions is what it is for labels, with
+expected counts in the place of counts. A ratio of expectations is what the expectation of the ratio comes to with
 many rows (with 1,000 the two differ by about 0.001).
 
 The best F1 that way, ``max over k of 2 sum of the k largest p / (k + sum of all p)``, is the F1-optimal decision of

@@ -6,9 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from churnlib.config.checks import nearest
 from churnlib.errors import ConfigError
 from churnlib.evaluation.ceiling.attainable import Estimate
 from churnlib.evaluation.ceiling.expected import ESTIMATED
+from churnlib.evaluation.metrics import FIGURES, OF_LAYER
 
 MET, ATTAINABLE, OUT_OF_REACH, NOT_MET = "met", "attainable", "out of reach", "not met"
 """``attainable`` is not met as yet; ``not met`` is where there is no estimate."""
@@ -36,6 +38,10 @@ class Goal:
     at_most: float | None = None
 
     def __post_init__(self) -> None:
+        known = (*FIGURES, *(name for layer in OF_LAYER.values() for name in layer))
+        if self.metric not in known:
+            hint = nearest(self.metric, known) or f"; known are {', '.join(known)}"
+            raise ConfigError(f"goal.metric={self.metric} is no figure of test rows{hint}")
         if (self.at_least is None) == (self.at_most is None):
             raise ConfigError(f"the goal {self.metric} needs at_least or at_most, one of them")
 
@@ -57,20 +63,13 @@ class Goal:
 
 
 def figure_of(metrics: Mapping[str, Any], name: str) -> float | None:
-    """Return a figure of what :func:`~churnlib.evaluation.metrics.evaluate` returned, from whatever layer.
-
-    Raises:
-        ConfigError: If there is no such figure.
+    """Return a figure of what :func:`~churnlib.evaluation.metrics.evaluate` returned, from whatever layer, or None.
 
     >>> figure_of({"f1": 0.6, "ranking": {"ks": 0.5}}, "ks")
     0.5
     """
-    layers = [metrics, *(part for part in metrics.values() if isinstance(part, Mapping))]
-    for part in layers:
-        if name in part and (part[name] is None or isinstance(part[name], int | float)):
-            return part[name]
-    known = sorted({key for part in layers for key, value in part.items() if isinstance(value, float)})
-    raise ConfigError(f"goal.metric={name} is no figure of the test rows; known are {', '.join(known)}")
+    layers = (metrics, *(metrics[layer] for layer in OF_LAYER if layer in metrics))
+    return next((part[name] for part in layers if name in part), None)
 
 
 def judge(
