@@ -75,12 +75,12 @@ def test_every_estimate_is_about_what_labels_show():
 
 
 def test_profit_knows_each_customers_value():
-    label, p = customers(5_000, 1)
-    value = np.random.default_rng(2).lognormal(5, 1, 5_000)
+    label, p = customers(20_000, 1)
+    value = np.random.default_rng(2).lognormal(5, 0.7, 20_000)
     campaign = Campaign(offer_share=0.1, acceptance=0.4)
     own = attainable(label, p, metrics=["profit"], campaign=campaign, value=value, replicates=50)["profit"]
     order = np.argsort(-p)
-    plain = np.cumsum(expected_gains(p[order], value[order], campaign)).max() / 5_000
+    plain = np.cumsum(expected_gains(p[order], value[order], campaign)).max() / 20_000
     assert own.value == pytest.approx(plain, rel=0.05)
     shown = evaluate(label, p, threshold=0.3, layers=["profit"], campaign=campaign, value=value)["profit"]["empb"]
     assert own.test_low < shown < own.test_high

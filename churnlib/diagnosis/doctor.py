@@ -35,8 +35,8 @@ SAMPLE_ROWS = 20_000
 TOLD = ("f1", "roc_auc", "average_precision", "top_decile_lift", "profit", "log_loss")
 """Figures of which the attainable value is told."""
 ALLOWANCE = 0.04
-"""By how much other honest models have exceeded the quick baselines in F1: tuned networks and stacks on the public tables
-telco (0.00), isp (0.01) and mlc (0.04). A goal or a claim so far above the interval is not refused."""
+"""By how much other honest models have exceeded the quick baselines in F1: tuned networks and stacks on the public
+tables telco (0.00), isp (0.01) and mlc (0.04). A goal or a claim so far above the interval is not refused."""
 FIGURES = ("roc_auc", "average_precision", "log_loss", "brier", "f1", "precision", "recall")
 
 Progress = Callable[[str], None]
@@ -112,7 +112,7 @@ def doctor(
     asked = _Asked(
         spec=table_spec(spec, said), split=split, preprocess=preprocess, campaign=campaign or Campaign(),
         value_column=value_column, value_times=value_times,
-        metrics=tuple(dict.fromkeys((*TOLD, *((goal.metric,) if goal is not None and goal.metric in ESTIMATED else ())))),
+        metrics=_told(goal),
         seed=seed, progress=say,
     )  # fmt: skip
     say("reading the table")
@@ -183,6 +183,11 @@ def doctor(
     )
     diagnosis.verdicts.extend(verdicts(diagnosis))
     return diagnosis
+
+
+def _told(goal: Goal | None) -> tuple[str, ...]:
+    also = goal is not None and goal.metric in ESTIMATED and goal.metric not in TOLD
+    return (*TOLD, *([goal.metric] if goal is not None and also else []))
 
 
 def allowance(metric: str, estimates: Mapping[str, Estimate]) -> float:

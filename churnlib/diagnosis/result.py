@@ -114,7 +114,7 @@ class Diagnosis:
         figures = ("roc_auc", "average_precision", "log_loss", "f1")
         dealt = "each learns from all that is older" if self.by == "time" else "dealt at random"
         yield Section(
-            f"Honest baselines, each customer answered for by models that have not seen it: {self.folds} folds, {dealt}",
+            f"Honest baselines, each customer answered for by who has not seen it ({self.folds} folds, {dealt})",
             ("model", *(NAMES[figure] for figure in figures)),
             [(model, *(_number(own[figure]) for figure in figures)) for model, own in self.baselines.items()],
         )

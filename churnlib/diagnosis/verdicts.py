@@ -47,8 +47,8 @@ def _ceiling(one: Diagnosis) -> Told:
     yield (
         NOTE,
         (
-            f"An F1 of {f1['value']:.3f} ({f1['low']:.3f}–{f1['high']:.3f}) can be attained with what {one.best} finds in "
-            f"these columns, deciding at {f1['threshold']:.2f}; a test set of {f1['test_rows']:,} customers would show "
+            f"An F1 of {f1['value']:.3f} ({f1['low']:.3f}–{f1['high']:.3f}) can be attained with what {one.best} finds "
+            f"in these columns, deciding at {f1['threshold']:.2f}; a test set of {f1['test_rows']:,} customers would show "
             f"{f1['test_low']:.3f} to {f1['test_high']:.3f}."
         ),
     )
@@ -58,8 +58,8 @@ def _ceiling(one: Diagnosis) -> Told:
         yield (
             LOOK,
             (
-                f"So few test customers tell F1 to ±{(f1['test_high'] - f1['test_low']) / 2:.2f} only: compare models by "
-                "cross-validation (cv=5), not by one split."
+                f"So few test customers tell F1 to ±{(f1['test_high'] - f1['test_low']) / 2:.2f} only: compare models "
+                "by cross-validation (cv=5), not by one split."
             ),
         )
 
@@ -83,7 +83,7 @@ def _rows(one: Diagnosis) -> Told:
         yield (
             LOOK,
             (
-                f"{events:.1f} churners for each of {told['inputs']:,} inputs are few (10 are the least, 20 are enough): "
+                f"{events:.1f} churners for each of {told['inputs']:,} inputs are few (10 at least, 20 are enough): "
                 "drop or merge columns and categories, or choose a model with strong regularisation."
             ),
         )
@@ -106,8 +106,8 @@ def _columns(one: Diagnosis) -> Told:
         yield (
             NOTE,
             (
-                f"Columns rather than rows: something new that tells as much as {next(iter(one.columns))!r} would bring "
-                f"F1 about {new['gain']:+.3f}, twice as many rows {more['gain']:+.3f}."
+                f"Columns rather than rows: something new that tells as much as {next(iter(one.columns))!r} would "
+                f"bring F1 about {new['gain']:+.3f}, twice as many rows {more['gain']:+.3f}."
             ),
         )
     elif more["gain"] >= WORTH_IT:
@@ -121,8 +121,8 @@ def _model(one: Diagnosis) -> Told:
                 yield (
                     NOTE,
                     (
-                        f"Trees find more than a logistic regression ({remedy['gain']:+.3f} F1): effects bend or depend on "
-                        "each other."
+                        f"Trees find more than a logistic regression ({remedy['gain']:+.3f} F1): effects bend or depend "
+                        "on each other."
                     ),
                 )
             else:

@@ -1,4 +1,4 @@
-"""Was a table over-sampled before it came here: are the rows of one class copies of each other, and those of others not?
+"""Was a table over-sampled before it came here: are rows of one class copies of each other, and no others?
 
 Copies are gone before rows are dealt to sides (:mod:`churnlib.data.duplicates`), so that no run of churnlib suffers
 from them; whoever splits such a table by other means has the same rows on both sides.
@@ -20,8 +20,8 @@ MOST_REPEATED = 0.1
 TIMES = 5.0
 """How many times as large as in the other classes that share must be."""
 EVEN = 0.5
-"""Rows that are drawn again are spread over a class: of rows drawn at random so many would come more than once. Customers
-of few properties are alike in heaps instead. At least this part of them must."""
+"""Rows that are drawn again are spread over a class, where customers of few properties are alike in heaps: of the rows
+that would come more than once if copies were drawn at random, at least this part must."""
 
 
 def check_drawn_again(
