@@ -48,8 +48,8 @@ def _ceiling(one: Diagnosis) -> Told:
         NOTE,
         (
             f"An F1 of {f1['value']:.3f} ({f1['low']:.3f}–{f1['high']:.3f}) can be attained with what {one.best} finds "
-            f"in these columns, deciding at {f1['threshold']:.2f}; a test set of {f1['test_rows']:,} customers would show "
-            f"{f1['test_low']:.3f} to {f1['test_high']:.3f}."
+            f"in these columns, deciding at {f1['threshold']:.2f}; a test set of {f1['test_rows']:,} customers would "
+            f"show {f1['test_low']:.3f} to {f1['test_high']:.3f}."
         ),
     )
     if one.limit is not None:
@@ -121,8 +121,8 @@ def _model(one: Diagnosis) -> Told:
                 yield (
                     NOTE,
                     (
-                        f"Trees find more than a logistic regression ({remedy['gain']:+.3f} F1): effects bend or depend "
-                        "on each other."
+                        f"Trees find more than a logistic regression ({remedy['gain']:+.3f} F1): effects bend or "
+                        "depend on each other."
                     ),
                 )
             else:
