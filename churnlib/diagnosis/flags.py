@@ -36,6 +36,7 @@ class Flag:
         remedy: What to do.
         columns: That it concerns.
         figures: Numbers; with alarms that could be undone ``f1`` and ``f1_without``.
+        checks: Leak checks that it comes from.
     """
 
     cause: str
@@ -44,6 +45,7 @@ class Flag:
     remedy: str
     columns: tuple[str, ...] = ()
     figures: Mapping[str, Any] = field(default_factory=dict)
+    checks: tuple[str, ...] = ()
 
     def said(self) -> str:
         """Return it as a sentence."""
@@ -64,11 +66,11 @@ def _flag(reasons: Sequence[tuple[str, Finding]]) -> Flag:
     cause = RESAMPLED if name in (MADE_UP, DRAWN_AGAIN) else SHARED if name in SIDES else LEAK
     level = ALARM if is_alarm(reasons) else LOOK
     evidence = "; ".join(finding.evidence for _, finding in reasons)
-    figures = reasons[0][1].figures
+    figures, checks = reasons[0][1].figures, tuple(check for check, _ in reasons)
     if column is None:
-        return Flag(cause, level, evidence, reasons[0][1].remedy, figures=figures)
+        return Flag(cause, level, evidence, reasons[0][1].remedy, (), figures, checks)
     remedy = f"leave it out with data.drop=[{column}], unless it was known on the day of the prediction"
-    return Flag(cause, level, f"{column!r}: {evidence}", remedy, (column,), figures)
+    return Flag(cause, level, f"{column!r}: {evidence}", remedy, (column,), figures, checks)
 
 
 def _different_rates(customers: Customers) -> list[Flag]:
