@@ -20,6 +20,7 @@ _EXPORTS = {
     "Predictor": "churnlib.predictor",
     "Schema": "churnlib.schema",
     "TabNet": "churnlib.models.tabnet",
+    "doctor": "churnlib.diagnosis.doctor",
     "explain": "churnlib.explanation.reasons",
     "infer_schema": "churnlib.schema",
     "load": "churnlib.predictor",
@@ -33,6 +34,7 @@ __all__ = sorted([*_EXPORTS, "__version__"], key=str.casefold)  # pyright: ignor
 if TYPE_CHECKING:
     from churnlib.data.datamodule import ChurnDataModule as ChurnDataModule
     from churnlib.data.simulator import simulate as simulate
+    from churnlib.diagnosis.doctor import doctor as doctor
     from churnlib.errors import ChurnlibError as ChurnlibError
     from churnlib.explanation.effects import Explainer as Explainer
     from churnlib.explanation.reasons import explain as explain

@@ -15,6 +15,7 @@ COMMANDS = {
     "template": ("churnlib.commands.template", "write an empty CSV file to be filled in by hand"),
     "prepare": ("churnlib.commands.prepare", "prepare a table of any size into a Parquet file"),
     "profile": ("churnlib.commands.profile", "write a readable report of a customer table"),
+    "doctor": ("churnlib.commands.doctor", "say what a table can give, and what is too good to be true"),
     "score": ("churnlib.commands.score", "score a CSV or Parquet file with a trained model"),
     "explain": ("churnlib.commands.explain", "say for each customer of a file why the model gives its probability"),
     "report": ("churnlib.commands.report", "write the report of a run: one page for whoever decides by the model"),

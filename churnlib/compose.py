@@ -15,6 +15,7 @@ from churnlib.config import (
     commands,
     data,
     explain,
+    goal,
     joined,
     leaks,
     losses,
@@ -44,6 +45,7 @@ SCHEMAS: dict[str, dict[str, type]] = {
         "export": commands.ExportConfig,
         "simulate": commands.SimulateConfig,
         "profile": commands.ProfileConfig,
+        "doctor": commands.DoctorConfig,
         "pseudonymise": commands.PseudonymiseConfig,
         "forget": commands.ForgetConfig,
         "subject-report": commands.SubjectReportConfig,
@@ -76,6 +78,7 @@ SCHEMAS: dict[str, dict[str, type]] = {
         "stack": stack.StackConfig,
     },
     "leaks": {"default": leaks.LeaksConfig},
+    "goal": {"default": goal.GoalConfig},
     "resample": {
         "default": resample.ResampleConfig,
         "neighbors": resample.NeighborsConfig,

@@ -13,6 +13,7 @@ import churnlib
 PACKAGE = Path(churnlib.__file__).parent
 FLOORS = [
     ("cli", "commands"),
+    ("diagnosis",),
     ("training", "serving", "monitoring", "privacy", "profiling"),
     ("explaining",),
     ("build", "scoring", "compose"),
@@ -39,6 +40,7 @@ FORBIDDEN = {
     "predictor": ("lightning", "hydra", "omegaconf", "wandb", "matplotlib"),
     "scoring": ("lightning", "hydra", "omegaconf", "wandb", "matplotlib"),
     "privacy": ("torch", "lightning", "hydra", "omegaconf", "wandb"),
+    "diagnosis": ("torch", "lightning", "hydra", "omegaconf", "wandb"),
     "profiling": ("torch", "lightning", "hydra", "omegaconf", "wandb"),
     "serving": ("lightning", "hydra", "omegaconf", "wandb", "matplotlib"),
 }

@@ -9,6 +9,7 @@ option that may be absent. What depends on the data (``in_features``, ``groups``
 
 from churnlib.config.checks import check_choice, check_range, nearest
 from churnlib.config.commands import (
+    DoctorConfig,
     ForgetConfig,
     IngestConfig,
     PersonConfig,
@@ -37,6 +38,7 @@ from churnlib.config.data import (
     event_tables,
 )
 from churnlib.config.folder import config_dir
+from churnlib.config.goal import GoalConfig
 from churnlib.config.joined import JoinedConfig, SourceConfig
 from churnlib.config.leaks import LeaksConfig
 from churnlib.config.losses import CostSensitiveConfig, LossConfig, loss_options
@@ -50,8 +52,10 @@ __all__ = [
     "ColumnConfig",
     "CostSensitiveConfig",
     "DataConfig",
+    "DoctorConfig",
     "EventsConfig",
     "ForgetConfig",
+    "GoalConfig",
     "HazardConfig",
     "HistoryConfig",
     "IngestConfig",

@@ -16,6 +16,9 @@ from churnlib.config.data import (
     event_tables,
 )
 from churnlib.config.files import FileOptions
+from churnlib.config.goal import GoalConfig
+from churnlib.config.leaks import LeaksConfig
+from churnlib.config.money import MoneyConfig
 from churnlib.errors import ConfigError
 
 
@@ -232,6 +235,35 @@ class ProfileConfig:
             raise ConfigError("data.target is missing; name the column that says who left, such as data.target=churn")
         check_range("fewest", self.fewest, low=2)
         check_range("sample_rows", self.sample_rows, low=1_000)
+        check_range("seed", self.seed, low=0)
+
+
+@dataclass(kw_only=True)
+class DoctorConfig:
+    """``churnlib doctor``: what a table can give, and what is too good to be true."""
+
+    data: DataConfig
+    preprocess: PreprocessConfig
+    split: SplitConfig
+    leaks: LeaksConfig
+    money: MoneyConfig
+    goal: GoalConfig
+    output: str = "doctor.json"
+    """File to write."""
+    claim: float | None = None
+    """What somebody says a model shows on test rows, in the figure of the goal (F1 without one)."""
+    sample_rows: int = 20_000
+    """Rows that are looked at, at most, drawn at random."""
+    seed: int = 42
+    """Of folds, samples and draws, and of simulated customers."""
+
+    def __post_init__(self) -> None:
+        check_local("output", self.output)
+        if not self.output.lower().endswith(".json"):
+            raise ConfigError(f"output={self.output} must end in .json")
+        if not self.data.target:
+            raise ConfigError("data.target is missing; name the column that says who left, such as data.target=churn")
+        check_range("sample_rows", self.sample_rows, low=500)
         check_range("seed", self.seed, low=0)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from churnlib.config.checks import check_choice, check_local, check_range
 from churnlib.config.data import DataConfig, PreprocessConfig, SplitConfig
 from churnlib.config.files import FileOptions
+from churnlib.config.goal import GoalConfig
 from churnlib.config.leaks import LeaksConfig
 from churnlib.config.losses import LossConfig
 from churnlib.config.money import MoneyConfig
@@ -201,6 +202,7 @@ class TrainConfig:
     """temperature, platt, beta, isotonic, auto or none; fitted on validation rows."""
     threshold: ThresholdConfig
     money: MoneyConfig
+    goal: GoalConfig
     bundle: BundleConfig
     report: bool
     """Write report.html, and its numbers beside it."""

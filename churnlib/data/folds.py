@@ -58,21 +58,35 @@ def deal_folds(
     """
     check_folds(customers, n_folds, repeats)
     pool = np.sort(np.concatenate([customers.rows("train"), customers.rows("validation")]))
-    dealing = customers.dealing
     parts = []
     for repeat in range(repeats):
-        if dealing.moments is not None:
-            dealt = time_folds(pool, dealing, n_folds, seed=seed)
-        else:
-            rng = np.random.default_rng((seed, repeat))
-            groups, strata = (None if one is None else one[pool] for one in (dealing.groups, dealing.strata))
-            fold = fold_of_rows(customers.label[pool], n_folds, rng, groups=groups, strata=strata)
-            dealt = [(pool[fold != number], pool[fold == number]) for number in range(n_folds)]
+        dealt = deal_rows(customers, pool, n_folds, seed=seed, repeat=repeat)
         parts += [_part(customers, train, held_out, preprocess, seed) for train, held_out in dealt]
     whole = _part(customers, pool, pool[:0], preprocess, seed)
     if any(part.preparation.chain != whole.preparation.chain for part in parts):
         whole = _beside_each_other(whole, parts)
     return Folds(whole, tuple(parts))
+
+
+def deal_rows(
+    customers: Customers, pool: np.ndarray, n_folds: int, *, seed: int = 0, repeat: int = 0
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Return the rows to learn from and the rows to hold out of each fold.
+
+    Args:
+        customers: A table.
+        pool: ``(n,)`` numbers of the rows to deal.
+        n_folds: Folds; see :func:`deal_folds` for how rows are dealt.
+        seed: Of the draws.
+        repeat: Number of the dealing, from 0.
+    """
+    dealing = customers.dealing
+    if dealing.moments is not None:
+        return time_folds(pool, dealing, n_folds, seed=seed)
+    rng = np.random.default_rng((seed, repeat))
+    groups, strata = (None if one is None else one[pool] for one in (dealing.groups, dealing.strata))
+    fold = fold_of_rows(customers.label[pool], n_folds, rng, groups=groups, strata=strata)
+    return [(pool[fold != number], pool[fold == number]) for number in range(n_folds)]
 
 
 def _beside_each_other(whole: Customers, parts: Sequence[Customers]) -> Customers:

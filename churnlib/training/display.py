@@ -91,6 +91,12 @@ def split_table(customers: Customers, *, name: str) -> Table:
     return table
 
 
+def goal_line(goal: Mapping[str, Any]) -> str:
+    """Return how the goal of a run stands, with markup."""
+    colour = "green" if goal["certified"] else "red" if goal["verdict"] == "out of reach" else "yellow"
+    return f"[{colour}]•[/] {escape(goal['said'][:1].upper() + goal['said'][1:])}."
+
+
 def members_table(members: Mapping[str, Any]) -> Table:
     """Return a table of the models behind an ensemble: how many of each kind, how they count, how far they differ."""
     total = sum(kind["n"] for kind in members["kinds"].values())
@@ -170,6 +176,8 @@ def show_result(console: Console, metrics: Mapping[str, Any], folder: Path, *, c
         worth = worth_table(metrics["test"], title="On test rows")
         if worth is not None:
             console.print(worth)
+    if metrics.get("goal") is not None:
+        console.print(goal_line(metrics["goal"]), soft_wrap=True, highlight=False)
     trained = "fitted" if metrics["epochs"] == 1 else f"{metrics['epochs']} epochs"
     console.print(
         f"{metrics['model']}: {trained} in {metrics['fit_seconds']:.1f} s "

@@ -35,6 +35,7 @@ from churnlib.training.baselines import fit_baseline
 from churnlib.training.cross_validation import design, fit_design
 from churnlib.training.curves import CURVES, log_curve, overfitting, write_curves
 from churnlib.training.fitted import Fit, Ready, Trained, held_out
+from churnlib.training.goals import goal_of, goal_report
 from churnlib.training.inference import measure_inference
 from churnlib.training.money import values_of
 from churnlib.training.origins import described, earlier_origins, summary, windows
@@ -86,6 +87,11 @@ class TrainResult:
             )
         return summary_html(found["verdict"], found["run"], self.folder / PAGE)
 
+    @property
+    def goal(self) -> dict[str, Any] | None:
+        """How the goal stands, see :func:`churnlib.evaluation.ceiling.goal.judge`; None without a goal."""
+        return self.metrics["goal"]
+
 
 def train(
     config: TrainConfig, *, folder: RunFolder, console: Console | None = None, ready: Ready | None = None
@@ -104,7 +110,7 @@ def train(
     """
     console = console or Console(quiet=True)
     check_components(config)
-    recipe = recipe_of(config.model)
+    recipe, goal = recipe_of(config.model), goal_of(config.goal)
     if is_stack(config.model):
         check_stack(config)
     started = time.perf_counter()
@@ -153,6 +159,7 @@ def train(
         metrics["members"] = parts_metrics(trained, predictor)
     if splits:
         metrics["origins"] = summary([*earlier, described(customers, metrics["test"])])
+    metrics["goal"] = goal_report(goal, trained, predictor, money=config.money, test=metrics["test"], leaks=leaks)
     fit = trained.fit
     judged = overfitting(fit.curve)
     metrics |= {

@@ -9,6 +9,7 @@ import numpy as np
 from churnlib.data.customers import Customers
 from churnlib.data.leaks.columns import check_giveaways, check_missing, check_single_columns, read_cells
 from churnlib.data.leaks.identifiers import check_dates, check_identifiers, check_names
+from churnlib.data.leaks.made_up import check_made_up
 from churnlib.data.leaks.report import Check, LeakReport
 from churnlib.data.leaks.sides import check_copies, check_customers
 from churnlib.errors import ConfigError
@@ -62,6 +63,7 @@ def check_leaks(
         check_dates(typed, schema),
         check_customers(None if customers.schema.id is None else customers.frame[customers.schema.id], sides),
         check_copies(customers.typed, customers.schema, sides),
+        check_made_up(typed, label, schema.features, schema.classes, seed=seed),
     )
     return LeakReport(checks, len(rows), tuple(allow))
 

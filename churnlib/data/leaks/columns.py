@@ -97,7 +97,7 @@ def _fewest(n_rows: int) -> float:
 
 def check_single_columns(cells: Sequence[Cells], churned: np.ndarray) -> Check:
     """Look for columns that alone say nearly all."""
-    areas = {one.column.name: _best(one, churned) for one in cells}
+    areas = single_areas(cells, churned)
     findings = tuple(
         Finding(
             f"alone it tells churners from others with a ROC AUC of {found}, where {MOST_AUC} is beyond belief",
@@ -110,6 +110,11 @@ def check_single_columns(cells: Sequence[Cells], churned: np.ndarray) -> Check:
     )
     name, found = max(areas.items(), key=lambda item: item[1].auc, default=("", NOTHING))
     return Check("a single column", f"the strongest is {name!r} with a ROC AUC of {found}, limit {MOST_AUC}", findings)
+
+
+def single_areas(cells: Sequence[Cells], churned: np.ndarray) -> dict[str, Area]:
+    """Return how well each column alone tells churners from others, by its name."""
+    return {one.column.name: _best(one, churned) for one in cells}
 
 
 def _best(cells: Cells, churned: np.ndarray) -> Area:

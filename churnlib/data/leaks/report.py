@@ -9,6 +9,10 @@ from typing import Any
 from churnlib.errors import DataError
 
 CERTAIN, SUSPECTED = "certain", "suspected"
+AS_IT_WAS = "take the table as it was before, and let training rows alone be resampled (resample=smote)"
+
+DOUBTFUL = ("filled for churners only", "known names")
+"""Checks whose suspicion alone is a reason to look, and not to distrust every result."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +25,7 @@ class Finding:
         severity: ``certain`` or ``suspected``.
         read: Whether the model would read the column; what is kept out of it does no harm.
         figures: The numbers in the evidence.
+        remedy: What to do about it, where no column is to be left out.
     """
 
     evidence: str
@@ -28,6 +33,7 @@ class Finding:
     severity: str = SUSPECTED
     read: bool = True
     figures: dict[str, Any] = field(default_factory=dict)
+    remedy: str = "deal the rows again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +91,20 @@ class LeakReport:
         """Columns that the model reads and better would not."""
         return list(dict.fromkeys(finding.column for finding in self.leaks if finding.column is not None))
 
+    def reasons(self) -> dict[str, list[tuple[str, Finding]]]:
+        """Return the checks and findings about each column that the model reads, or, about rows, of each check."""
+        found: dict[str, list[tuple[str, Finding]]] = {}
+        for check in self.checks:
+            for finding in check.findings:
+                if finding.read:
+                    found.setdefault(finding.column or check.name, []).append((check.name, finding))
+        return found
+
+    @property
+    def alarms(self) -> list[str]:
+        """Columns, and kinds of rows, that make a result too good to be true rather than doubtful."""
+        return [subject for subject, reasons in self.reasons().items() if is_alarm(reasons)]
+
     def lines(self) -> list[str]:
         """Return one sentence with the word "leak" for each thing that was found.
 
@@ -103,7 +123,7 @@ class LeakReport:
         if not self.leaks:
             return
         if not self.columns:
-            raise DataError(f"leaks=error: {self.leaks[0].evidence}; deal them again, or go on with leaks=warn")
+            raise DataError(f"leaks=error: {self.leaks[0].evidence}; {self.leaks[0].remedy}, or go on with leaks=warn")
         names = ", ".join(map(repr, self.columns))
         listed = ",".join(self.columns)
         raise DataError(
@@ -119,11 +139,17 @@ class LeakReport:
         return {"rows": self.rows, "allowed": list(self.allowed), "columns": self.columns, "checks": checks}
 
 
+def is_alarm(reasons: Sequence[tuple[str, Finding]]) -> bool:
+    """Whether reasons are more than doubtful: one that is not, or two that are."""
+    sure = any(finding.severity == CERTAIN or name not in DOUBTFUL for name, finding in reasons)
+    return sure or len(reasons) > 1
+
+
 def _line(findings: Sequence[Finding]) -> str:
     first = findings[0]
     reasons = "; ".join(finding.evidence for finding in findings)
     if first.column is None:
-        return f"leak: {reasons}"
+        return f"leak: {reasons}; {first.remedy}"
     if not first.read:
         return f"leak kept out: {first.column!r} is not read by the model, and shall not be: {reasons}"
     sure = any(finding.severity == CERTAIN for finding in findings)
