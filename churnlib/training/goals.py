@@ -59,7 +59,8 @@ def goal_report(
 def _estimate(goal: Goal, trained: Trained, predictor: Predictor, money: MoneyConfig) -> Estimate | None:
     """Return what can be attained by what the model says of rows that it did not learn from."""
     customers, held_out = trained.customers, trained.held_out
-    if goal.metric not in ESTIMATED or len(customers.schema.classes) != 2 or not len(held_out.rows):
+    binary = len(customers.schema.classes) == 2 and customers.lifetimes is None
+    if goal.metric not in ESTIMATED or not binary or not len(held_out.rows):
         return None
     label, values = customers.label[held_out.rows], values_of(money, customers)
     return attainable(

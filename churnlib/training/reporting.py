@@ -27,7 +27,7 @@ from churnlib.training.money import campaign_of, values_of
 from churnlib.training.report_reasons import customers, explainer_of, explanation
 from churnlib.training.run_folder import CONFIG, LEAKS, METRICS
 
-ADDED = {"fairness": "fairness.json", "goal": "goal.json"}
+ADDED = {"fairness": "fairness.json"}
 """Parts of the document that other steps of a run leave as files in its folder; absent where they have not."""
 
 LISTED, SAMPLED = 100, 150
@@ -105,7 +105,7 @@ def report_of(
         config: All options.
     """
     judged = _judged(rows, predictor, metrics, folder, money=money, table=table, config=config)
-    document = build_document(judged, {**reasons_of(judged), **_read(folder, ADDED)})
+    document = build_document(judged, _parts(judged, folder))
     return Report(document, write_report(document, folder))
 
 
@@ -163,6 +163,12 @@ def reasons_of(judged: Judged) -> dict[str, Any]:
     return {**found, "customers": customers(judged, explainer, listed=LISTED)} if judged.binary else found
 
 
+def _parts(judged: Judged, folder: Path) -> dict[str, Any]:
+    """Return what the document holds beside its own figures."""
+    goal = judged.metrics.get("goal")
+    return {**reasons_of(judged), **_read(folder, ADDED), **({} if goal is None else {"goal": goal})}
+
+
 def _read(folder: Path, files: Mapping[str, str]) -> dict[str, Any]:
     """Return what lies in JSON files of a run folder, without those that are not there."""
     there = {key: folder / name for key, name in files.items() if (folder / name).is_file()}
@@ -172,7 +178,7 @@ def _read(folder: Path, files: Mapping[str, str]) -> dict[str, Any]:
 def _computed(folder: Path) -> dict[str, Any]:
     """Return the document of a run from its table, read once more."""
     judged = judged_again(folder)
-    return build_document(judged, {**reasons_of(judged), **_read(folder, ADDED)})
+    return build_document(judged, _parts(judged, folder))
 
 
 def judged_again(folder: Path) -> Judged:

@@ -20,7 +20,7 @@ Other parts of a run may add keys of their own; those with a section (``page.SEC
     fairness      {"note": text or absent, "columns": [{"column", "groups": [...]}]}; a group has "label", "n", "small"
                   (whether it has too few rows), and as [value, low, high] or null: "base_rate", "predicted",
                   "selection_rate", "tpr", "fpr"
-    goal          {"state": "met", "attainable" or "out_of_reach", "said": a sentence}
+    goal          how the goal of the run stands (:func:`churnlib.evaluation.ceiling.goal.judge`)
 """
 
 from __future__ import annotations

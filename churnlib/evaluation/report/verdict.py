@@ -189,7 +189,8 @@ def _warnings(document: Mapping[str, Any]) -> list[dict[str, str]]:
         told.append(_said(WEAK, alarm))
     goal = document.get("goal") or {}
     if goal.get("said"):
-        told.append(_said(GOOD if goal.get("state") == "met" else WEAK, goal["said"]))
+        said = f"{goal['said'][0].upper()}{goal['said'][1:]}."
+        told.append(_said(GOOD if goal["certified"] else WEAK, said))
     return told
 
 
