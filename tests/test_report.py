@@ -216,7 +216,7 @@ def test_without_a_currency_amounts_are_called_an_example(judged):
 
 def test_few_churners_and_a_goal_are_told():
     label = np.r_[np.ones(6, dtype=np.int64), np.zeros(114, dtype=np.int64)]
-    goal = {"state": "out_of_reach", "said": "F1 of 0.85 is above what these data can give (0.64)."}
+    goal = {"certified": False, "said": "F1 of 0.85: above what these data can give (0.64)"}
     document = build_document(made_judged(120, label=label), {"goal": goal})
     assert "Only 6 of the test customers left" in said(document) and goal["said"] in said(document)
 
