@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from churnlib.data import distinct
 from churnlib.data.coercion import coerce, read_columns
-from churnlib.data.preparation import fit_preparation
+from churnlib.data.fitting import fit_preparation
 from churnlib.schema import Column, Kind, Role, Schema, infer_schema
 
 SCHEMA = Schema(

@@ -15,7 +15,7 @@ from hydra.errors import HydraException
 from churnlib.cli import COMMANDS
 from churnlib.compose import SCHEMAS, compose
 from churnlib.config import ColumnConfig, DataConfig, TrainConfig, config_dir, to_yaml
-from churnlib.data.preparation import IMPUTE, SCALE
+from churnlib.data.scaling import IMPUTE, SCALE
 from churnlib.errors import ConfigError
 from churnlib.explanation.wording import Wording
 from churnlib.models.baselines import BASELINES

@@ -20,7 +20,10 @@ from sklearn.preprocessing import (
 )
 
 from churnlib.data.coercion import coerce
-from churnlib.data.preparation import FIRST_KNOWN, MISSING, SCALE, UNSEEN, Preparation, fit_preparation
+from churnlib.data.fitting import fit_preparation
+from churnlib.data.inputs import FIRST_KNOWN, MISSING, UNSEEN
+from churnlib.data.preparation import Preparation
+from churnlib.data.scaling import SCALE
 from churnlib.data.steps import arrays
 from churnlib.errors import BundleError, ConfigError, DataError
 from churnlib.models import input_layer

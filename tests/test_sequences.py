@@ -18,7 +18,9 @@ from churnlib.config import ScoreConfig
 from churnlib.data.coercion import coerce
 from churnlib.data.customers import prepare_customers
 from churnlib.data.duplicates import deduplicate
-from churnlib.data.preparation import History, Preparation, fit_preparation
+from churnlib.data.fitting import fit_preparation
+from churnlib.data.inputs import History
+from churnlib.data.preparation import Preparation
 from churnlib.data.profile import build_profile, draw_rows
 from churnlib.data.sources import read_table, table_from
 from churnlib.errors import ConfigError, DataError, RowErrors

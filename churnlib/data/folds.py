@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 
 from churnlib.data.customers import Customers, redealt
-from churnlib.data.preparation import FIRST_KNOWN, MISSING, UNSEEN, Preparation, side_by_side
+from churnlib.data.inputs import FIRST_KNOWN, MISSING, UNSEEN
+from churnlib.data.preparation import Preparation, side_by_side
 from churnlib.data.rolling import time_folds
 from churnlib.data.splits import fold_of_rows
 from churnlib.errors import ConfigError

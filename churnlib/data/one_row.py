@@ -20,15 +20,8 @@ import numpy as np
 import polars as pl
 
 from churnlib.data.coercion import coerce, read_columns
-from churnlib.data.preparation import (
-    FIRST_KNOWN,
-    MICROSECONDS_PER_DAY,
-    MISSING,
-    NUMBER_KINDS,
-    UNSEEN,
-    Encoded,
-    Preparation,
-)  # fmt: skip
+from churnlib.data.inputs import FIRST_KNOWN, MICROSECONDS_PER_DAY, MISSING, NUMBER_KINDS, UNSEEN
+from churnlib.data.preparation import Encoded, Preparation
 from churnlib.data.scaling import FLOAT32_MAX
 from churnlib.data.tables import INT64, table_from
 from churnlib.data.validation.one_row import OneRowRules

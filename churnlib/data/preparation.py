@@ -9,57 +9,20 @@ JSON-ready values.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from itertools import groupby, pairwise
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import polars as pl
-import polars.selectors as cs
 
-from churnlib.data.scaling import FLOAT32_MAX, IMPUTE, SCALE, NumericStatistics, Scaling, fit_statistics
+from churnlib.data.inputs import FIRST_KNOWN, History, Vocabulary, as_array, as_code, as_numbers, as_steps
+from churnlib.data.scaling import NumericStatistics
 from churnlib.data.steps import Chain
 from churnlib.data.steps.arrays import filled_by_pieces
-from churnlib.errors import BundleError, ConfigError, DataError
-from churnlib.schema import FEATURE_KINDS, Kind, Schema
+from churnlib.errors import BundleError
 from churnlib.schema.parsing import cell_of
-
-MISSING, UNSEEN, FIRST_KNOWN = 0, 1, 2
-"""Codes of a category: no value, a value that the training rows did not have, and the first known value."""
-
-NUMBER_KINDS = (Kind.numeric, Kind.datetime, Kind.ordinal)
-"""Kinds that become a number; a sequence becomes several, text only what a step makes of it, the others a code."""
-
-MICROSECONDS_PER_DAY = 86_400e6
-
-
-@dataclass(frozen=True, slots=True)
-class Vocabulary:
-    """The values a categorical column had in the training rows.
-
-    Attributes:
-        name: Column.
-        values: Sorted values; the code of ``values[i]`` is ``i + 2``.
-        missing: Whether the training rows had missing values.
-    """
-
-    name: str
-    values: tuple[str, ...]
-    missing: bool
-
-
-@dataclass(frozen=True, slots=True)
-class History:
-    """A sequence column among the numeric inputs: the last steps of each row, the newest one last.
-
-    Attributes:
-        name: Column; its inputs are called ``name[-n_steps]``, ..., ``name[-1]``.
-        n_steps: Number of inputs. Rows with fewer steps have missing values before their first one.
-    """
-
-    name: str
-    n_steps: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,14 +104,14 @@ class Preparation:
         plain = [(s.name, self.orders.get(s.name, ())) for s in self.numeric[:n_plain]]
         steps = [step for history in self.histories for step in as_steps(history)]
         parts = [
-            typed.select(cell.fill_null(math.nan) for cell in _as_numbers(plain, dtypes, time=self.time)),
+            typed.select(cell.fill_null(math.nan) for cell in as_numbers(plain, dtypes, time=self.time)),
             typed.select(step.fill_null(math.nan).alias(f"{place}") for place, step in enumerate(steps)),
         ]
-        numbers = [_to_numpy(part.cast(pl.Float32), n, np.float32) for part in parts if part.width]
-        codes = typed.select(_as_code(vocabulary) for vocabulary in self.categorical)
+        numbers = [as_array(part.cast(pl.Float32), n, np.float32) for part in parts if part.width]
+        codes = typed.select(as_code(vocabulary) for vocabulary in self.categorical)
         return Encoded(
             np.concatenate(numbers, axis=1) if len(numbers) > 1 else (numbers or [np.zeros((n, 0), np.float32)])[0],
-            _to_numpy(codes, n, np.int64),
+            as_array(codes, n, np.int64),
         )
 
     def unseen(self, typed: pl.DataFrame) -> dict[str, np.ndarray]:
@@ -251,75 +214,6 @@ class Preparation:
             ) from error
 
 
-def fit_preparation(
-    typed: pl.DataFrame,
-    schema: Schema,
-    *,
-    impute: str = "median",
-    impute_value: float = 0.0,
-    indicator: bool = True,
-    scale: str = "robust_clip",
-    winsorize: float = 0.0,
-    one_hot_max: int = 10,
-    embedding_dim: int | None = None,
-    max_steps: int = 36,
-) -> Preparation:
-    """Learn medians, scales and categories from training rows.
-
-    Args:
-        typed: Training rows only, as :func:`churnlib.data.coercion.coerce` returns them.
-        schema: The table's schema.
-        impute: ``median``, ``mean`` or ``constant``.
-        impute_value: The constant.
-        indicator: Add a 0/1 input for each numeric column with missing values in these rows.
-        scale: ``robust_clip`` (median and interquartile range, then ``z / sqrt(1 + (z / 3)^2)``: RealMLP, arXiv
-            2407.04491), ``robust``, ``standard``, ``minmax`` (to [0, 1]), ``quantile`` (to a normal distribution) or
-            ``none``.
-        winsorize: Share of rows cut off at each end, in [0, 0.5).
-        one_hot_max: Categorical columns with up to this many values are one-hot encoded, larger ones embedded.
-        embedding_dim: Width of an embedding.
-        max_steps: Most steps of a sequence that are read, counted from its end; fewer if no training row has so many.
-
-    Raises:
-        ConfigError: If an option is not one of those named.
-        DataError: If there are no rows.
-    """
-    scaling = Scaling(impute, impute_value, indicator, scale, winsorize)
-    if one_hot_max < 0:
-        raise ConfigError(f"preprocess.one_hot_max must be 0 or above, got {one_hot_max!r}")
-    if embedding_dim is not None and embedding_dim < 1:
-        raise ConfigError(f"preprocess.embedding_dim must be 1 or above, got {embedding_dim!r}")
-    if max_steps < 1:
-        raise ConfigError(f"preprocess.max_steps must be 1 or above, got {max_steps!r}")
-    if not len(typed):
-        raise DataError("there are no training rows to learn the preparation from")
-    for column in schema.features:
-        if column.kind not in FEATURE_KINDS:
-            raise ConfigError(
-                f"no preparation step reads the {column.kind} of {column.name!r}, and no model does; name one, such as "
-                f"preprocess.steps.text, or set data.columns.{column.name}.role=ignored"
-            )
-    dtypes = dict(typed.schema)
-    numbers = [column for column in schema.features if column.kind in NUMBER_KINDS]
-    sequences = [column.name for column in schema.features if column.kind is Kind.sequence]
-    # One selection for all: each one on a wide table costs in proportion to its width.
-    values = typed.select(_as_numbers([(c.name, c.order) for c in numbers], dtypes, time=schema.time))
-    numeric = [fit_statistics(c.name, column, scaling) for c, column in zip(numbers, values, strict=True)]
-    histories = tuple(_fit_history(name, typed.get_column(name), max_steps) for name in sequences)
-    for history in histories:
-        numeric += _step_statistics(history, typed, scaling)
-    return Preparation(
-        numeric=tuple(numeric),
-        categorical=fit_vocabularies(typed, schema),
-        clip=scale == "robust_clip",
-        one_hot_max=one_hot_max,
-        embedding_dim=embedding_dim,
-        time=schema.time,
-        orders={column.name: column.order for column in schema.features if column.kind is Kind.ordinal},
-        histories=histories,
-    )
-
-
 def side_by_side(branches: Sequence[Preparation], *, seen: tuple[Vocabulary, ...]) -> Preparation:
     """Return a preparation that makes of a row what each of several makes of it.
 
@@ -341,109 +235,4 @@ def _length(history: History) -> int:
     return history.n_steps
 
 
-def _fit_history(name: str, lists: pl.Series, max_steps: int) -> History:
-    return History(name, n_steps=max(1, min(int(lists.list.len().max() or 0), max_steps)))  # type: ignore[call-overload]
-
-
-def _step_statistics(history: History, typed: pl.DataFrame, scaling: Scaling) -> list[NumericStatistics]:
-    """Return one entry per step: all alike, so that a level means the same in every month, but for the indicator."""
-    steps = typed.select(step.alias(f"{history.name}[{-ago}]") for ago, step in _counted(as_steps(history)))
-    together = fit_statistics(history.name, pl.concat([step.alias("step") for step in steps]), scaling)
-    return [replace(together, name=step.name, indicator=scaling.indicator and step.has_nulls()) for step in steps]
-
-
-def _counted(steps: Sequence[pl.Expr]) -> Iterator[tuple[int, pl.Expr]]:
-    """Number the steps as they are called: the last one is 1 back."""
-    return zip(range(len(steps), 0, -1), steps, strict=True)
-
-
-def fit_vocabularies(typed: pl.DataFrame, schema: Schema) -> tuple[Vocabulary, ...]:
-    """Return the values of each categorical feature in these rows."""
-    others = (*NUMBER_KINDS, Kind.sequence, Kind.text)
-    categories = [column.name for column in schema.features if column.kind not in others]
-    return tuple(_vocabulary(name, typed.get_column(name).alias("value")) for name in categories)
-
-
-def _vocabulary(name: str, values: pl.Series) -> Vocabulary:
-    known = values.drop_nulls().unique().sort()
-    return Vocabulary(name, tuple(known.to_list()), missing=bool(values.has_nulls()))
-
-
-def as_number(name: str, dtype: pl.DataType, *, time: str | None = None, order: Sequence[str] = ()) -> pl.Expr:
-    """Return the Float64 number of a numeric, datetime or ordinal column, in the range of float32; missing is null.
-
-    Args:
-        name: Column of a typed table.
-        dtype: Its type.
-        time: Column that dates are measured from, in days before it; without it, in days since 1970-01-01.
-        order: Values of an ordinal column; the first is 0, the next 1, and so on, others are missing.
-    """
-    cell = cell_of(name)
-    if order:
-        ranks = [float(rank) for rank in range(len(order))]
-        return cell.replace_strict(list(order), ranks, default=None, return_dtype=pl.Float64)
-    if isinstance(dtype, pl.Datetime):
-        since = cell_of(time) - cell if time is not None else cell - pl.datetime(1970, 1, 1, time_unit="us")
-        return (since.dt.total_microseconds() / MICROSECONDS_PER_DAY).alias(name)
-    return _in_range(cell)
-
-
-def _as_numbers(
-    wanted: Sequence[tuple[str, Sequence[str]]], dtypes: Mapping[str, pl.DataType], *, time: str | None
-) -> Iterator[pl.Expr]:
-    """Yield what :func:`as_number` returns for columns with their orders; neighbours alike share one expression."""
-    for shared, columns in groupby(wanted, key=lambda column: not column[1] and dtypes[column[0]] == pl.Float64):
-        if shared:
-            yield _in_range(cs.by_name(*(name for name, _ in columns)).as_expr())
-        else:
-            yield from (as_number(name, dtypes[name], time=time, order=order) for name, order in columns)
-
-
-def _in_range(cell: pl.Expr) -> pl.Expr:
-    return cell.cast(pl.Float64).clip(-FLOAT32_MAX, FLOAT32_MAX)
-
-
-def as_steps(history: History) -> list[pl.Expr]:
-    """Return the Float64 inputs of a history, oldest first, in the range of float32; a step that is not there is null.
-
-    >>> table = pl.DataFrame({"usage": [[1.0, 2.0, 3.0], [4.0], None]})
-    >>> table.select(step.alias(str(i)) for i, step in enumerate(as_steps(History("usage", 2)))).rows()
-    [(2.0, 3.0), (None, 4.0), (None, None)]
-    """
-    lists = cell_of(history.name)
-    back = range(-history.n_steps, 0)
-    return [lists.list.get(place, null_on_oob=True).clip(-FLOAT32_MAX, FLOAT32_MAX) for place in back]
-
-
-def _as_code(vocabulary: Vocabulary) -> pl.Expr:
-    cell, values = cell_of(vocabulary.name), list(vocabulary.values)
-    if not values:
-        return pl.when(cell.is_null()).then(MISSING).otherwise(UNSEEN).cast(pl.Int64).alias(vocabulary.name)
-    codes = range(FIRST_KNOWN, FIRST_KNOWN + len(values))
-    # A missing cell keeps the null that stands for it among the old values.
-    return cell.replace_strict([None, *values], [MISSING, *codes], default=UNSEEN, return_dtype=pl.Int64)
-
-
-def _to_numpy(frame: pl.DataFrame, n: int, dtype: Any) -> np.ndarray:
-    if not frame.width:
-        return np.zeros((n, 0), dtype=dtype)
-    # polars shares its memory of a single column, which torch must not write to.
-    return np.require(frame.to_numpy(order="c"), dtype=dtype, requirements=["C", "W"])
-
-
-__all__ = [
-    "IMPUTE",
-    "MISSING",
-    "SCALE",
-    "UNSEEN",
-    "Encoded",
-    "History",
-    "NumericStatistics",
-    "Preparation",
-    "Vocabulary",
-    "as_number",
-    "as_steps",
-    "fit_preparation",
-    "fit_vocabularies",
-    "side_by_side",
-]
+__all__ = ["Encoded", "Preparation", "side_by_side"]

@@ -11,7 +11,8 @@ import polars as pl
 
 from churnlib.data.coercion import coerce
 from churnlib.data.drawn_sides import SIDE
-from churnlib.data.preparation import NUMBER_KINDS, Preparation
+from churnlib.data.inputs import NUMBER_KINDS
+from churnlib.data.preparation import Preparation
 from churnlib.data.target import target_given
 from churnlib.data.validation.stream import StreamedRules
 from churnlib.schema import Column, Kind, Schema

@@ -34,7 +34,7 @@ class Scaling:
         impute: ``median``, ``mean`` or ``constant``.
         impute_value: The constant.
         indicator: Whether each column with missing values in training gets a 0/1 input.
-        scale: One of :data:`SCALE`; see :func:`churnlib.data.preparation.fit_preparation`.
+        scale: One of :data:`SCALE`; see :func:`churnlib.data.fitting.fit_preparation`.
         winsorize: Share of rows cut off at each end, in [0, 0.5).
 
     Raises:

@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from churnlib.data.preparation import Encoded, Preparation, Vocabulary, fit_preparation, fit_vocabularies
+from churnlib.data.fitting import fit_preparation, fit_vocabularies
+from churnlib.data.inputs import Vocabulary
+from churnlib.data.preparation import Encoded, Preparation
 from churnlib.data.splits import Split
 from churnlib.data.steps import FittedChain, Training, fit_chain
 from churnlib.errors import DataError
@@ -50,7 +52,7 @@ def prepare_sides(
         label: ``(n,)`` int64 class of each row.
         schema: The table's schema.
         split: The rows of each side.
-        preprocess: Keyword arguments of :func:`~churnlib.data.preparation.fit_preparation`; besides, ``features``
+        preprocess: Keyword arguments of :func:`~churnlib.data.fitting.fit_preparation`; besides, ``features``
             (expressions by name) and ``steps`` (see :func:`~churnlib.data.steps.read_steps`), in this order.
         groups: ``(n,)`` customer of each row, where customers have several.
         seed: Of what the steps draw.

@@ -27,7 +27,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from churnlib.calibration import additive
-from churnlib.data.preparation import FIRST_KNOWN, MISSING, UNSEEN, Encoded
+from churnlib.data.inputs import FIRST_KNOWN, MISSING, UNSEEN
+from churnlib.data.preparation import Encoded
 from churnlib.errors import ConfigError
 from churnlib.models.network_model import NetworkModel
 from churnlib.predictor import Predictor

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
+from churnlib.data.inputs import NUMBER_KINDS, as_number
 from churnlib.data.leaks.association import NOTHING, Area, area_of_codes, area_of_ranks, wilson_low
 from churnlib.data.leaks.report import CERTAIN, SUSPECTED, Check, Finding
-from churnlib.data.preparation import NUMBER_KINDS, as_number
 from churnlib.schema import Column, Kind
 
 MOST_AUC, CERTAIN_AUC = 0.95, 0.99

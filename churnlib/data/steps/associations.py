@@ -36,7 +36,7 @@ def is_category(training: Training, name: str) -> bool:
 
 def as_numbers(training: Training, names: Sequence[str]) -> np.ndarray:
     """Return columns of numbers, dates (as days) and ordered categories (as ranks), ``(n, names)`` float64 with NaN."""
-    from churnlib.data.preparation import as_number  # which builds on the steps
+    from churnlib.data.inputs import as_number  # which builds on the steps
 
     orders = {column.name: column.order for column in training.columns}
     dtypes = training.rows.schema
