@@ -45,7 +45,7 @@ def table_of(name: str, *, rows: int | None, leak: bool) -> Table:
     left = (frame.pop(target).astype(str).str.strip() == positive).astype(int).rename("churn")
     frame = frame.drop(columns=[column for column in (id_column, None if leak else LEAKS.get(name)) if column])
     for column in frame:
-        numbers = pd.to_numeric(frame[column], errors="coerce")
+        numbers = pd.Series(pd.to_numeric(frame[column], errors="coerce"))
         # Cells that are not there are 0: what a leak says by being absent stays.
         if numbers.notna().mean() > 0.5:
             frame[column] = numbers.fillna(0)
@@ -67,15 +67,14 @@ def forest_f1(rows: pd.DataFrame, left: pd.Series) -> float:
 
 def over(rows: pd.DataFrame, left: pd.Series) -> Table:
     """Draw the rarer class again until both are as large: the mistake is to do so before the split."""
-    return RandomOverSampler(random_state=0).fit_resample(rows, left)
+    return RandomOverSampler(random_state=0).fit_resample(rows, left)  # pyright: ignore[reportReturnType]
 
 
 def smote(rows: pd.DataFrame, left: pd.Series) -> Table:
     """Make up rows of the rarer class between those that there are: the same mistake."""
     places = [rows.columns.get_loc(column) for column in words(rows)]
-    return SMOTENC(places, random_state=0).fit_resample(
-        rows.astype({c: float for c in rows if c not in words(rows)}), left
-    )
+    numbers = rows.astype({column: float for column in rows if column not in words(rows)})
+    return SMOTENC(places, random_state=0).fit_resample(numbers, left)  # pyright: ignore[reportReturnType]
 
 
 def examine(rows: pd.DataFrame, left: pd.Series, path: Path, claim: float) -> dict:

@@ -15,11 +15,14 @@ from rich.console import Console
 
 import churnlib
 from churnlib.commands.doctor import main
+from churnlib.compose import compose
 from churnlib.data.simulator import simulate
 from churnlib.diagnosis.doctor import doctor
 from churnlib.diagnosis.result import Diagnosis
 from churnlib.errors import ConfigError, DataError
 from churnlib.evaluation.ceiling.goal import Goal
+from churnlib.training.run_folder import RunFolder
+from churnlib.training.train import train
 
 
 def table(n: int = 1200, *, seed: int = 0) -> pl.DataFrame:
@@ -228,6 +231,22 @@ def test_wrong_words_of_the_command(words, said, empty_folder, capfd):
 
     assert main(words) == 1
     assert re.search(said, capfd.readouterr().err)
+
+
+def test_a_run_says_how_its_goal_stands(tmp_path):
+    words = ["data.n_customers=600", "model=logistic", "bundle.onnx=false"]
+    console = Console(record=True, width=200)
+    folder = RunFolder(tmp_path / "run", latest=None)
+    result = train(compose(words), folder=folder, console=console)
+    assert result.goal == result.metrics["goal"] and result.goal["verdict"] == "out of reach"
+    assert result.goal["measured"] == result.metrics["test"]["f1"] and not result.goal["certified"]
+    assert result.goal["estimate"]["test_rows"] == result.metrics["test"]["n"]
+    assert "Goal f1 of at least 0.85: above what these data can give" in console.export_text()
+    assert json.loads((tmp_path / "run" / "metrics.json").read_text())["goal"]["at_least"] == 0.85
+    for word, verdict in (("goal=none", None), ("goal.metric=ks", "met")):
+        config = compose([*words, word, *(["goal.at_least=0.2"] if verdict else [])])
+        found = train(config, folder=RunFolder(tmp_path / word, latest=None)).goal
+        assert (None if found is None else found["verdict"]) == verdict
 
 
 def test_it_is_a_public_name():
