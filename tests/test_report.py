@@ -17,6 +17,7 @@ from made import made_bundle, made_customers, made_prepared
 import churnlib
 from churnlib import cli
 from churnlib.compose import compose
+from churnlib.decision import OwnThreshold
 from churnlib.errors import ConfigError, DataError
 from churnlib.evaluation.metrics import evaluate
 from churnlib.evaluation.profit.campaign import Campaign, expected_gains, payoffs
@@ -219,6 +220,14 @@ def test_few_churners_and_a_goal_are_told():
     goal = {"certified": False, "said": "F1 of 0.85: above what these data can give (0.64)"}
     document = build_document(made_judged(120, label=label), {"goal": goal})
     assert "Only 6 of the test customers left" in said(document) and goal["said"] in said(document)
+
+
+def test_thresholds_of_their_own_are_told(judged):
+    own = OwnThreshold(column="charges", times=1.0, otherwise=100.0, offer=Campaign().terms)
+    bundle = replace(judged.predictor.bundle, own_threshold=own)
+    own = replace(judged, predictor=Predictor(bundle))
+    assert not np.array_equal(own.selected(), judged.selected())
+    assert "By thresholds of their own" in said(build_document(own))
 
 
 # --- what must not go wrong -----------------------------------------------------------------------------------------

@@ -30,7 +30,7 @@ from churnlib.training.run_folder import CONFIG, LEAKS, METRICS
 ADDED = {"fairness": "fairness.json"}
 """Parts of the document that other steps of a run leave as files in its folder; absent where they have not."""
 
-LISTED, SAMPLED = 100, 150
+LISTED, SAMPLED = 100, 100
 """Customers on the list, and those whose effects stand for all; of a TabNet, which is slower, a tenth are explained."""
 
 FILES = {"leaks": LEAKS, "cleaning": "cleaning.json", "provenance": "provenance.json"}

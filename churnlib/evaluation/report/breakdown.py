@@ -66,7 +66,7 @@ def groups(judged: Judged, codes: np.ndarray, names: Sequence[str], key: str) ->
         ``n``; ``rate``, ``low``, ``high``: who left; ``predicted``: mean probability; ``off``: whether that is outside
         the interval; ``roc_auc``, ``auc_low``, ``auc_high``; ``found``: of those who left, the share that is selected.
     """
-    threshold = judged.predictor.threshold or 0.5
+    selected = judged.selected()
     told = []
     for number, name in enumerate(names):
         rows = codes == number
@@ -79,7 +79,7 @@ def groups(judged: Judged, codes: np.ndarray, names: Sequence[str], key: str) ->
             key: name, "n": n, "positives": left, "rate": left / n, "low": low, "high": high,
             "predicted": predicted, "off": not low <= predicted <= high,
             "roc_auc": None, "auc_low": None, "auc_high": None,
-            "found": float((judged.probability[rows & (judged.label == 1)] >= threshold).mean()) if left else None,
+            "found": float(selected[rows & (judged.label == 1)].mean()) if left else None,
         }  # fmt: skip
         if min(left, n - left) >= FEWEST_OF_A_CLASS:
             found["roc_auc"] = roc_auc(judged.label[rows], judged.probability[rows])

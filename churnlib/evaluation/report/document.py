@@ -100,6 +100,7 @@ def _run(judged: Judged, made: datetime) -> dict[str, Any]:
         "rows": len(judged),
         "positives": test.get("positives"),
         "threshold": judged.predictor.threshold,
+        "own_threshold": judged.own_threshold,
         "made": made.strftime("%Y-%m-%d %H:%M UTC"),
         "trained": known.get("started"),
         "versions": known.get("versions") or {},

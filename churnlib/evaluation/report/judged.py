@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from churnlib.decision import decide
 from churnlib.evaluation.profit.campaign import Campaign
 from churnlib.predictor import Predictor
 from churnlib.schema import Column, Kind, Role, Schema
@@ -82,6 +83,15 @@ class Judged:
     def stratified(self) -> bool:
         """Whether intervals take the churn rate as given: the test rows were dealt class by class."""
         return self.split_by == "random"
+
+    @property
+    def own_threshold(self) -> bool:
+        """Whether each customer is selected from a probability of his own, by his value."""
+        return self.predictor.bundle.own_threshold is not None
+
+    def selected(self) -> np.ndarray:
+        """Return whom the model selects, ``(n,)`` bool; of two classes only."""
+        return decide(self.probability, self.predictor.thresholds(self.frame)) == 1
 
     def features(self) -> list[Column]:
         """Return the columns that a reader may be told of: read by the model, and not sensitive."""

@@ -88,8 +88,10 @@ def _reach(document: Mapping[str, Any]) -> list[dict[str, str]]:
             f"{between}. By lot it would be 10 %; no list can hold more than {share(ceiling, 0)}."
         )))  # fmt: skip
     chosen = cells["tp"]["n"] + cells["fp"]["n"]
+    own = run.get("own_threshold")
+    cut = "By thresholds of their own" if own else f"At its threshold of {document['confusion']['threshold']:.3g}"
     told.append(_said(NOTE, (
-        f"At its threshold of {document['confusion']['threshold']:.3g} the model selects {count(chosen)} of "
+        f"{cut} the model selects {count(chosen)} of "
         f"{count(run['rows'])} customers: {count(cells['tp']['n'])} who left and {count(cells['fp']['n'])} who stayed."
     )))  # fmt: skip
     return told
