@@ -12,7 +12,6 @@ from churnlib.data.steps.block import numbers_of, with_block
 from churnlib.data.steps.step import NUMBERS, Fitted, Learned, Step, Training, number
 from churnlib.errors import ConfigError
 
-
 MOST_SAID, LARGEST = 5, 4
 """Components that are described when they are found, and weights that are told of each."""
 
