@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 import os
 import re
@@ -36,6 +37,7 @@ from churnlib.predictor import Predictor
 from churnlib.serving.answers import Answer
 from churnlib.serving.api import ChurnLitAPI
 from churnlib.serving.metadata import describe, example_row
+from churnlib.serving.review import Review
 from churnlib.serving.server import main
 
 ROOT = Path(churnlib.__file__).parents[1]
@@ -222,12 +224,33 @@ def test_unusual_rows_are_served_with_warnings(api: ChurnLitAPI) -> None:
     del row["tariff"]
     [(status, body)] = answer(api, row)
     assert status == 200
-    assert list(body) == ["customer_id", "churn_probability", "churn_prediction", "model_version", "warnings"]
+    plain = ["customer_id", "churn_probability", "churn_prediction", "model_version"]
+    assert list(body) == [*plain, "human_review", "warnings"]
     by_field = {warning["field"]: warning["message"] for warning in body["warnings"]}
     assert set(by_field) == {"plan", "tariff", "?[31mplanet" + "x" * 53 + "..."}
     assert by_field["tariff"] == "is absent"
     assert "Ten years" not in json.dumps(body)
     assert "Mars" not in json.dumps(body)
+
+
+def test_a_person_is_asked_where_the_row_was_odd_or_the_decision_is_open(
+    api: ChurnLitAPI, predictor: Predictor, rows: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def asked(*requests: dict[str, Any]) -> list[bool]:
+        return [body.get("human_review", False) for _, body in answer(api, *requests)]
+
+    unread, unseen, absent = {**ROW, "x": 1}, {**ROW, "plan": "Ten years"}, {**ROW, "tariff": None}
+    del absent["tariff"]
+    assert asked(ROW, unread, unseen, absent) == [False, False, True, True]
+    whole = [{**ROW, **row} for row in rows]
+    probability = predictor.predict(whole)["churn_probability"]
+    low, high = float(probability.quantile(0.3) or 0.0), float(probability.quantile(0.7) or 1.0)
+    bundle = dataclasses.replace(
+        predictor.bundle, metrics={"validation": {"intervals": {"threshold": [low - 1e-5, high + 1e-5]}}}
+    )
+    monkeypatch.setattr(api, "_review", Review(Predictor(bundle)))
+    between = [low - 1e-5 <= p <= high + 1e-5 for p in probability]
+    assert asked(*whole) == between and 5 < sum(between) < 45
 
 
 def test_all_wrong_fields_are_named_and_no_value(api: ChurnLitAPI) -> None:
@@ -257,7 +280,7 @@ def test_several_classes_have_a_probability_each(tmp_path: Path) -> None:
     assert [body[name] for name in names] == pytest.approx([expected[name] for name in names], abs=1e-6)
     assert body["prediction"] == expected["prediction"]
     described = [field["name"] for field in describe(api.predictor)["output_schema"]]
-    assert described == [*body, "warnings"]
+    assert described == [*body, "human_review", "warnings"]
 
 
 def test_setup_refuses_a_model_that_answers_differently_here(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -223,6 +223,10 @@ def test_components_are_scikit_learns(wanted):
     np.testing.assert_allclose(made, pca.transform(standard), atol=1e-9)
     np.testing.assert_allclose(learned.fitted.loadings, pca.components_, atol=1e-9)
     assert f"hold {pca.explained_variance_ratio_.sum():.1%} of their variance" in learned.said[0]
+    weights, names = pca.components_[0], KNOWN.rows.columns
+    strongest = max(range(len(names)), key=lambda place: abs(weights[place]))
+    first = f"component 1 ({pca.explained_variance_ratio_[0]:.1%} of the variance): {weights[strongest]:+.2f}"
+    assert learned.said[1].startswith(f"{first} {names[strongest]}, ")
 
 
 def test_more_components_than_numbers_that_vary_are_not_made():

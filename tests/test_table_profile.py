@@ -151,6 +151,21 @@ def test_groups_retention_doubles_and_small_groups(simulated):
     assert any("fewer than 200 customers" in one["text"] for one in doubled["findings"])
 
 
+def test_churn_and_gaps_of_each_period_are_plain_counts():
+    days = pl.Series([dt.date(2025, 1, 31), dt.date(2025, 2, 28), dt.date(2025, 3, 31)] * 100)
+    table = made_customers(300).with_columns(taken=days).with_row_index("row")
+    table = table.with_columns(
+        usage=pl.when(pl.col("row") < 90 * pl.col("taken").dt.month().cast(pl.Int64)).then(pl.col("row") * 1.5)
+    )
+    profile = profiled(table.drop("row"), id="customer", time="taken")
+    by_day = table.group_by("taken", maintain_order=True).agg(
+        n=pl.len(), rate=(pl.col("churn") == "yes").mean(), gaps=pl.col("usage").is_null().mean()
+    )
+    assert [(one["n"], one["rate"]) for one in profile["periods"]] == [*by_day.select("n", "rate").iter_rows()]
+    assert profile["missing_over_time"]["usage"] == by_day["gaps"].to_list()
+    assert by_day["gaps"].to_list() == [0.7, 0.4, 0.1]
+
+
 def test_when_they_left_is_counted_and_few_are_told_together():
     table = made_customers(400)
     left = table["churn"] == "yes"

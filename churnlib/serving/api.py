@@ -23,6 +23,7 @@ from churnlib.serving.problems import INTERNAL, NO_OPT_OUT_LIST, OPTED_OUT, WITH
 if TYPE_CHECKING:
     from churnlib.data.opt_out import WatchedOptOut
     from churnlib.predictor import Predictor
+    from churnlib.serving.review import Review
     from churnlib.serving.rows import Customer, RowReader
 
 _log = logging.getLogger(__name__)
@@ -66,6 +67,7 @@ class ChurnLitAPI(litserve.LitAPI):
         self._opt_out: WatchedOptOut | None = None
         self._predictor: Predictor | None = None
         self._reader: RowReader | None = None
+        self._review: Review | None = None
 
     def setup(self, device: Any) -> None:
         """Load the bundle and replay its golden rows; runs once in each worker process.
@@ -77,11 +79,13 @@ class ChurnLitAPI(litserve.LitAPI):
         """
         from churnlib.data.opt_out import WatchedOptOut
         from churnlib.predictor import load
+        from churnlib.serving.review import Review
         from churnlib.serving.rows import RowReader
 
         self._predictor = load(self.bundle, trust=self.trust, backend=self.backend, threads=self.threads)
         self._predictor.replay_golden()
         self._reader = RowReader(self._predictor.schema, refuse_unknown=self.unknown == "refuse")
+        self._review = Review(self._predictor)
         self._opt_out = WatchedOptOut(self.opt_out, id=self._predictor.schema.id) if self.opt_out else None
 
     @property
@@ -183,6 +187,8 @@ class ChurnLitAPI(litserve.LitAPI):
 
     def _answer(self, customer: Customer, result: dict[str, Any], warnings: list[tuple[str, str]]) -> Answer:
         body = {"customer_id": customer.id, **result, "model_version": self.predictor.version}
+        if self._review is not None and self._review.wanted(result, warnings):
+            body["human_review"] = True
         return Answer(200, {**body, "warnings": named_warnings(warnings)} if warnings else body)
 
 

@@ -53,6 +53,7 @@ def output_schema(classes: tuple[str, ...]) -> list[dict[str, Any]]:
         _field("customer_id", "any", "as sent, null if it was not"),
         *results,
         _field("model_version", "string", "version of the model that answered"),
+        _field("human_review", "boolean", "true where a person should look before anything follows", required=False),
         _field("warnings", "array", "what was unusual about the row, as field and message", required=False),
     ]
 

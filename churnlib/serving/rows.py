@@ -19,6 +19,9 @@ from churnlib.serving.problems import refuse, shown
 CUSTOMER_ID = "customer_id"
 """Key of the customer's name in requests and answers, whatever the table called it."""
 
+NOT_READ = "is not a column of this model and was not read"
+"""Warning of a field that has changed nothing of the answer."""
+
 
 @dataclass(frozen=True, slots=True)
 class Customer:
@@ -69,7 +72,7 @@ class RowReader:
                 unknown.append(name)
         if unknown and self._refuse_unknown:
             raise refuse(422, "unknown_field", f"{shown(unknown[0])} is not a column of this model", field=unknown[0])
-        warnings = [(shown(name), "is not a column of this model and was not read") for name in unknown]
+        warnings = [(shown(name), NOT_READ) for name in unknown]
         warnings += [(shown(name), "is absent") for name in self._kinds if name in self._optional and name not in known]
         row = {name: known.get(name) for name in self._kinds}
         return Customer(next((known[name] for name in self._ids if known.get(name) is not None), None), row, warnings)

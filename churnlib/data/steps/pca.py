@@ -12,6 +12,9 @@ from churnlib.data.steps.block import numbers_of, with_block
 from churnlib.data.steps.step import NUMBERS, Fitted, Learned, Step, Training, number
 from churnlib.errors import ConfigError
 
+MOST_SAID, LARGEST = 5, 4
+"""Components that are described when they are found, and weights that are told of each."""
+
 
 @dataclass(frozen=True)
 class PrincipalComponents(Step):
@@ -56,12 +59,22 @@ class PrincipalComponents(Step):
         fitted = FittedComponents(names, tuple(mean.tolist()), tuple(factor.tolist()), loadings, shares, self.keep)
         columns = self.columns_after(training, map(number, fitted.made), in_place_of=() if self.keep else names)
         said = f"{len(fitted.made)} components of {len(names)} numbers hold {sum(fitted.shares):.1%} of their variance"
-        return Learned(fitted, columns, said=(said,))
+        return Learned(fitted, columns, said=(said, *_said(fitted)))
 
     def _wanted(self, n_varying: int, n_rows: int) -> float:
         if not n_varying or n_rows < 2:
             raise ConfigError(f"the step {self.word!r} finds no numbers that vary; leave it out")
         return self.n_components if self.n_components < 1 else min(int(self.n_components), n_varying, n_rows)
+
+
+def _said(fitted: FittedComponents) -> list[str]:
+    """Say what the first components are made of: the numbers with the largest weights, of standardised numbers."""
+    lines = []
+    for name, share, loadings in zip(fitted.made[:MOST_SAID], fitted.shares, fitted.loadings, strict=False):
+        largest = np.argsort(-np.abs(loadings), kind="stable")[:LARGEST]
+        weights = ", ".join(f"{loadings[place]:+.2f} {fitted.columns[place]}" for place in largest.tolist())
+        lines.append(f"{name} ({share:.1%} of the variance): {weights}")
+    return lines
 
 
 @dataclass(frozen=True)
