@@ -219,7 +219,7 @@ def made_prepared_of(table: pl.DataFrame):
 
 
 def test_reasons_come_in_the_order_of_their_size_with_words_and_codes(plain):
-    said = plain.explain(TABLE, top=2)
+    said = explain(plain, TABLE, top=2)
     assert said.columns[:3] == plain.predict(TABLE).columns
     assert said.select("customer_id", "churn_probability").equals(
         plain.predict(TABLE).select("customer_id", "churn_probability")
@@ -313,11 +313,11 @@ def test_one_customer_at_a_time_hears_the_same(plain, derived):
 def test_rows_that_cannot_be_scored_have_no_reasons(plain):
     rows = [*TABLE[:2].to_dicts(), {**TABLE.row(2, named=True), "tenure": "many"}]
     with pytest.raises(RowErrors):
-        plain.explain(rows)
-    said = plain.explain(rows, on_error="null")
+        explain(plain, rows)
+    said = explain(plain, rows, on_error="null")
     assert said["reasons"].is_null().to_list() == [False, False, True]
     assert said["log_odds"].is_null().to_list() == [False, False, True]
-    assert plain.explain(TABLE[:0]).shape[0] == 0
+    assert explain(plain, TABLE[:0]).shape[0] == 0
 
 
 # --- what is refused, and the background ----------------------------------------------------------------------------
@@ -361,7 +361,7 @@ def test_a_file_is_explained_from_the_command_line(plain, tmp_path, monkeypatch,
     words = ["bundle=bundle", "input=customers.parquet", "top=2", "batch_rows=25"]
     assert explain_main([*words, "output=reasons.parquet"]) == 0, capsys.readouterr()
     said = pl.read_parquet("reasons.parquet")
-    wanted = plain.explain(TABLE, top=2)
+    wanted = explain(plain, TABLE, top=2)
     assert said["customer_id"].to_list() == TABLE["customer"].to_list()
     assert [[r["feature"] for r in reasons] for reasons in said["reasons"]] == [
         [r["feature"] for r in reasons] for reasons in wanted["reasons"]

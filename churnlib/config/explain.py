@@ -11,15 +11,20 @@ from churnlib.config.commands import ScoreConfig
 
 @dataclass(kw_only=True)
 class ReasonsConfig:
-    """How reasons are worded; see :class:`churnlib.explanation.wording.Wording`."""
+    """How reasons are worded; :class:`churnlib.explanation.wording.Wording` is one that speaks."""
 
     template: str = "{label}: {value} {direction} (odds × {odds})"
-    """With label, value, direction, odds, effect and outcome in braces."""
+    """For all texts, with label, value, direction, odds, effect and outcome in braces."""
     raises: str = "raises the risk"
+    """Words for an effect above 0,"""
     lowers: str = "lowers the risk"
+    """and below."""
     missing: str = "unknown"
+    """Stands for a missing value."""
     yes: str = "yes"
+    """Stands for true,"""
     no: str = "no"
+    """and for false."""
     merge: str = "found"
     """Columns that share a reason: found (those that nearly say the same, and the groups), declared (groups), none."""
     groups: dict[str, list[str]] = field(default_factory=dict)

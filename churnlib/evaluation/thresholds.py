@@ -29,10 +29,10 @@ from churnlib.errors import ConfigError
 from churnlib.evaluation.bootstrap import customer_numbers, resampled
 from churnlib.evaluation.decisions import decision_figures, f_beta
 from churnlib.evaluation.inputs import Floats, Ints, check_binary
-from churnlib.evaluation.logistic import fit_logistic
 from churnlib.evaluation.profit.campaign import Campaign, value_thresholds
 from churnlib.evaluation.profit.maximum import mpc_sums
 from churnlib.evaluation.ranking import threshold_counts
+from churnlib.logistic import fit_logistic
 
 SMOOTHING = 150.0
 """Number of observed churners that the fitted curve weighs as much as."""
