@@ -19,10 +19,10 @@ from scipy import stats
 
 from churnlib import cli, simulate
 from churnlib.data.anonymity import joined_edges, k_anonymity, n_joined
+from churnlib.data.bins import MISSING, bins_of
 from churnlib.data.customers import prepare_customers
 from churnlib.evaluation.intervals import wilson_interval
 from churnlib.profiling.associations import correlation
-from churnlib.profiling.bins import MISSING, bins_of
 from churnlib.profiling.checks import check_lines
 from churnlib.profiling.columns import cramers_v
 from churnlib.profiling.page import render

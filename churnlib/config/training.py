@@ -8,6 +8,7 @@ from typing import Any
 
 from churnlib.config.checks import check_choice, check_local, check_range
 from churnlib.config.data import DataConfig, PreprocessConfig, SplitConfig
+from churnlib.config.fairness import FairnessConfig
 from churnlib.config.files import FileOptions
 from churnlib.config.leaks import LeaksConfig
 from churnlib.config.losses import LossConfig
@@ -199,6 +200,7 @@ class TrainConfig:
     """temperature, platt, beta, isotonic, auto or none; fitted on validation rows."""
     threshold: ThresholdConfig
     money: MoneyConfig
+    fairness: FairnessConfig
     bundle: BundleConfig
     sweep: SweepConfig
     cv: int | None = None

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from churnlib.profiling.bins import Bins, as_numbers
+from churnlib.data.bins import Bins, as_numbers
 from churnlib.profiling.columns import cramers_v
 from churnlib.profiling.rows import Rows
 from churnlib.schema import Column, Kind

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from churnlib.data.bins import MISSING, Bins, as_numbers, round_to
 from churnlib.evaluation.intervals import wilson_interval
-from churnlib.profiling.bins import MISSING, Bins, as_numbers, round_to
 from churnlib.profiling.rows import Rows
 from churnlib.schema import Column, Kind
 

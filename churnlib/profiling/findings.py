@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from churnlib.profiling.bins import MISSING
+from churnlib.data.bins import MISSING
 from churnlib.profiling.columns import missing_cell
 from churnlib.profiling.people import SMALL_GROUP
 

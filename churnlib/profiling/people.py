@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 
 from churnlib.data.anonymity import k_anonymity
-from churnlib.profiling.bins import Bins
+from churnlib.data.bins import Bins
 from churnlib.profiling.columns import cells_of
 from churnlib.profiling.rows import Rows
 

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from churnlib.data.bins import Bins
 from churnlib.evaluation.intervals import wilson_interval
-from churnlib.profiling.bins import Bins
 from churnlib.profiling.rows import Rows
 
 MOST_PERIODS = 12

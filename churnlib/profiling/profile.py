@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from churnlib.data.anonymity import FEWEST
+from churnlib.data.bins import Bins, bins_of
 from churnlib.data.customers import Customers
 from churnlib.evaluation.intervals import wilson_interval
 from churnlib.profiling.associations import associations
-from churnlib.profiling.bins import Bins, bins_of
 from churnlib.profiling.checks import check_lines
 from churnlib.profiling.columns import describe_column, missing_shares
 from churnlib.profiling.findings import findings, hot_spots

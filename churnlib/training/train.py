@@ -28,6 +28,7 @@ from churnlib.training import display
 from churnlib.training.baselines import fit_baseline
 from churnlib.training.cross_validation import design, fit_design
 from churnlib.training.curves import CURVES, log_curve, overfitting, write_curves
+from churnlib.training.fairness import compared_columns, fairness_of, write_fairness
 from churnlib.training.fitted import Fit, Ready, Trained, held_out
 from churnlib.training.inference import measure_inference
 from churnlib.training.money import values_of
@@ -94,6 +95,7 @@ def train(
         raise quarantine(error, folder, console) from error
     check_options(config, customers, recipe)
     values_of(config.money, customers)  # a wrong column is refused before anything is fitted
+    compared_columns(config, customers)
     check_histories(config, customers)
     unlabelled = pretraining_rows(config, customers)
     display.show_customers(console, customers, name=config.data.name, n_folds=config.cv)
@@ -148,8 +150,11 @@ def train(
         write_subjects(customers, path / SUBJECTS)
     write_held_out(trained, predictor, path / "held_out.parquet")
     write_predictions(customers, predictor, path / "predictions.parquet")
+    fairness = fairness_of(config, trained, predictor)
+    if fairness is not None:
+        write_fairness(fairness, path)
     folder.finish(metrics)
-    display.show_result(console, metrics, path, classes=customers.schema.classes)
+    display.show_result(console, metrics, path, classes=customers.schema.classes, fairness=fairness)
     return TrainResult(metrics, path)
 
 
