@@ -37,6 +37,7 @@ SCHEMAS: dict[str, dict[str, type]] = {
         "ingest": commands.IngestConfig,
         "template": commands.TemplateConfig,
         "explain": explain.ExplainConfig,
+        "explain-model": explain.ExplainModelConfig,
         "prepare": commands.PrepareConfig,
         "scorecard": commands.ScorecardConfig,
         "export": commands.ExportConfig,

@@ -6,7 +6,7 @@ import datetime as dt
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from string import Formatter
 from typing import Any
 
@@ -82,6 +82,11 @@ class Wording(ReasonsConfig):
             return cls(**{name: value for name, value in values.items() if value is not None})
         except TypeError as error:
             raise ConfigError(f"reasons cannot be read: {error}") from error
+
+    @classmethod
+    def from_config(cls, config: ReasonsConfig) -> Wording:
+        """Return the wording of options that were read."""
+        return cls(**{one.name: getattr(config, one.name) for one in fields(ReasonsConfig)})
 
     def label(self, name: str) -> str:
         """Return what a column or group is called."""
