@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import warnings
 
 import numpy as np
 import polars as pl
@@ -395,3 +396,24 @@ def test_what_captum_says_of_a_network():
     for place in range(len(effects.names)):
         wanted = predictor.bundle.calibration.terms(theirs[:, owner == place].sum(1).numpy())
         np.testing.assert_allclose(effects.values[:, place], wanted, atol=0.02)
+
+
+def test_effects_are_those_of_shap(plain):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of what it imports
+        import shap
+    predictor = with_model(Additive(product=0.02), plain.bundle)  # at most pairs interact: sampled orders are exact
+    explainer = Explainer(predictor, method="shapley")
+    names, others = list(explainer.mixer.names), explainer.background.typed
+    assert others is not None
+    typed = predictor.read(TABLE[:3]).typed.select(names)
+    pool = pl.concat([others.select(names), typed])
+
+    def answer(cells: np.ndarray) -> np.ndarray:  # in place of each cell the row of the pool that it comes from
+        rows = cells.astype(int)
+        return predictor.logits(pl.DataFrame([pool[name].gather(rows[:, i]) for i, name in enumerate(names)]))
+
+    n, k = len(others), len(names)
+    kernel = shap.KernelExplainer(answer, np.tile(np.arange(n)[:, None], (1, k)))
+    wanted = kernel.shap_values(np.tile(np.arange(n, n + 3)[:, None], (1, k)), nsamples=2**k, silent=True)
+    np.testing.assert_allclose(explainer.effects(TABLE[:3]).values, wanted, atol=1e-5)

@@ -31,7 +31,7 @@ SAMPLES, MASKED_SAMPLES, NEIGHBOURS, PAIRS = 100, 1_000, 200, 25
 forth and back."""
 
 MORE = 4
-"""Times as many gradients are taken of a customer whose effects do not add up."""
+"""Times as many gradients are taken of a customer whose effects do not add up, the first ones among them."""
 
 LARGEST_GAP, SMALLEST_GAP = 0.1, 0.05
 """A customer's effects by gradients add up if their sum misses by less than a tenth of the log-odds, or by 0.05, which
@@ -267,9 +267,13 @@ class Explainer:
             return
         left = np.arange(len(rows))
         if self.method != "shapley":
-            for samples in (self._samples, self._more_samples):
+            for weight, samples in ((1, self._samples), (MORE - 1, self._more_samples)):
                 some = customers.take(left)
-                found.fill(rows[left], "gradients", *self._by_gradients(some, _at(target, left), samples))
+                values, base, stability = self._by_gradients(some, _at(target, left), samples)
+                if weight > 1:
+                    values = (found.values[rows[left]] + weight * values) / (1 + weight)
+                    base = (found.base[rows[left]] + weight * base) / (1 + weight)
+                found.fill(rows[left], "gradients", values, base, stability)
                 if self.method == "gradients":
                     return
                 left = left[self._misses(found, rows[left], _at(target, left), logits)]
@@ -298,13 +302,13 @@ class Explainer:
 
     @cached_property
     def _more_samples(self) -> Samples:
-        return self._draw(MORE * self.samples)
+        return self._draw((MORE - 1) * self.samples, more=True)
 
-    def _draw(self, n: int) -> Samples:
+    def _draw(self, n: int, *, more: bool = False) -> Samples:
         from churnlib.explanation.expected_gradients import draw_samples
 
-        rng = np.random.default_rng(self.seed)
-        return draw_samples(n, len(self.background), len(self.mixer.names), rng)
+        rng = np.random.default_rng([self.seed, 1] if more else self.seed)
+        return draw_samples(n, self._ranked, len(self.mixer.names), rng)
 
     def _by_lines(self, found: _Found, rows: np.ndarray, customers: Customers, target: np.ndarray | None) -> None:
         def value(encoded: Encoded, whose: np.ndarray) -> np.ndarray:
@@ -334,9 +338,14 @@ class Explainer:
 
     def _spread(self, n: int, rng: np.random.Generator) -> NDArray[np.int64]:
         """Return ``n`` background customers that represent all: spread evenly over the order of their answers."""
-        logits = self._background_logits
-        order = np.argsort(logits if logits.ndim == 1 else logits.max(axis=1), kind="stable")
+        order = self._ranked
         return rng.permutation(order[((np.arange(n) + 0.5) * len(order) / n).astype(np.int64)])
+
+    @cached_property
+    def _ranked(self) -> NDArray[np.int64]:
+        """Background customers in the order of their answers."""
+        logits = self._background_logits
+        return np.argsort(logits if logits.ndim == 1 else logits.max(axis=1), kind="stable")
 
     def _base(self, which: np.ndarray, target: np.ndarray | None) -> NDArray[np.float64]:
         """Return the mean log-odds of background customers, of the class of each row where there are several."""
