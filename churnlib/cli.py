@@ -19,6 +19,7 @@ COMMANDS = {
     "score": ("churnlib.commands.score", "score a CSV or Parquet file with a trained model"),
     "explain": ("churnlib.commands.explain", "say for each customer of a file why the model gives its probability"),
     "report": ("churnlib.commands.report", "write the report of a run: one page for whoever decides by the model"),
+    "explain-model": ("churnlib.commands.explain_model", "say what a run's model goes by on the whole"),
     "scorecard": ("churnlib.commands.scorecard", "write an additive model as points that a person can add up"),
     "export": ("churnlib.commands.export", "write a trained model for other programs: ONNX, PyTorch, Triton"),
     "serve": ("churnlib.serving.server", "serve a trained model over HTTP"),

@@ -39,6 +39,7 @@ SCHEMAS: dict[str, dict[str, type]] = {
         "ingest": commands.IngestConfig,
         "template": commands.TemplateConfig,
         "explain": explain.ExplainConfig,
+        "explain-model": explain.ExplainModelConfig,
         "prepare": commands.PrepareConfig,
         "report": commands.ReportConfig,
         "scorecard": commands.ScorecardConfig,

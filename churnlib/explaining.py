@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 
 import polars as pl
@@ -12,7 +11,8 @@ from rich.console import Console
 from churnlib.config.explain import ExplainConfig
 from churnlib.data.sources import scan_table
 from churnlib.explanation.effects import Explainer
-from churnlib.explanation.reasons import as_wording, explain
+from churnlib.explanation.reasons import explain
+from churnlib.explanation.wording import Wording
 from churnlib.predictor import Predictor, Reading
 from churnlib.scoring import Scored, score_file
 
@@ -37,7 +37,7 @@ def _answering(config: ExplainConfig, predictor: Predictor) -> Callable[[Reading
     background = None if config.background is None else scan_table(config.background).collect()
     chance = {"samples": config.samples, "pairs": config.pairs, "seed": config.seed}
     explainer = Explainer(predictor, method=config.method, background=background, **chance)
-    wording = as_wording(asdict(config.reasons))
+    wording = Wording.from_config(config.reasons)
     in_cells = Path(config.output or "").suffix.lower() == ".csv"
 
     def answer(reading: Reading) -> pl.DataFrame:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -358,20 +357,6 @@ class Predictor:
         size = evaluation_rows(len(self.bundle.preparation.feature_names))
         starts = range(0, max(1, len(encoded)), size)
         return [answer(encoded.numeric[start : start + size], encoded.codes[start : start + size]) for start in starts]
-
-    def explain(self, table: Any, **options: Any) -> pl.DataFrame:
-        """Say for each customer why the model gives its probability; see :func:`churnlib.explain`.
-
-        Args:
-            table: A table or a :class:`Reading`.
-            **options: ``top``, ``target``, ``wording``, ``method``, ... of :func:`churnlib.explain`.
-
-        Returns:
-            What :meth:`predict` returns, with the columns ``reasons``, ``base``, ``log_odds``, ``explanation_error``,
-            ``stability``, ``sensitive_among_reasons`` and ``method``.
-        """
-        # Explanation stands above the predictor: this is a door to it for whoever has a predictor in hand.
-        return import_module("churnlib.explanation.reasons").explain(self, table, **options)
 
     def probabilities(self, table: Any, *, horizon: float | None = None) -> np.ndarray:
         """Return calibrated probabilities: ``(n,)`` of leaving for two classes, ``(n, n_classes)`` for more, float64.

@@ -219,7 +219,7 @@ def lime(predictor: Predictor, test: pl.DataFrame, background: pl.DataFrame) -> 
         said = own.explain_instance(
             customer, lambda x: explainer.log_odds(as_rows(explainer, x)), num_features=width, num_samples=2_000
         )
-        for place, weight in next(iter(said.as_map().values())):
+        for place, weight in said.as_map()[1]:  # under 0 are the same with their signs turned
             values[row, place] = weight
     return by_column(explainer, values)
 

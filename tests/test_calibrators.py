@@ -15,6 +15,7 @@ from churnlib.calibration import Beta, Isotonic, Platt, Temperature, calibration
 from churnlib.decision import probability_from_logits
 from churnlib.errors import ConfigError
 from churnlib.evaluation.calibrators import CALIBRATIONS, choose_method, cross_fitted, fit_calibration
+from churnlib.logistic import fit_platt
 
 BINARY = ("temperature", "platt", "beta", "isotonic")
 
@@ -35,6 +36,32 @@ def test_platt_is_scikit_learns_logistic_regression():
         (reference.coef_[0, 0], reference.intercept_[0]),
         abs=2e-3,  # a prior as strong as one row
     )
+
+
+def test_platt_of_several_classes_has_the_lowest_loss_of_its_kind():
+    rng = np.random.default_rng(2)
+    logits = rng.normal(size=(3000, 3)) * 2
+    shares = probability_from_logits(0.6 * logits + np.array([0.3, 0.0, -0.5]))
+    label = (shares.cumsum(axis=1) < rng.random(3000)[:, None]).sum(axis=1)
+
+    def loss(values: np.ndarray) -> float:
+        return log_loss(label, probability_from_logits(values[0] * logits + np.append(values[1:], 0.0)))
+
+    best = minimize(loss, [1.0, 0.0, 0.0], method="Nelder-Mead", options={"xatol": 1e-6, "fatol": 1e-12})
+    fitted = fit_calibration(logits, label, method="platt")
+    assert isinstance(fitted, Platt)
+    apart = np.array(fitted.shift[:2]) - fitted.shift[2]  # only differences between shifts say something
+    assert (fitted.slope, *apart) == pytest.approx(best.x, abs=3e-3)  # a prior as strong as one row
+
+
+def test_margins_of_any_scale_get_the_same_probabilities():
+    margin, label = drawn(500)
+    for scale in (1e-3, 1e3):
+        slope, shift = fit_platt(scale * margin, label, unit=scale * float(margin.std()))
+        same = fit_platt(margin, label, unit=float(margin.std()))
+        assert (slope * scale, shift[0]) == pytest.approx((same[0], same[1][0]), rel=1e-6)
+    slope, shift = fit_platt([-1.0, -0.5, 0.5, 1.0], [0, 0, 1, 1])  # a cut parts the classes: the prior holds it
+    assert 0 < slope < 5 and abs(shift[0]) < 1e-6
 
 
 def test_beta_has_the_lowest_loss_of_its_kind():

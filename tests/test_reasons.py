@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import warnings
 
 import numpy as np
 import polars as pl
@@ -219,7 +220,7 @@ def made_prepared_of(table: pl.DataFrame):
 
 
 def test_reasons_come_in_the_order_of_their_size_with_words_and_codes(plain):
-    said = plain.explain(TABLE, top=2)
+    said = explain(plain, TABLE, top=2)
     assert said.columns[:3] == plain.predict(TABLE).columns
     assert said.select("customer_id", "churn_probability").equals(
         plain.predict(TABLE).select("customer_id", "churn_probability")
@@ -313,11 +314,11 @@ def test_one_customer_at_a_time_hears_the_same(plain, derived):
 def test_rows_that_cannot_be_scored_have_no_reasons(plain):
     rows = [*TABLE[:2].to_dicts(), {**TABLE.row(2, named=True), "tenure": "many"}]
     with pytest.raises(RowErrors):
-        plain.explain(rows)
-    said = plain.explain(rows, on_error="null")
+        explain(plain, rows)
+    said = explain(plain, rows, on_error="null")
     assert said["reasons"].is_null().to_list() == [False, False, True]
     assert said["log_odds"].is_null().to_list() == [False, False, True]
-    assert plain.explain(TABLE[:0]).shape[0] == 0
+    assert explain(plain, TABLE[:0]).shape[0] == 0
 
 
 # --- what is refused, and the background ----------------------------------------------------------------------------
@@ -361,7 +362,7 @@ def test_a_file_is_explained_from_the_command_line(plain, tmp_path, monkeypatch,
     words = ["bundle=bundle", "input=customers.parquet", "top=2", "batch_rows=25"]
     assert explain_main([*words, "output=reasons.parquet"]) == 0, capsys.readouterr()
     said = pl.read_parquet("reasons.parquet")
-    wanted = plain.explain(TABLE, top=2)
+    wanted = explain(plain, TABLE, top=2)
     assert said["customer_id"].to_list() == TABLE["customer"].to_list()
     assert [[r["feature"] for r in reasons] for reasons in said["reasons"]] == [
         [r["feature"] for r in reasons] for reasons in wanted["reasons"]
@@ -395,3 +396,24 @@ def test_what_captum_says_of_a_network():
     for place in range(len(effects.names)):
         wanted = predictor.bundle.calibration.terms(theirs[:, owner == place].sum(1).numpy())
         np.testing.assert_allclose(effects.values[:, place], wanted, atol=0.02)
+
+
+def test_effects_are_those_of_shap(plain):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of what it imports
+        import shap
+    predictor = with_model(Additive(product=0.02), plain.bundle)  # at most pairs interact: sampled orders are exact
+    explainer = Explainer(predictor, method="shapley")
+    names, others = list(explainer.mixer.names), explainer.background.typed
+    assert others is not None
+    typed = predictor.read(TABLE[:3]).typed.select(names)
+    pool = pl.concat([others.select(names), typed])
+
+    def answer(cells: np.ndarray) -> np.ndarray:  # in place of each cell the row of the pool that it comes from
+        rows = cells.astype(int)
+        return predictor.logits(pl.DataFrame([pool[name].gather(rows[:, i]) for i, name in enumerate(names)]))
+
+    n, k = len(others), len(names)
+    kernel = shap.KernelExplainer(answer, np.tile(np.arange(n)[:, None], (1, k)))
+    wanted = kernel.shap_values(np.tile(np.arange(n, n + 3)[:, None], (1, k)), nsamples=2**k, silent=True)
+    np.testing.assert_allclose(explainer.effects(TABLE[:3]).values, wanted, atol=1e-5)

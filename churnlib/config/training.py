@@ -8,6 +8,7 @@ from typing import Any
 
 from churnlib.config.checks import check_choice, check_local, check_range
 from churnlib.config.data import DataConfig, PreprocessConfig, SplitConfig
+from churnlib.config.fairness import FairnessConfig
 from churnlib.config.files import FileOptions
 from churnlib.config.goal import GoalConfig
 from churnlib.config.leaks import LeaksConfig
@@ -203,6 +204,7 @@ class TrainConfig:
     threshold: ThresholdConfig
     money: MoneyConfig
     goal: GoalConfig
+    fairness: FairnessConfig
     bundle: BundleConfig
     report: bool
     """Write report.html, and its numbers beside it."""

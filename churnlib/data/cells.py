@@ -19,6 +19,9 @@ MOST = 12
 
 MISSING = "missing"
 
+NUMBERS = (Kind.numeric, Kind.datetime, Kind.sequence)
+"""Kinds that :func:`as_numbers` reads."""
+
 _EPOCH = dt.date(1970, 1, 1)
 
 
@@ -30,19 +33,25 @@ class Bins:
         labels: What they are called, in the order of their values; categories most frequent first.
         codes: ``(n,)`` int64 cell of each row.
         ordered: Whether neighbours are alike.
+        edges: Where the cells of numbers begin, but for the first; see :meth:`numbers_into`.
     """
 
     labels: tuple[str, ...]
     codes: np.ndarray
     ordered: bool
+    edges: tuple[float, ...] = ()
 
     def counts(self, rows: np.ndarray | None = None) -> np.ndarray:
         """Return the number of rows of each cell, of all rows or of those that a Boolean mask chooses."""
         codes = self.codes if rows is None else self.codes[rows]
         return np.bincount(codes, minlength=len(self.labels))
 
+    def numbers_into(self, numbers: np.ndarray) -> np.ndarray:
+        """Return the cell of other numbers of the same column, ``(m,)`` int64; of a missing one the one after all."""
+        return np.where(np.isnan(numbers), len(self.edges) + 1, np.searchsorted(self.edges, numbers, side="right"))
 
-def bins_of(values: pl.Series, column: Column, *, fewest: int) -> Bins:
+
+def bins_of(values: pl.Series, column: Column, *, fewest: int, most: int = MOST) -> Bins:
     """Put a column into cells.
 
     Numbers and dates are cut at rounded quantiles, or stand by themselves where there are few different ones;
@@ -52,10 +61,11 @@ def bins_of(values: pl.Series, column: Column, *, fewest: int) -> Bins:
         values: Typed, as :func:`churnlib.data.coercion.coerce` returns it.
         column: Its entry in the schema.
         fewest: Rows that a cell needs.
+        most: Cells of numbers at most.
     """
-    if column.kind in (Kind.numeric, Kind.datetime, Kind.sequence):
+    if column.kind in NUMBERS:
         numbers = as_numbers(values, column)
-        return _bins_of_numbers(numbers, _shown(numbers, column.kind), fewest)
+        return _bins_of_numbers(numbers, _shown(numbers, column.kind), fewest, most)
     return _bins_of_categories(values, column, fewest)
 
 
@@ -78,15 +88,15 @@ def round_to(spread: float) -> float:
     return 10.0 ** math.floor(math.log10(spread / 20)) if spread > 0 and math.isfinite(spread) else 1.0
 
 
-def _bins_of_numbers(numbers: np.ndarray, shown: Callable[[float], str], fewest: int) -> Bins:
+def _bins_of_numbers(numbers: np.ndarray, shown: Callable[[float], str], fewest: int, most: int) -> Bins:
     there = ~np.isnan(numbers)
     filled = numbers[there]
     distinct = np.unique(filled)
     whole = bool((distinct == np.floor(distinct)).all())
-    if len(distinct) <= MOST:
+    if len(distinct) <= most:
         edges, starts = distinct[1:], distinct
     else:
-        quantiles = np.quantile(filled, np.linspace(0, 1, MOST - 1)[1:-1])
+        quantiles = np.quantile(filled, np.linspace(0, 1, max(most - 1, 3))[1:-1])
         step = round_to(float(np.subtract(*np.quantile(filled, [0.95, 0.05]))))
         edges = np.unique(np.round(np.round(quantiles / step) * step, 10))
         if whole:
@@ -100,7 +110,7 @@ def _bins_of_numbers(numbers: np.ndarray, shown: Callable[[float], str], fewest:
         labels[0] = shown(distinct[0])  # the lowest cell has one value, which enough customers share
     every = np.full(len(numbers), len(labels), dtype=np.int64)
     every[there] = np.searchsorted(edges, filled, side="right")
-    return Bins((*labels, *([] if there.all() else [MISSING])), every, ordered=True)
+    return Bins((*labels, *([] if there.all() else [MISSING])), every, True, tuple(map(float, edges)))
 
 
 def _values(distinct: np.ndarray, edges: np.ndarray, shown: Callable[[float], str]) -> list[str]:
@@ -158,4 +168,4 @@ def _in_order(labels: Sequence[str], column: Column) -> list[str]:
     return sorted(labels) if set(labels) <= {"true", "false"} else list(labels)
 
 
-__all__ = ["MISSING", "MOST", "Bins", "as_numbers", "bins_of", "round_to"]
+__all__ = ["MISSING", "MOST", "NUMBERS", "Bins", "as_numbers", "bins_of", "round_to"]

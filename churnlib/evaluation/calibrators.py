@@ -16,8 +16,8 @@ from churnlib.config.training import CALIBRATIONS
 from churnlib.errors import ConfigError
 from churnlib.evaluation.calibration import MIN_ROWS_PER_CLASS, fit_temperature
 from churnlib.evaluation.inputs import Floats, Ints
-from churnlib.evaluation.logistic import fit_logistic
 from churnlib.evaluation.ranking import threshold_counts
+from churnlib.logistic import fit_logistic, fit_platt
 
 ENOUGH_FOR_PLATT, ENOUGH_FOR_ISOTONIC = 100, 1_000
 """Rows of the rarer class from which ``auto`` takes the method."""
@@ -119,18 +119,12 @@ def _too_few(label: np.ndarray) -> bool:
 
 
 def _platt(logits: Floats, label: Ints) -> Platt:
-    if logits.ndim == 2:
-        from churnlib.models.baselines.platt import fit_platt
-
-        head = fit_platt(logits, label)
-        return Platt(max(head.slope, FLATTEST), tuple(head.shift))
-    ones = np.ones_like(logits)
-    right = np.array([0.0, 1.0])
-    shift, slope = _fitted(np.stack([ones, logits], axis=1), label, right)
+    slope, shift = fit_platt(logits, label)
     if slope < FLATTEST:
         slope = FLATTEST
-        shift = _fitted(ones[:, None], label, np.zeros(1), offset=slope * logits)[0]
-    return Platt(float(slope), (float(shift),))
+        if logits.ndim == 1:
+            shift = tuple(_fitted(np.ones((len(logits), 1)), label, np.zeros(1), offset=slope * logits).tolist())
+    return Platt(slope, shift)
 
 
 def _beta(logits: Floats, label: Ints) -> Beta:

@@ -11,8 +11,8 @@ from numpy.typing import ArrayLike
 
 from churnlib.evaluation.hull import Hull, corners, roc_hull
 from churnlib.evaluation.inputs import Floats, Ints, check_binary
-from churnlib.evaluation.logistic import fit_logistic
 from churnlib.evaluation.ranking import Ranking, threshold_counts
+from churnlib.logistic import fit_logistic
 
 LOG_LOSS_EPS = float(np.finfo(np.float64).eps)
 """Probabilities are clipped to [eps, 1 - eps] for logarithms: one certain and wrong answer costs 36, not infinity."""

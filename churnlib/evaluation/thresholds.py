@@ -29,10 +29,10 @@ from churnlib.errors import ConfigError
 from churnlib.evaluation.bootstrap import customer_numbers, resampled
 from churnlib.evaluation.decisions import decision_figures, f_beta
 from churnlib.evaluation.inputs import Floats, Ints, check_binary
-from churnlib.evaluation.logistic import fit_logistic
 from churnlib.evaluation.profit.campaign import Campaign, value_thresholds
 from churnlib.evaluation.profit.maximum import mpc_sums
 from churnlib.evaluation.ranking import threshold_counts
+from churnlib.logistic import fit_logistic
 
 SMOOTHING = 150.0
 """Number of observed churners that the fitted curve weighs as much as."""
@@ -217,8 +217,8 @@ def _capacity_cut(score: Floats, selected: Ints, share: float) -> float:
     most = share * selected[-1] * (1.0 + 1e-12)
     place = int(np.searchsorted(selected, most, side="right")) - 1
     if place < 0:
-        return _between(score[0], 1.0)
-    return _between(score[place + 1] if place + 1 < len(score) else 0.0, score[place])
+        return between(score[0], 1.0)
+    return between(score[place + 1] if place + 1 < len(score) else 0.0, score[place])
 
 
 def _precision_floor(precision: float | None) -> float:
@@ -232,7 +232,7 @@ def _precision_cut(score: Floats, precision: Floats, floor: float) -> float:
     if not len(good):
         return _best_cut(score, precision)
     place = int(good[-1])
-    return _between(score[place + 1] if place + 1 < len(score) else 0.0, score[place])
+    return between(score[place + 1] if place + 1 < len(score) else 0.0, score[place])
 
 
 def _bayes_cut(cost_false_positive: float, cost_false_negative: float) -> float:
@@ -256,11 +256,11 @@ def _best_cut(score: Floats, gain: Floats, *, nobody: float | None = None) -> fl
     """
     best = int(gain.argmax())
     if nobody is not None and nobody >= gain[best] and score[0] < 1.0:
-        return _between(score[0], 1.0)
-    return _between(score[best + 1] if best + 1 < len(score) else 0.0, score[best])
+        return between(score[0], 1.0)
+    return between(score[best + 1] if best + 1 < len(score) else 0.0, score[best])
 
 
-def _between(low: float, high: float) -> float:
+def between(low: float, high: float) -> float:
     """Middle of two probabilities; above ``low`` even where they are neighbouring floats."""
     middle = low + (high - low) / 2.0
     return float(middle if middle > low else high)

@@ -15,20 +15,23 @@ from churnlib.config.checks import check_choice, check_range
 from churnlib.data.preparation import Encoded
 from churnlib.data.rows_at_a_time import evaluation_rows
 from churnlib.errors import BundleError, ConfigError, DataError
+from churnlib.explanation.local_linear import Neighbours, draw_neighbours, linear_effects
 from churnlib.explanation.mixing import Customers, Mixer
 from churnlib.explanation.shapley import draw_orders, order_effects
 
 if TYPE_CHECKING:
     from churnlib.explanation.expected_gradients import Samples
+    from churnlib.explanation.overall.report import OverallExplanation
     from churnlib.models.differentiable import Differentiable
 from churnlib.predictor import Predictor, Reading
 
-METHODS = ("auto", "gradients", "shapley", "exact")
-SAMPLES, MASKED_SAMPLES, PAIRS = 100, 1_000, 25
-"""Gradients per customer, of a network that chooses its columns (a TabNet) more; orders, each forth and back."""
+METHODS = ("auto", "gradients", "shapley", "exact", "linear")
+SAMPLES, MASKED_SAMPLES, NEIGHBOURS, PAIRS = 100, 1_000, 200, 25
+"""Gradients per customer, of a network that chooses its columns (a TabNet) more; rows of a local line; orders, each
+forth and back."""
 
 MORE = 4
-"""Times as many gradients are taken of a customer whose effects do not add up."""
+"""Times as many gradients are taken of a customer whose effects do not add up, the first ones among them."""
 
 LARGEST_GAP, SMALLEST_GAP = 0.1, 0.05
 """A customer's effects by gradients add up if their sum misses by less than a tenth of the log-odds, or by 0.05, which
@@ -54,8 +57,9 @@ class Effects:
         error: ``(n,)`` float64 what ``base`` and ``values`` add up to, minus ``log_odds``.
         stability: ``(n,)`` float64 in [0, 1]: how many of the three largest effects are the same three when other
             background customers are drawn, on average over 20 draws; 1 where nothing is drawn.
-        method: ``(n,)`` ``gradients``, ``shapley`` or ``exact`` of each row.
+        method: ``(n,)`` ``gradients``, ``shapley``, ``exact`` or ``linear`` of each row.
         target: ``(n,)`` int64 class that is explained; None for two classes.
+        fidelity: ``(n,)`` float64 at most 1: how well a local line follows the model; None of other methods.
     """
 
     names: tuple[str, ...]
@@ -66,6 +70,7 @@ class Effects:
     stability: np.ndarray
     method: np.ndarray
     target: np.ndarray | None = None
+    fidelity: np.ndarray | None = None
 
 
 class Explainer:
@@ -74,9 +79,9 @@ class Explainer:
     Args:
         predictor: The model.
         method: ``gradients`` (expected gradients), ``shapley`` (sampled orders of the columns; any model), ``exact``
-            (additive networks), or ``auto``: exact or by gradients where that is possible, customers whose gradients do
-            not add up by sampled orders, and all else too.
-        samples: Gradients per customer; 100 when None, 1,000 for a TabNet.
+            (additive networks), ``linear`` (a local line, as of LIME; any model), or ``auto``: exact or by gradients
+            where that is possible, customers whose gradients do not add up by sampled orders, and all else too.
+        samples: Gradients per customer, 100 when None, 1,000 for a TabNet; rows of a local line, 200 when None.
         pairs: Orders per customer, each forth and back.
         background: Customers that effects are measured against, a table; those of the bundle when None.
         seed: Of samples and orders, which are the same for each customer.
@@ -108,10 +113,36 @@ class Explainer:
         self.mixer = Mixer(predictor.schema, predictor.bundle.preparation)
         self.background = self._read_background(background)
         self.method = self._choose(method)
+        self.samples = samples or self._enough()
+
+    def reseeded(self, seed: int) -> Explainer:
+        """Return the same explainer with other draws."""
+        return Explainer(
+            self.predictor, method=self.method, samples=self.samples, pairs=self.pairs, background=self.background,
+            seed=seed,
+        )  # fmt: skip
+
+    def global_explanation(self, table: Any, label: Any = None, **options: Any) -> OverallExplanation:
+        """Say what the model goes by on the whole.
+
+        Args:
+            table: Customers that the model did not learn from.
+            label: ``(n,)`` class of each, if known.
+            options: Of :func:`churnlib.explanation.overall.report.explain_overall`.
+        """
+        from churnlib.explanation.overall.report import explain_overall
+
+        return explain_overall(self, table, label, **options)
+
+    def _enough(self) -> int:
+        if self.method == "linear":
+            return NEIGHBOURS
         looks = self.method != "shapley" and getattr(self._trained, "has_masks", False)
-        self.samples = samples or (MASKED_SAMPLES if looks else SAMPLES)
+        return MASKED_SAMPLES if looks else SAMPLES
 
     def _read_background(self, table: Any) -> Customers:
+        if isinstance(table, Customers):
+            return table
         table = list(self.predictor.bundle.background) if table is None else table
         if isinstance(table, list) and not table:
             raise BundleError(
@@ -124,6 +155,8 @@ class Explainer:
         return self.mixer.customers(reading.typed)
 
     def _choose(self, method: str) -> str:
+        if method == "linear":
+            return method
         if method == "shapley" or (method == "auto" and find_spec("torch") is None):
             return "shapley"  # without a look at the model as it was trained, which may take torch
         additive = getattr(self._trained, "is_additive", False)
@@ -210,9 +243,11 @@ class Explainer:
             self._explain(found, rows, customers.take(rows), None if classes is None else classes[rows], logits)
         log_odds = np.where(bad, np.nan, _log_odds(logits, classes))
         error = found.base + found.values.sum(axis=1) - log_odds
+        fidelity = found.fidelity if self.method == "linear" else None
         return Effects(
-            self.mixer.names, found.values, found.base, log_odds, error, found.stability, found.method, classes
-        )
+            self.mixer.names, found.values, found.base, log_odds, error, found.stability, found.method, classes,
+            fidelity,
+        )  # fmt: skip
 
     def _classes(self, logits: np.ndarray, target: str | None) -> np.ndarray | None:
         classes = self.predictor.classes
@@ -232,11 +267,18 @@ class Explainer:
         if self.method == "exact":
             found.fill(rows, "exact", *self._exact(customers))
             return
+        if self.method == "linear":
+            self._by_lines(found, rows, customers, target)
+            return
         left = np.arange(len(rows))
         if self.method != "shapley":
-            for samples in (self._samples, self._more_samples):
+            for weight, samples in ((1, self._samples), (MORE - 1, self._more_samples)):
                 some = customers.take(left)
-                found.fill(rows[left], "gradients", *self._by_gradients(some, _at(target, left), samples))
+                values, base, stability = self._by_gradients(some, _at(target, left), samples)
+                if weight > 1:
+                    values = (found.values[rows[left]] + weight * values) / (1 + weight)
+                    base = (found.base[rows[left]] + weight * base) / (1 + weight)
+                found.fill(rows[left], "gradients", values, base, stability)
                 if self.method == "gradients":
                     return
                 left = left[self._misses(found, rows[left], _at(target, left), logits)]
@@ -265,13 +307,28 @@ class Explainer:
 
     @cached_property
     def _more_samples(self) -> Samples:
-        return self._draw(MORE * self.samples)
+        return self._draw((MORE - 1) * self.samples, more=True)
 
-    def _draw(self, n: int) -> Samples:
+    def _draw(self, n: int, *, more: bool = False) -> Samples:
         from churnlib.explanation.expected_gradients import draw_samples
 
+        rng = np.random.default_rng([self.seed, 1] if more else self.seed)
+        return draw_samples(n, self._ranked, len(self.mixer.names), rng)
+
+    def _by_lines(self, found: _Found, rows: np.ndarray, customers: Customers, target: np.ndarray | None) -> None:
+        def value(encoded: Encoded, whose: np.ndarray) -> np.ndarray:
+            return self.log_odds(encoded, _at(target, whose))
+
+        options = {"resamples": RESAMPLES, "seed": self.seed}
+        lines = linear_effects(value, self.mixer, customers, self.background, self._neighbours, **options)
+        stability = _kept(np.abs(lines.again).transpose(0, 2, 1), lines.values)
+        found.fill(rows, "linear", lines.values, lines.base, stability)
+        found.fidelity[rows] = lines.fidelity
+
+    @cached_property
+    def _neighbours(self) -> Neighbours:
         rng = np.random.default_rng(self.seed)
-        return draw_samples(n, len(self.background), len(self.mixer.names), rng)
+        return draw_neighbours(self.samples, len(self.mixer.names), self._spread(PAIRS, rng), rng)
 
     def _by_orders(self, customers: Customers, target: np.ndarray | None) -> tuple[np.ndarray, ...]:
         rng = np.random.default_rng(self.seed)
@@ -286,9 +343,14 @@ class Explainer:
 
     def _spread(self, n: int, rng: np.random.Generator) -> NDArray[np.int64]:
         """Return ``n`` background customers that represent all: spread evenly over the order of their answers."""
-        logits = self._background_logits
-        order = np.argsort(logits if logits.ndim == 1 else logits.max(axis=1), kind="stable")
+        order = self._ranked
         return rng.permutation(order[((np.arange(n) + 0.5) * len(order) / n).astype(np.int64)])
+
+    @cached_property
+    def _ranked(self) -> NDArray[np.int64]:
+        """Background customers in the order of their answers."""
+        logits = self._background_logits
+        return np.argsort(logits if logits.ndim == 1 else logits.max(axis=1), kind="stable")
 
     def _base(self, which: np.ndarray, target: np.ndarray | None) -> NDArray[np.float64]:
         """Return the mean log-odds of background customers, of the class of each row where there are several."""
@@ -323,10 +385,12 @@ class _Found:
     base: np.ndarray
     stability: np.ndarray
     method: np.ndarray
+    fidelity: np.ndarray
 
     @classmethod
     def empty(cls, n: int, k: int) -> _Found:
-        return cls(np.full((n, k), np.nan), np.full(n, np.nan), np.full(n, np.nan), np.full(n, "", dtype=object))
+        gaps = [np.full(n, np.nan) for _ in range(3)]
+        return cls(np.full((n, k), np.nan), gaps[0], gaps[1], np.full(n, "", dtype=object), gaps[2])
 
     def fill(self, rows: np.ndarray, method: str, values: np.ndarray, base: np.ndarray, stability: np.ndarray) -> None:
         self.values[rows], self.base[rows], self.stability[rows] = values, base, stability
@@ -355,11 +419,16 @@ def _stability(parts: np.ndarray, seed: int) -> NDArray[np.float64]:
         parts: ``(n, S, K)`` effects by each sample.
         seed: Of the draws.
     """
-    n_samples, k = parts.shape[1:]
-    first = min(FIRST, k)
+    n_samples = parts.shape[1]
     drawn = np.random.default_rng(seed).multinomial(n_samples, np.full(n_samples, 1 / n_samples), size=RESAMPLES)
     again = np.abs(np.tensordot(parts, drawn.astype(parts.dtype) / n_samples, axes=([1], [1])))  # (n, K, resamples)
-    largest = np.argsort(-np.abs(parts.mean(axis=1)), axis=1, kind="stable")[:, :first]
+    return _kept(again, parts.mean(axis=1))
+
+
+def _kept(again: np.ndarray, values: np.ndarray) -> NDArray[np.float64]:
+    """Return how many of the largest of ``(n, K)`` effects are among the largest of ``(n, K, R)`` absolute ones."""
+    first = min(FIRST, values.shape[1])
+    largest = np.argsort(-np.abs(values), axis=1, kind="stable")[:, :first]
     border = -np.sort(-again, axis=1)[:, first - 1, :]
     kept = np.take_along_axis(again, largest[:, :, None], axis=1) >= border[:, None, :]
     return kept.mean(axis=(1, 2))

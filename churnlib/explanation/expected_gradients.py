@@ -44,24 +44,31 @@ class Samples:
     orders: np.ndarray
 
 
-def draw_samples(n: int, n_background: int, n_columns: int, rng: np.random.Generator) -> Samples:
+def draw_samples(n: int, ranked: np.ndarray, n_columns: int, rng: np.random.Generator) -> Samples:
     """Draw samples: background customers come equally often, and places are spread evenly over each one's ways.
+
+    Two background customers with neighbouring answers have mirrored places, one as far from its start as the other from
+    the end: what the gradients of the one miss of the way is near to what those of the other have too much. Half as
+    many customers' effects then do not add up.
 
     Args:
         n: Samples, rounded up to a multiple of the background customers if there are more; with fewer, so many of
             these are drawn.
-        n_background: Background customers.
+        ranked: Background customers in the order of their answers.
         n_columns: Columns.
         rng: Source of chance.
     """
-    rounds = max(1, -(-n // n_background))
-    used = np.sort(rng.permutation(n_background)[: min(n, n_background)])
-    which = np.tile(used, rounds)
+    rounds = max(1, -(-n // len(ranked)))
+    used = ranked[np.sort(rng.permutation(len(ranked))[: min(n, len(ranked))])]
+    pairs = -(-len(used) // 2)
     # Each background customer has one place in each of as many strips of its way, at another height in each.
-    height = (np.stack([rng.permutation(len(used)) for _ in range(rounds)]) + 0.5) / len(used)
-    places = ((np.arange(rounds)[:, None] + height) / rounds).ravel()
+    height = (np.stack([rng.permutation(pairs) for _ in range(rounds)]) + 0.25) / pairs
+    place = (np.arange(rounds)[:, None] + height) / rounds
+    places = np.empty((rounds, len(used)))
+    places[:, 0::2], places[:, 1::2] = place, 1.0 - place[:, : len(used) // 2]
+    which = np.tile(used, rounds)
     orders = np.argsort(rng.random((len(which), n_columns)), axis=1)
-    return Samples(which, places, orders)
+    return Samples(which, places.ravel(), orders)
 
 
 def gradient_effects(

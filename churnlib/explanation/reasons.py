@@ -43,9 +43,11 @@ COLUMNS = {
     "stability": pl.Float64(),
     "sensitive_among_reasons": pl.Boolean(),
     "method": pl.String(),
+    "fidelity": pl.Float64(),
     "explained_class": pl.String(),
 }
-"""What is said of a customer beside the probability; the last one for more than two classes only."""
+"""What is said of a customer beside the probability; the last one for more than two classes only, and the one before
+with ``method=linear`` only."""
 
 TOP = 3
 EPOCH = datetime(1970, 1, 1)
@@ -193,7 +195,8 @@ def explain(
         background customers), ``log_odds`` (of the probability), ``explanation_error`` (what base and the effects of
         all columns add up to, minus ``log_odds``), ``stability`` (in [0, 1]), ``sensitive_among_reasons`` (whether a
         sensitive column, which is never named, would have been among them) and ``method``; for more than two classes
-        also ``explained_class``.
+        also ``explained_class``; with ``method=linear`` also ``fidelity`` (how well the line follows the model near the
+        customer, at most 1).
 
     Raises:
         RowErrors: If rows cannot be scored and ``on_error`` is ``raise``.
@@ -211,8 +214,13 @@ def explain(
         raise ConfigError(f"top must be 1 or above, or None for all reasons, got {top}")
     cells = reading.typed.select(list(effects.names)).to_dicts()
     said = _answer(predictor, speaker, effects, cells, top)
-    kept = {name: dtype for name, dtype in COLUMNS.items() if name != "explained_class" or effects.target is not None}
-    return pl.concat([predictor.answers(reading), pl.DataFrame(said, schema=kept)], how="horizontal")
+    return pl.concat([predictor.answers(reading), pl.DataFrame(said, schema=_columns(effects))], how="horizontal")
+
+
+def _columns(effects: Effects) -> dict[str, pl.DataType]:
+    """Return the columns that are said of these effects."""
+    absent = {"explained_class": effects.target is None, "fidelity": effects.fidelity is None}
+    return {name: dtype for name, dtype in COLUMNS.items() if not absent.get(name, False)}
 
 
 def as_wording(given: Wording | Mapping[str, Any] | None) -> Wording:
@@ -278,7 +286,7 @@ def _answer(
     answers = []
     for row, outcome in enumerate(outcomes):
         if np.isnan(effects.log_odds[row]):
-            answers.append(dict.fromkeys(COLUMNS if target is not None else list(COLUMNS)[:-1]))
+            answers.append(dict.fromkeys(_columns(effects)))
             continue
         answer = {
             "reasons": said.reasons[row],
@@ -289,6 +297,8 @@ def _answer(
             "sensitive_among_reasons": bool(said.concealed[row]),
             "method": str(effects.method[row]),
         }
+        if effects.fidelity is not None:
+            answer["fidelity"] = float(effects.fidelity[row])
         answers.append(answer if target is None else {**answer, "explained_class": outcome})
     return answers
 

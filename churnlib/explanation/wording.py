@@ -5,11 +5,12 @@ from __future__ import annotations
 import datetime as dt
 import math
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from string import Formatter
 from typing import Any
 
+from churnlib.config.explain import ReasonsConfig
 from churnlib.errors import ConfigError
 from churnlib.schema import Column, Kind
 
@@ -43,41 +44,28 @@ class ColumnWording:
     values: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Wording:
-    """How reasons are spoken of.
+@dataclass(kw_only=True)
+class Wording(ReasonsConfig):
+    """How reasons are spoken of: options with their values as the command line has them, and the texts they make.
 
-    Attributes:
-        template: For texts, with :data:`PLACEHOLDERS` in braces.
-        raises: Words for an effect above 0,
-        lowers: and below.
-        missing: Stands for a missing value.
-        yes, no: Stand for truth values.
-        columns: By column, or by label of a group.
-        groups: Columns of which one reason is made, by the label of the group.
-        merge: Which columns are put together: ``found`` (the groups, and columns that nearly say the same in the
-            training rows), ``declared`` (the groups) or ``none``.
-        min_effect: Smallest effect that is a reason, in log-odds.
+    ``columns`` are read into :class:`ColumnWording` by column, or by label of a group.
+
+    Raises:
+        ConfigError: If an option is impossible.
     """
 
-    template: str = "{label}: {value} {direction} (odds × {odds})"
-    raises: str = "raises the risk"
-    lowers: str = "lowers the risk"
-    missing: str = "unknown"
-    yes: str = "yes"
-    no: str = "no"
-    columns: Mapping[str, ColumnWording] = field(default_factory=dict)
-    groups: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    merge: str = "found"
-    min_effect: float = 0.1
-
     def __post_init__(self) -> None:
+        super().__post_init__()
+        self.groups = {str(name): list(those) for name, those in self.groups.items()}
+        try:
+            self.columns = {
+                str(name): one if isinstance(one, ColumnWording) else ColumnWording(**one)
+                for name, one in self.columns.items()
+            }
+        except TypeError as error:
+            raise ConfigError(f"reasons cannot be read: {error}") from error
         for where, template in (("template", self.template), *self._templates()):
             _check_template(where, template)
-        if self.merge not in ("found", "declared", "none"):
-            raise ConfigError(f"reasons.merge must be found, declared or none, got {self.merge!r}")
-        if not (self.min_effect >= 0 and math.isfinite(self.min_effect)):
-            raise ConfigError(f"reasons.min_effect must be a number from 0 upwards, got {self.min_effect!r}")
 
     def _templates(self) -> list[tuple[str, str]]:
         each = [(f"columns.{name}.template", one.template) for name, one in self.columns.items()]
@@ -90,15 +78,15 @@ class Wording:
         Raises:
             ConfigError: If an option is unknown or impossible.
         """
-        given = dict(values)
         try:
-            columns = {
-                str(name): ColumnWording(**dict(one)) for name, one in (given.pop("columns", None) or {}).items()
-            }
-            groups = {str(name): tuple(those) for name, those in (given.pop("groups", None) or {}).items()}
-            return cls(columns=columns, groups=groups, **given)
+            return cls(**{name: value for name, value in values.items() if value is not None})
         except TypeError as error:
             raise ConfigError(f"reasons cannot be read: {error}") from error
+
+    @classmethod
+    def from_config(cls, config: ReasonsConfig) -> Wording:
+        """Return the wording of options that were read."""
+        return cls(**{one.name: getattr(config, one.name) for one in fields(ReasonsConfig)})
 
     def label(self, name: str) -> str:
         """Return what a column or group is called."""

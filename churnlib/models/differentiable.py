@@ -19,6 +19,7 @@ from torch.nn import functional as F
 from churnlib.models.baselines.linear import LinearModel
 from churnlib.models.ensemble import Ensemble, Member
 from churnlib.models.fitted import FittedModel
+from churnlib.models.folding import folded
 from churnlib.models.network_model import NetworkModel
 
 
@@ -62,7 +63,7 @@ def differentiable(model: FittedModel, n_numeric: int) -> Differentiable | None:
 
 
 def _of_network(model: NetworkModel) -> Differentiable:
-    network = model.network
+    network = folded(model.network)
 
     def inputs(numeric: np.ndarray, codes: np.ndarray) -> Tensor:
         with torch.no_grad():

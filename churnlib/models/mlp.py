@@ -117,7 +117,7 @@ class MLP(nn.Module):
         )
         columns = embedded_groups(groups or range(in_features), self.embedding)
         widths = [len(columns), *hidden_sizes]
-        self.blocks = nn.Sequential(*(_Block(a, b, activation, norm, dropout) for a, b in pairwise(widths)))
+        self.blocks = nn.Sequential(*(Block(a, b, activation, norm, dropout) for a, b in pairwise(widths)))
         self.members: MemberInputs | None = None
         self.head: nn.Linear | MemberHeads = nn.Linear(widths[-1], out_features)
         check_kind(members)
@@ -202,7 +202,7 @@ class PlainMLP(MLP):
         )
 
 
-class _Block(nn.Module):
+class Block(nn.Module):
     """Linear, normalisation, activation, dropout."""
 
     def __init__(self, in_features: int, out_features: int, activation: str, norm: str | None, dropout: float) -> None:
@@ -216,7 +216,7 @@ class _Block(nn.Module):
         self.activation = ACTIVATIONS[activation]
         self.dropout = Dropout(dropout)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor:  # noqa: D102
         x = self.linear(x)
         if self.norm is not None:
             x = self.norm(x)

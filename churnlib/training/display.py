@@ -13,6 +13,8 @@ from rich.table import Table
 from churnlib.data.customers import Customers
 from churnlib.data.leaks import LeakReport
 from churnlib.data.resampling import wanted_counts
+from churnlib.evaluation.fairness.report import FairnessReport
+from churnlib.evaluation.fairness.tables import fairness_lines, fairness_table
 from churnlib.evaluation.report.files import PAGE
 from churnlib.evaluation.survival_tables import calibration_line, survival_table
 from churnlib.evaluation.tables import confusion_table, metrics_table, worth_table
@@ -156,7 +158,22 @@ def show_verdict(console: Console, verdict: Mapping[str, Any]) -> None:
         console.print(f"{MARKS[one['kind']]} {escape(one['text'])}", highlight=False)
 
 
-def show_result(console: Console, metrics: Mapping[str, Any], folder: Path, *, classes: Sequence[str]) -> None:
+def show_fairness(console: Console, report: FairnessReport, *, currency: str | None = None) -> None:
+    """Print groups beside each other, and a line on what stands out."""
+    if any(column.groups for column in report.columns):
+        console.print(fairness_table(report))
+    for line in fairness_lines(report, currency=currency):
+        console.print(f"[yellow]•[/] {escape(line)}", soft_wrap=True, highlight=False)
+
+
+def show_result(
+    console: Console,
+    metrics: Mapping[str, Any],
+    folder: Path,
+    *,
+    classes: Sequence[str],
+    fairness: FairnessReport | None = None,
+) -> None:
     """Print the metrics beside the baseline and the limit, the confusion matrix, and where everything is."""
     members = metrics.get("members")
     columns = {
@@ -176,6 +193,8 @@ def show_result(console: Console, metrics: Mapping[str, Any], folder: Path, *, c
         worth = worth_table(metrics["test"], title="On test rows")
         if worth is not None:
             console.print(worth)
+    if fairness is not None:
+        show_fairness(console, fairness, currency=(metrics["test"] or {}).get("profit", {}).get("currency"))
     if metrics.get("goal") is not None:
         console.print(goal_line(metrics["goal"]), soft_wrap=True, highlight=False)
     trained = "fitted" if metrics["epochs"] == 1 else f"{metrics['epochs']} epochs"

@@ -10,8 +10,8 @@ import torch
 from churnlib.config import TrainConfig
 from churnlib.data.customers import Customers
 from churnlib.evaluation.calibration import MIN_ROWS_PER_CLASS
+from churnlib.logistic import fit_platt
 from churnlib.models.baselines.baseline import FittedBaseline, Head
-from churnlib.models.baselines.platt import fit_platt
 from churnlib.models.fitted import FittedModel
 from churnlib.models.network_model import NetworkModel
 from churnlib.training.fitted import Fit, held_out
@@ -36,10 +36,10 @@ def settle_prior(config: TrainConfig, fit: Fit, customers: Customers) -> Fit:
     enough = np.count_nonzero(np.bincount(label) >= MIN_ROWS_PER_CLASS) >= 2
     if config.resample.name not in CHANGES_CUSTOMERS or config.calibration == "none" or not enough:
         return fit
-    head = fit_platt(held_out(fit.model, customers).logits, label)
-    if head.slope <= 0:  # the scores say nothing; there is no scale on which to shift them
+    slope, shift = fit_platt(held_out(fit.model, customers).logits, label)
+    if slope <= 0:  # the scores say nothing; there is no scale on which to shift them
         return fit
-    return replace(fit, model=shifted(fit.model, [value / head.slope for value in head.shift]))
+    return replace(fit, model=shifted(fit.model, [value / slope for value in shift]))
 
 
 def shifted(model: FittedModel, shift: list[float]) -> FittedModel:

@@ -69,12 +69,17 @@ def side_metrics(
         campaign=campaign_of(money, customers),
         value=None if values is None else values[rows],
         customers=customers.ids(rows),
-        replicates=int(np.clip(MOST_WEIGHTS / len(rows), 100, REPLICATES)),
+        replicates=n_replicates(len(rows)),
         stratified=customers.split.by == "random",
     )
     if PROFIT in metrics:
         metrics[PROFIT]["currency"] = money.currency
     return metrics
+
+
+def n_replicates(n_rows: int) -> int:
+    """Return how many resampled sets of so many rows are drawn: 1,000, and fewer of more than 100,000 rows."""
+    return int(np.clip(MOST_WEIGHTS / n_rows, 100, REPLICATES))
 
 
 def threshold_interval(
@@ -226,15 +231,16 @@ def write_subjects(customers: Customers, path: Path) -> None:
         pl.DataFrame([customers.customer_ids(side), pl.Series("side", [side] * len(customers.rows(side)), pl.String)])
         for side in customers.split.sides()
     ]
-    _write_table(pl.concat(sides), path)
+    write_table(pl.concat(sides), path)
 
 
 def _write_rows(ids: pl.Series, label: np.ndarray, answers: pl.DataFrame, path: Path) -> None:
     table = pl.concat([pl.DataFrame([ids, pl.Series("label", label)]), answers], how="horizontal")
-    _write_table(table, path)
+    write_table(table, path)
 
 
-def _write_table(table: pl.DataFrame, path: Path) -> None:
+def write_table(table: pl.DataFrame, path: Path) -> None:
+    """Write Parquet whole or not at all."""
     temporary = path.with_name(f".{path.name}.{uuid4().hex[:8]}")
     table.write_parquet(temporary)
     temporary.replace(path)

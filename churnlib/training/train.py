@@ -34,6 +34,7 @@ from churnlib.training import display
 from churnlib.training.baselines import fit_baseline
 from churnlib.training.cross_validation import design, fit_design
 from churnlib.training.curves import CURVES, log_curve, overfitting, write_curves
+from churnlib.training.fairness import compared_columns, fairness_of, write_fairness
 from churnlib.training.fitted import Fit, Ready, Trained, held_out
 from churnlib.training.goals import goal_of, goal_report
 from churnlib.training.inference import measure_inference
@@ -110,31 +111,23 @@ def train(
     """
     console = console or Console(quiet=True)
     check_components(config)
-    recipe, goal = recipe_of(config.model), goal_of(config.goal)
+    goal = goal_of(config.goal)
     if is_stack(config.model):
         check_stack(config)
-    started = time.perf_counter()
+    started = time.perf_counter() - (0.0 if ready is None else ready.seconds)
     try:
         with row_bars(console) as progress:
             customers = read_customers(config, progress=progress) if ready is None else ready.customers
     except BrokenRules as error:
         raise quarantine(error, folder, console) from error
-    check_options(config, customers, recipe)
-    check_task(config, customers)
-    values_of(config.money, customers)  # a wrong column is refused before anything is fitted
-    check_histories(config, customers)
+    _check(config, customers)
     unlabelled = pretraining_rows(config, customers)
     display.show_customers(console, customers, name=config.data.name, n_folds=config.cv)
     display.show_resampling(console, customers, asdict(config.resample))
     leaks = look_for_leaks(config, customers, console)
     splits = windows(config, customers) if config.split.origins > 1 else []
     path = folder.create(config)
-    write_json(path / PROVENANCE, provenance(customers))
-    write_json(path / CLEANING, customers.report.to_dict())
-    if customers.validated is not None:
-        customers.validated.write(path)
-    if leaks is not None:
-        write_json(path / LEAKS, leaks.to_dict())
+    _write_table_files(customers, leaks, path)
 
     earlier = earlier_origins(config, customers, splits, path)
     if ready is None:
@@ -146,45 +139,84 @@ def train(
     shutil.rmtree(path / "bundle", ignore_errors=True)
     predictor = pack(config, trained, path / "bundle", console)
 
-    metrics: dict[str, Any] = predictor.metrics  # of the test rows and the held-out rows
-    if customers.lifetimes is not None:
-        metrics["baseline"] = {"kaplan_meier": kaplan_meier_metrics(metrics["test"])}
-    else:
-        metrics["baseline"] = {
-            "logistic_regression": baseline_metrics(customers, config.threshold, config.calibration, config.money)
-        }
-    if customers.truth is not None and customers.lifetimes is None:
-        metrics["limit"] = limit_metrics(customers)
-    if trained.parts:
-        metrics["members"] = parts_metrics(trained, predictor)
+    metrics: dict[str, Any] = {**predictor.metrics, **_comparisons(config, trained, predictor)}
     if splits:
         metrics["origins"] = summary([*earlier, described(customers, metrics["test"])])
     metrics["goal"] = goal_report(goal, trained, predictor, money=config.money, test=metrics["test"], leaks=leaks)
-    fit = trained.fit
-    judged = overfitting(fit.curve)
     metrics |= {
-        "fit_seconds": fit.seconds,
-        "total_seconds": time.perf_counter() - started + (0.0 if ready is None else ready.seconds),
+        **_course(trained),
+        "total_seconds": time.perf_counter() - started,
         "together": 1 if ready is None else ready.together,
-        "epochs": fit.epochs,
         "leaks": None if leaks is None else leaks.columns,
-        "overfitting": None if judged is None else asdict(judged),
-        "rows_per_second": fit.rows_per_second,
-        "compilation": fit.compilation,
         "inference": measure_inference(predictor, customers, path / "bundle"),
         "model": model_name(config.model),
         "seed": config.seed,
     }
-    write_curves(fit.curve, path / CURVES)
-    if config.data.pseudonymise.named:
-        write_subjects(customers, path / SUBJECTS)
-    write_held_out(trained, predictor, path / "held_out.parquet")
-    write_predictions(customers, predictor, path / "predictions.parquet")
+    write_curves(trained.fit.curve, path / CURVES)
+    _write_answers(config, trained, predictor, path)
+    fairness = fairness_of(config, trained, predictor)
+    if fairness is not None:
+        write_fairness(fairness, path)
     if config.report:
-        write_run_report(config, trained.customers, predictor, metrics, path, console)
+        write_run_report(config, customers, predictor, metrics, path, console)
     folder.finish(metrics)
-    display.show_result(console, metrics, path, classes=customers.schema.classes)
+    display.show_result(console, metrics, path, classes=customers.schema.classes, fairness=fairness)
     return TrainResult(metrics, path)
+
+
+def _check(config: TrainConfig, customers: Customers) -> None:
+    """Refuse what does not go with the table, before anything is fitted."""
+    check_options(config, customers, recipe_of(config.model))
+    check_task(config, customers)
+    values_of(config.money, customers)
+    compared_columns(config, customers)
+    check_histories(config, customers)
+
+
+def _write_table_files(customers: Customers, leaks: LeakReport | None, path: Path) -> None:
+    """Write where the table came from, and what was found in it."""
+    write_json(path / PROVENANCE, provenance(customers))
+    write_json(path / CLEANING, customers.report.to_dict())
+    if customers.validated is not None:
+        customers.validated.write(path)
+    if leaks is not None:
+        write_json(path / LEAKS, leaks.to_dict())
+
+
+def _comparisons(config: TrainConfig, trained: Trained, predictor: Predictor) -> dict[str, Any]:
+    """Return what the figures of the run are to be seen beside: a simple model, the limit, the members alone."""
+    customers = trained.customers
+    if customers.lifetimes is not None:
+        found: dict[str, Any] = {"baseline": {"kaplan_meier": kaplan_meier_metrics(predictor.metrics["test"])}}
+    else:
+        simple = baseline_metrics(customers, config.threshold, config.calibration, config.money)
+        found = {"baseline": {"logistic_regression": simple}}
+        if customers.truth is not None:
+            found["limit"] = limit_metrics(customers)
+    if trained.parts:
+        found["members"] = parts_metrics(trained, predictor)
+    return found
+
+
+def _course(trained: Trained) -> dict[str, Any]:
+    """Return how the fitting went."""
+    fit = trained.fit
+    judged = overfitting(fit.curve)
+    return {
+        "fit_seconds": fit.seconds,
+        "epochs": fit.epochs,
+        "overfitting": None if judged is None else asdict(judged),
+        "rows_per_second": fit.rows_per_second,
+        "compilation": fit.compilation,
+    }
+
+
+def _write_answers(config: TrainConfig, trained: Trained, predictor: Predictor, path: Path) -> None:
+    """Write what the model says of the rows it did not learn from, and where its customers stood."""
+    if config.data.pseudonymise.named:
+        write_subjects(trained.customers, path / SUBJECTS)
+    write_held_out(trained, predictor, path / "held_out.parquet")
+    write_predictions(trained.customers, predictor, path / "predictions.parquet")
 
 
 def write_run_report(

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import numpy as np
 
+from churnlib.logistic import fit_platt
 from churnlib.models.baselines.arrays import read_arrays, write_arrays
 from churnlib.models.baselines.baseline import Baseline, FittedBaseline, Head, Rows, Task
 from churnlib.models.baselines.inputs import FlatBaseline, FlatInputs
-from churnlib.models.baselines.platt import fit_platt
 
 if TYPE_CHECKING:
     from churnlib.models.onnx.graph import Graph
@@ -109,4 +109,5 @@ def _fitted(model: Any, train: Rows, task: Task, *, head: Head) -> LinearModel:
 
 def platt_scaled(model: Scaled, validation: Rows) -> Scaled:
     """Return the fitted model with the head that validation rows suggest."""
-    return replace(model, head=fit_platt(model.scores(validation.numeric, validation.codes), validation.label))
+    margins = model.scores(validation.numeric, validation.codes)
+    return replace(model, head=Head(*fit_platt(margins, validation.label, unit=float(margins.std()) or 1.0)))
