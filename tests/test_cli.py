@@ -297,7 +297,11 @@ def test_only_train_sweeps(empty_folder, capsys):
 @pytest.mark.parametrize("command", cli.COMMANDS)
 def test_every_command_explains_itself(command, empty_folder, capsys):
     assert cli.main([command, "--help"]) == 0
-    said = {"forget": "Remove a customer", "pseudonymise": "keyed pseudonyms"}.get(command, command)
+    said = {
+        "forget": "Remove a customer",
+        "pseudonymise": "keyed pseudonyms",
+        "explain-model": "model goes by on the whole",
+    }.get(command, command)
     assert said in capsys.readouterr().out
     assert not list(empty_folder.iterdir())
 

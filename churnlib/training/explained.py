@@ -111,14 +111,15 @@ def run_options(run: Path) -> TrainConfig:
     told: Any = OmegaConf.load(run / CONFIG)
     known = compose([])
     try:
-        parts = {name: _read(type(getattr(known, name)), told[name]) for name in PARTS}
+        # What an older run knew nothing of is as it is now.
+        parts = {name: _read(getattr(known, name), told.get(name) or {}) for name in PARTS}
         data = _read(_data_schema(set(told.data)), told.data)
     except (OmegaConfBaseException, KeyError, TypeError) as error:
         raise ConfigError(f"{run / CONFIG} cannot be read by this release: {str(error).splitlines()[0]}") from error
     return replace(known, data=data, seed=int(told.seed), **parts)
 
 
-def _read(schema: type, values: Any) -> Any:
+def _read(schema: Any, values: Any) -> Any:
     from omegaconf import OmegaConf
 
     return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), values))
