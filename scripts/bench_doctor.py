@@ -4,8 +4,8 @@
     python scripts/bench_doctor.py data=telco splits=20 models=logistic,hist_gradient_boosting
 
 For each split several models are trained; the one with the lowest log loss on validation rows is the best honest one.
-From its probabilities of the validation rows comes the estimate with its intervals, and from the test rows the F1 that it
-reaches at the threshold that validation rows chose. The last lines count the intervals that hold it.
+From its probabilities of the validation rows comes the estimate with its intervals, and from the test rows the F1 that
+it reaches at the threshold that validation rows chose. The last lines count the intervals that hold it.
 """
 
 from __future__ import annotations
