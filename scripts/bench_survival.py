@@ -82,7 +82,7 @@ def cox(rows: Rows) -> Curves:
     """Cox's proportional hazards, with a little ridge."""
     from sksurv.linear_model import CoxPHSurvivalAnalysis
 
-    return _fitted(CoxPHSurvivalAnalysis(alpha=0.1, ties="efron"), rows)
+    return _fitted(CoxPHSurvivalAnalysis(alpha=1, ties="efron"), rows)
 
 
 def forest(rows: Rows) -> Curves:

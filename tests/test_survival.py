@@ -81,6 +81,7 @@ def test_a_row_alone_has_the_answer_it_has_among_others_and_after_writing_down()
     again = calibration_from_dict(json.loads(json.dumps(CURVE.to_dict())))
     assert again == CURVE
     together = CURVE.probabilities(LOGITS, np.arange(5.0))
+    assert isinstance(again, HazardCurve)
     alone = [again.probabilities(LOGITS[i : i + 1], [float(i)])[0] for i in range(5)]
     assert together.tolist() == alone
 

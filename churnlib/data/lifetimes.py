@@ -155,7 +155,8 @@ def _seen_until(position: Floats, n: int) -> Floats:
     whole = np.minimum(np.floor(position).astype(np.int64), n)
     counts = np.bincount(whole, minlength=n + 1).astype(np.float64)
     through = counts[::-1].cumsum()[::-1][1 : n + 1]  # those who passed all of interval j
-    return through + np.bincount(whole, weights=position - whole, minlength=n + 1)[:n]
+    in_part = np.bincount(whole, weights=position - whole, minlength=n + 1)[:n]
+    return np.asarray(through + in_part, dtype=np.float64)
 
 
 def with_elapsed(frame: pl.DataFrame, spec: LifetimeSpec) -> tuple[pl.DataFrame, LifetimeSpec]:

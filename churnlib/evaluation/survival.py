@@ -80,10 +80,10 @@ class KaplanMeier:
     @classmethod
     def _of(cls, times: Floats, going: NDArray[Any], there: NDArray[Any]) -> KaplanMeier:
         some = going > 0
-        times, going, there = times[some], going[some], there[some].astype(np.float64)
+        times, going, there = times[some], going[some].astype(np.float64), there[some].astype(np.float64)
         with np.errstate(divide="ignore"):  # where all go: survival 0, of which no variance is known
             variance = np.cumsum(going / (there * (there - going)))
-        return cls(times, np.cumprod(1.0 - going / there, dtype=np.float64), variance)
+        return cls(times, np.asarray(np.cumprod(1.0 - going / there), dtype=np.float64), variance)
 
     def at(self, times: ArrayLike) -> Floats:
         """Return the share that is there after each time (somebody who leaves at a time is gone at it)."""

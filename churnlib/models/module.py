@@ -133,7 +133,7 @@ class ChurnModule(L.LightningModule):
         *,
         class_counts: Sequence[int] | np.ndarray,
         ratios: Sequence[float] | None = None,
-        hazards: Sequence[float] | None = None,
+        hazards: Sequence[float] | np.ndarray | None = None,
     ) -> None:
         """Build the network with fresh weights.
 
