@@ -17,6 +17,7 @@ COMMANDS = {
     "profile": ("churnlib.commands.profile", "write a readable report of a customer table"),
     "score": ("churnlib.commands.score", "score a CSV or Parquet file with a trained model"),
     "explain": ("churnlib.commands.explain", "say for each customer of a file why the model gives its probability"),
+    "plan": ("churnlib.commands.plan", "choose an offer for each customer of a file, within a budget"),
     "scorecard": ("churnlib.commands.scorecard", "write an additive model as points that a person can add up"),
     "export": ("churnlib.commands.export", "write a trained model for other programs: ONNX, PyTorch, Triton"),
     "serve": ("churnlib.serving.server", "serve a trained model over HTTP"),

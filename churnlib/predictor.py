@@ -306,6 +306,25 @@ class Predictor:
         names = self.bundle.preparation.feature_names
         return Contributions(tuple(tuple(names[c] for c in term) for term in model.terms), values, intercept)
 
+    def effects(self, table: Any) -> np.ndarray:
+        """Say how much of each customer's probability of leaving a treatment would prevent, ``(n,)`` in [-1, 1].
+
+        Args:
+            table: A table or a :class:`Reading`. Rows that cannot be scored are NaN.
+
+        Raises:
+            TypeError: If the model is no uplift model.
+        """
+        from churnlib.models.uplift import UpliftModel
+
+        model = self.model
+        if not isinstance(model, UpliftModel):
+            raise TypeError(f"the model {self.model_name} knows no treatment; churnlib uplift fits one that does")
+        reading = table if isinstance(table, Reading) else self.read(table)
+        found = np.concatenate(self._by_batches(reading, model.effects))
+        found[reading.bad] = np.nan
+        return found
+
     def _by_batches(self, reading: Reading, answer: Callable[[np.ndarray, np.ndarray], Any]) -> list[Any]:
         """Return what a network answers to numbers and codes, a batch after the other; one for a table without rows."""
         encoded = self.bundle.preparation.encode(reading.typed)
@@ -387,9 +406,10 @@ class Predictor:
     def answers(self, reading: Reading) -> pl.DataFrame:
         """Return the answer for each row of a reading; rows that cannot be scored have empty results."""
         answers = answers_table(self.probabilities(reading), self.threshold, self.classes)
-        return pl.concat([pl.DataFrame([self._customer_ids(reading.frame)]), answers], how="horizontal")
+        return pl.concat([pl.DataFrame([self.customer_ids(reading.frame)]), answers], how="horizontal")
 
-    def _customer_ids(self, frame: pl.DataFrame) -> pl.Series:
+    def customer_ids(self, frame: pl.DataFrame) -> pl.Series:
+        """Return the customers' names as they came; the rows' numbers from 0 where the table has none."""
         if self.schema.id is not None and self.schema.id in frame.columns:
             return frame[self.schema.id].alias("customer_id")
         return pl.Series("customer_id", np.arange(len(frame)))

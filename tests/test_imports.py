@@ -14,8 +14,9 @@ PACKAGE = Path(churnlib.__file__).parent
 FLOORS = [
     ("cli", "commands"),
     ("training", "serving", "monitoring", "privacy", "profiling"),
-    ("explaining",),
+    ("explaining", "planned"),
     ("build", "scoring", "compose"),
+    ("planning",),
     ("console", "progress", "noise"),
     ("evaluation", "explanation", "exporting"),
     ("predictor",),

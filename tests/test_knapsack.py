@@ -1,4 +1,4 @@
-"""At most one offer for each customer, within limits: beside all plans, beside an exact solver, and within its bound."""
+"""At most one offer for each customer, within limits: beside all plans, an exact solver, and its bound."""
 
 from __future__ import annotations
 

@@ -31,8 +31,9 @@ from churnlib.data.splits import Split, check_classes
 from churnlib.data.table_spec import TableSpec, table_spec
 from churnlib.data.table_split import deal, read_split
 from churnlib.data.validation import Validated
+from churnlib.data.values import column_numbers
 from churnlib.errors import ConfigError
-from churnlib.schema import Column, Kind, Schema, infer_schema, parsing, unknown_column
+from churnlib.schema import Column, Schema, infer_schema
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,15 +254,9 @@ def customer_value(customers: Customers, column: str, *, option: str = "loss.val
     Raises:
         ConfigError: If there is no such column, or no numbers in it.
     """
-    frame = customers.frame
-    if column not in frame.columns:
-        raise ConfigError(unknown_column(column, frame.columns, option=option))
     if column == customers.schema.target:
         raise ConfigError(f"{option}={column} is the target; name a column that says what a customer is worth")
-    numbers = frame.select(parsing.as_kind(parsing.cell_of(column), frame.schema[column], Kind.numeric)).to_series()
-    if numbers.null_count() == len(numbers):
-        raise ConfigError(f"{option}={column} holds no numbers; name a column that says what a customer is worth")
-    return numbers.cast(pl.Float64).fill_null(np.nan).to_numpy()
+    return column_numbers(customers.frame, column, option=option)
 
 
 __all__ = [

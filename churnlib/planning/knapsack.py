@@ -72,7 +72,6 @@ def allocate(gain: Floats, use: Floats, limits: Floats, *, settle: bool = True) 
     >>> allocate(np.array([[6.0, 9.0], [5.0, 1.0]]), np.array([[[1.0, 2.0], [1.0, 1.0]]]), np.array([2.0])).chosen
     array([0, 0])
     """
-    n, k = gain.shape
     worth = np.where(np.isfinite(gain) & (gain > 0), gain, 0.0)
     for resource, limit in zip(use, limits, strict=True):
         worth[~(resource <= limit)] = 0.0  # nobody can be made this offer, whoever else gets none
@@ -203,7 +202,7 @@ def _fill(worth: Floats, spent: Floats, limits: Floats, chosen: Ints, prices: Fl
         steps = extra[:, customers, offer]
         taken_by = np.cumsum(steps, axis=1) <= (left + _slack(limits))[:, None]
         prefix = taken_by.all(axis=0)
-        stop = len(prefix) if prefix.all() else int(prefix.argmin())
+        stop = prefix.size if prefix.all() else int(prefix.argmin())
         chosen[customers[: max(stop, 1)]] = offer[: max(stop, 1)]  # the first one fits by itself
     return chosen
 
@@ -231,7 +230,7 @@ def _settle(worth: Floats, spent: Floats, limits: Floats, prices: Floats, bound:
     settled = np.where(alone, LEAVE_ALONE, np.where(possible.any(axis=1), possible.argmax(axis=1), LEAVE_ALONE))
     core = np.flatnonzero(doubtful)
     which, offer = np.nonzero(possible[core])
-    if not len(core) or len(which) > MOST_CORE:
+    if not core.size or len(which) > MOST_CORE:
         return None
     found = settled.copy()
     found[core] = LEAVE_ALONE
@@ -257,7 +256,7 @@ def _exact(gain: Floats, use: Floats, left: Floats, customer: Ints, n: int) -> I
         -gain,
         integrality=np.ones(len(gain)),
         bounds=Bounds(0, 1),
-        constraints=LinearConstraint(rows, -np.inf, most),
+        constraints=LinearConstraint(rows, -np.inf, most),  # pyright: ignore[reportArgumentType]
         options={"node_limit": MOST_NODES, "mip_rel_gap": CLOSE / 10},
     )
     return None if found.x is None else np.flatnonzero(found.x > 0.5)
