@@ -18,6 +18,7 @@ COMMANDS = {
     "score": ("churnlib.commands.score", "score a CSV or Parquet file with a trained model"),
     "explain": ("churnlib.commands.explain", "say for each customer of a file why the model gives its probability"),
     "plan": ("churnlib.commands.plan", "choose an offer for each customer of a file, within a budget"),
+    "uplift": ("churnlib.commands.uplift", "learn from an experiment what a treatment prevents, and for whom"),
     "scorecard": ("churnlib.commands.scorecard", "write an additive model as points that a person can add up"),
     "export": ("churnlib.commands.export", "write a trained model for other programs: ONNX, PyTorch, Triton"),
     "serve": ("churnlib.serving.server", "serve a trained model over HTTP"),

@@ -24,6 +24,7 @@ from churnlib.config import (
     resample,
     stack,
     training,
+    uplift,
 )
 from churnlib.config import config_dir as yaml_folder
 from churnlib.errors import ConfigError
@@ -39,6 +40,7 @@ SCHEMAS: dict[str, dict[str, type]] = {
         "template": commands.TemplateConfig,
         "explain": explain.ExplainConfig,
         "plan": plan.PlanConfig,
+        "uplift": uplift.UpliftConfig,
         "prepare": commands.PrepareConfig,
         "scorecard": commands.ScorecardConfig,
         "export": commands.ExportConfig,
