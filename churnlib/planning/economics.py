@@ -106,7 +106,8 @@ class Economics:
         stayers = np.array([one.stayers for one in offers])
         risk = answers.risk[:, None]
         measured = np.isfinite(answers.effect)
-        prevented = np.where(measured, answers.effect, acceptance * (risk - answers.risk_taken))
+        # No offer prevents more than there is, whatever an experiment's model says of a customer.
+        prevented = np.where(measured, np.minimum(answers.effect, risk), acceptance * (risk - answers.risk_taken))
         prevented = np.where(answers.possible, prevented, np.nan)
         cost = (acceptance * risk + stayers * (1.0 - risk)) * answers.cost_taken + contact
         return cls(
