@@ -40,7 +40,10 @@ def levers(predictor: Predictor, **offers) -> Levers:
         ({"multiply": {"charges": 1}}, r"multiply\.charges=1 changes nothing"),
         ({"add": {"charges": 0.0}}, r"add\.charges=0\.0 changes nothing"),
         ({"multiply": {"charges": "0.9"}}, "multiply must hold numbers, got '0.9'"),
-        ({**YEARLY, "where": "plans = 'monthly'"}, "names the column 'plans', which it cannot read; did you mean 'plan'"),
+        (
+            {**YEARLY, "where": "plans = 'monthly'"},
+            "names the column 'plans', which it cannot read; did you mean 'plan'",
+        ),
         ({**YEARLY, "where": "region = 'region 1'"}, "reads 'region', which is sensitive"),
         ({**YEARLY, "where": "tenure + 1"}, r"where must give true or false for each row"),
         ({**YEARLY, "cost": -1}, r"cost must be at least 0, got -1"),

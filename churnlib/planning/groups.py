@@ -145,7 +145,7 @@ def by_reason(at_risk: Floats, reasons: Sequence[str], *, fewest: int) -> Groups
     cuts = np.quantile(at_risk[known], [1 / 3, 2 / 3]) if known.any() else np.zeros(2)
     third = np.array(["low", "middle", "high"])[np.searchsorted(cuts, np.nan_to_num(at_risk), side="left")]
     labels = pl.DataFrame({"third": third, "reason": pl.Series(reasons, dtype=pl.String)})
-    return _labelled(labels.with_columns("value at risk: " + pl.col("third")), known, ["third", "reason"], fewest)
+    return _labelled(labels.with_columns(third="value at risk: " + pl.col("third")), known, ["third", "reason"], fewest)
 
 
 def by_columns(typed: pl.DataFrame, known: NDArray[np.bool_], columns: Sequence[str], *, fewest: int) -> Groups:
