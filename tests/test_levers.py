@@ -67,6 +67,8 @@ def test_wrong_sets_of_levers_are_refused(predictor):
         levers(predictor)
     with pytest.raises(ConfigError, match=r"levers\.exclude names 'monthly', which is no lever; there are yearly"):
         LeversConfig(offers={"yearly": YEARLY}, exclude=[["yearly", "monthly"]])
+    left_out = LeversConfig(offers={"yearly": YEARLY, "two": None}, exclude=[["yearly", "two"]])
+    assert list(left_out.offers) == ["yearly"] and left_out.exclude == [["yearly"]]
     with pytest.raises(ConfigError, match=r"levers cannot be read: .*'offer'"):
         Levers.of({"offer": {}}, predictor)
     with pytest.raises(ConfigError, match=r"recompute\.charges must give a number for each row"):

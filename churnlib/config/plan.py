@@ -131,14 +131,16 @@ class LeversConfig:
     """Columns that follow from others: an expression each, computed anew where an offer changes what it reads."""
 
     def __post_init__(self) -> None:
+        known = [str(name) for name in self.offers]
         named = {str(name): given for name, given in self.offers.items() if given is not None}
         self.offers = {name: _lever(name, given) for name, given in named.items()}
         check_range("levers.together", self.together, low=1)
         for those in self.exclude:
             for name in those:
-                if name not in self.offers:
-                    hint = nearest(str(name), list(self.offers)) or f"; there are {', '.join(self.offers)}"
+                if name not in known:
+                    hint = nearest(str(name), known) or f"; there are {', '.join(known)}"
                     raise ConfigError(f"levers.exclude names {name!r}, which is no lever{hint}")
+        self.exclude = [[name for name in those if name in self.offers] for those in self.exclude]
 
 
 @dataclass(kw_only=True)
