@@ -9,6 +9,10 @@ customers whose offer is still in doubt are settled by an exact solver.
 
 from __future__ import annotations
 
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -252,15 +256,29 @@ def _exact(gain: Floats, use: Floats, left: Floats, customer: Ints, n: int) -> I
     once = csr_array((np.ones(len(customer)), (customer, np.arange(len(customer)))), shape=(n, len(customer)))
     rows = vstack([csr_array(use), once])
     most = np.concatenate([np.maximum(left, 0.0), np.ones(n)])
-    found = milp(
-        -gain,
-        integrality=np.ones(len(gain)),
-        bounds=Bounds(0, 1),
-        constraints=LinearConstraint(rows, -np.inf, most),  # pyright: ignore[reportArgumentType]
-        # Presolved, HiGHS writes a line to the terminal for each solution that it brings back.
-        options={"node_limit": MOST_NODES, "mip_rel_gap": CLOSE / 10, "presolve": False},
-    )
+    with _unheard():
+        found = milp(
+            -gain,
+            integrality=np.ones(len(gain)),
+            bounds=Bounds(0, 1),
+            constraints=LinearConstraint(rows, -np.inf, most),  # pyright: ignore[reportArgumentType]
+            options={"node_limit": MOST_NODES, "mip_rel_gap": CLOSE / 10},
+        )
     return None if found.x is None else np.flatnonzero(found.x > 0.5)
+
+
+@contextmanager
+def _unheard() -> Iterator[None]:
+    """Keep HiGHS from writing to the terminal: it leaves a line for some solutions, whatever it is told."""
+    sys.stdout.flush()
+    kept, nowhere = os.dup(1), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 1)
+        yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
+        os.close(nowhere)
 
 
 __all__ = ["LEAVE_ALONE", "Allocation", "allocate"]
