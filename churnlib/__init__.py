@@ -24,6 +24,7 @@ _EXPORTS = {
     "explain": "churnlib.explanation.reasons",
     "infer_schema": "churnlib.schema",
     "load": "churnlib.predictor",
+    "plan": "churnlib.planning.plan",
     "report": "churnlib.training.reporting",
     "scorecard": "churnlib.explanation.scorecard",
     "simulate": "churnlib.data.simulator",
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from churnlib.models.mlp import MLP as MLP
     from churnlib.models.module import ChurnModule as ChurnModule
     from churnlib.models.tabnet import TabNet as TabNet
+    from churnlib.planning.plan import plan as plan
     from churnlib.predictor import Predictor as Predictor
     from churnlib.predictor import load as load
     from churnlib.schema import Schema as Schema

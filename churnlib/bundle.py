@@ -5,9 +5,10 @@
     preparation.json   fitted statistics and categories
     network.json       class and arguments of the network, or
     baseline.json      kind and settings of a fitted baseline, or
-    ensemble.json      both for several of these, and how their answers are combined
+    ensemble.json      both for several of these, and how their answers are combined, or
+    uplift.json        both for those of an uplift model: customers left alone, customers treated, and effects
     weights.safetensors, or model.txt, model.json: the numbers of LightGBM, XGBoost, CatBoost in their own formats;
-                       of an ensemble one for each member, member_000.weights.safetensors, ...
+                       of several models one for each member, member_000.weights.safetensors, ...
     model.onnx         the model once more as one graph, where it has that form, to answer without torch
     decision.json      calibration and threshold
     metrics.json       how the model did
@@ -48,7 +49,7 @@ FORMAT_VERSION = 6
 """Raised when a bundle of this release cannot be read by the one before.
 
 2 brought baselines, 3 ensembles, 4 steps of preparation and columns that are kept from the model, 5 calibrations other
-than a temperature, 6 thresholds of each customer's own, and hazards.
+than a temperature, 6 thresholds of each customer's own, hazards, and uplift models.
 """
 
 JSON_FILES = (

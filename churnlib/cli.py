@@ -20,6 +20,8 @@ COMMANDS = {
     "explain": ("churnlib.commands.explain", "say for each customer of a file why the model gives its probability"),
     "report": ("churnlib.commands.report", "write the report of a run: one page for whoever decides by the model"),
     "explain-model": ("churnlib.commands.explain_model", "say what a run's model goes by on the whole"),
+    "plan": ("churnlib.commands.plan", "choose an offer for each customer of a file, within a budget"),
+    "uplift": ("churnlib.commands.uplift", "learn from an experiment what a treatment prevents, and for whom"),
     "scorecard": ("churnlib.commands.scorecard", "write an additive model as points that a person can add up"),
     "export": ("churnlib.commands.export", "write a trained model for other programs: ONNX, PyTorch, Triton"),
     "serve": ("churnlib.serving.server", "serve a trained model over HTTP"),

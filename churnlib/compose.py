@@ -21,10 +21,12 @@ from churnlib.config import (
     losses,
     networks,
     optimizers,
+    plan,
     resample,
     stack,
     task,
     training,
+    uplift,
 )
 from churnlib.config import config_dir as yaml_folder
 from churnlib.errors import ConfigError
@@ -40,6 +42,8 @@ SCHEMAS: dict[str, dict[str, type]] = {
         "template": commands.TemplateConfig,
         "explain": explain.ExplainConfig,
         "explain-model": explain.ExplainModelConfig,
+        "plan": plan.PlanConfig,
+        "uplift": uplift.UpliftConfig,
         "prepare": commands.PrepareConfig,
         "report": commands.ReportConfig,
         "scorecard": commands.ScorecardConfig,

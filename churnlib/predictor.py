@@ -17,10 +17,10 @@ import polars.selectors as cs
 from churnlib.bundle import Bundle, read_bundle
 from churnlib.calibration import additive
 from churnlib.data.coercion import PROBLEMS, cell_value, coerce, read_columns
-from churnlib.data.numbers import numbers_in
 from churnlib.data.rows_at_a_time import evaluation_rows
 from churnlib.data.tables import table_from
 from churnlib.data.validation.masks import broken
+from churnlib.data.values import numbers_in
 from churnlib.decision import decide
 from churnlib.errors import BundleError, CellError, ConfigError, DataError, RowErrors
 from churnlib.models.fitted import FittedModel
@@ -351,6 +351,25 @@ class Predictor:
         names = self.bundle.preparation.feature_names
         return Contributions(tuple(tuple(names[c] for c in term) for term in model.terms), values, intercept)
 
+    def effects(self, table: Any) -> np.ndarray:
+        """Say how much of each customer's probability of leaving a treatment would prevent, ``(n,)`` in [-1, 1].
+
+        Args:
+            table: A table or a :class:`Reading`. Rows that cannot be scored are NaN.
+
+        Raises:
+            TypeError: If the model is no uplift model.
+        """
+        from churnlib.models.uplift import UpliftModel
+
+        model = self.model
+        if not isinstance(model, UpliftModel):
+            raise TypeError(f"the model {self.model_name} knows no treatment; churnlib uplift fits one that does")
+        reading = table if isinstance(table, Reading) else self.read(table)
+        found = np.concatenate(self._by_batches(reading, model.effects))
+        found[reading.bad] = np.nan
+        return found
+
     def _by_batches(self, reading: Reading, answer: Callable[[np.ndarray, np.ndarray], Any]) -> list[Any]:
         """Return what a network answers to numbers and codes, a batch after the other; one for a table without rows."""
         encoded = self.bundle.preparation.encode(reading.typed)
@@ -453,7 +472,7 @@ class Predictor:
         now = np.zeros(len(reading)) if elapsed is None else elapsed
         for figures in (survival, lifetime, now, *(() if value is None else (value,))):
             figures[reading.bad] = np.nan
-        return Survival(self._customer_ids(reading.frame), at, survival, now, lifetime, until, value, curve.unit)
+        return Survival(self.customer_ids(reading.frame), at, survival, now, lifetime, until, value, curve.unit)
 
     def _elapsed(self, reading: Reading) -> np.ndarray | None:
         """Return how long customers have been there, ``(n,)``; negative times count as 0, those of bad rows too."""
@@ -527,7 +546,7 @@ class Predictor:
         """Return the answer for each row of a reading; rows that cannot be scored have empty results."""
         probability = self.probabilities(reading, horizon=horizon)
         answers = answers_table(probability, self.thresholds(reading.frame), self.classes)
-        return pl.concat([pl.DataFrame([self._customer_ids(reading.frame)]), answers], how="horizontal")
+        return pl.concat([pl.DataFrame([self.customer_ids(reading.frame)]), answers], how="horizontal")
 
     def thresholds(self, frame: pl.DataFrame) -> np.ndarray | float | None:
         """Return the probability from which each customer counts as leaving.
@@ -554,7 +573,8 @@ class Predictor:
         for row in np.flatnonzero(np.isnan(numbers_in(frame, own.column))).tolist():
             yield CellWarning(row, own.column, f"holds no number; {assumed}")
 
-    def _customer_ids(self, frame: pl.DataFrame) -> pl.Series:
+    def customer_ids(self, frame: pl.DataFrame) -> pl.Series:
+        """Return the customers' names as they came; the rows' numbers from 0 where the table has none."""
         if self.schema.id is not None and self.schema.id in frame.columns:
             return frame[self.schema.id].alias("customer_id")
         return pl.Series("customer_id", np.arange(len(frame)))

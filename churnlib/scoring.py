@@ -58,6 +58,7 @@ def score_file(
     console: Console | None = None,
     *,
     answering: Answering | None = None,
+    announce: bool = True,
 ) -> Scored:
     """Score a table with a bundle and write one answer per row.
 
@@ -65,6 +66,7 @@ def score_file(
         config: Bundle, input, output and options.
         console: Where to show progress and the summary.
         answering: From the model to what answers for rows; :meth:`~churnlib.predictor.Predictor.answers` when None.
+        announce: Whether to say how many rows were written, and where; what is unusual about them is said anyway.
 
     Raises:
         ConfigError: If an option is wrong.
@@ -77,7 +79,7 @@ def score_file(
     pseudonyms = read_pseudonyms(**asdict(config.pseudonymise))
     predictor = load(config.bundle, trust=config.trust, backend=config.backend)
     with _rows(source, config) as (table, chosen):
-        return _score(config, console, predictor, answering, table, chosen, target, pseudonyms)
+        return _score(config, console, predictor, answering, table, chosen, target, pseudonyms, announce)
 
 
 @contextmanager
@@ -106,6 +108,7 @@ def _score(
     chosen: list[str],
     target: Path,
     pseudonyms: Pseudonyms | None,
+    announce: bool,
 ) -> Scored:
     if pseudonyms is not None:
         check_id(predictor.schema.id, table.collect_schema().names())
@@ -136,7 +139,9 @@ def _score(
     finally:
         temporary.unlink(missing_ok=True)
     scored = Scored(stream.rows, stream.bad, stream.opted_out, time.perf_counter() - started)
-    _summarise(console, scored, stream, target)
+    if announce:
+        _announce(console, scored, target)
+    _summarise(console, scored, stream)
     for line in (*chosen, *said):
         console.print(f"[yellow]•[/] {escape(line)}", highlight=False, soft_wrap=True)
     return scored
@@ -376,11 +381,14 @@ class _Stream:
             )
 
 
-def _summarise(console: Console, scored: Scored, stream: _Stream, target: Path) -> None:
+def _announce(console: Console, scored: Scored, target: Path) -> None:
     rate = scored.rows / max(scored.seconds, 1e-9)
     console.print(
         f"{scored.rows:,} rows scored in {scored.seconds:.1f} s ({rate:,.0f} rows/s): {target}", soft_wrap=True
     )
+
+
+def _summarise(console: Console, scored: Scored, stream: _Stream) -> None:
     if scored.bad:
         console.print(f"[yellow]•[/] {scored.bad:,} rows have empty results; the first is {stream.first_error}")
     if stream.opt_out is not None:

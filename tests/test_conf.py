@@ -26,7 +26,7 @@ from churnlib.models.numeric_embedding import NUMERIC_EMBEDDINGS
 from churnlib.models.tabnet import TABNET_PRESETS
 
 CONF = config_dir()
-NOT_CHOSEN = ("hydra", "reasons", "recipe", "rules")
+NOT_CHOSEN = ("hydra", "levers", "reasons", "recipe", "rules")
 OPTIONS = [
     f"{path.parent.name}={path.stem}" for path in sorted(CONF.glob("*/*.yaml")) if path.parent.name not in NOT_CHOSEN
 ]
@@ -64,6 +64,16 @@ def test_every_wording_composes(name: str):
     config = compose(["input=a.csv", "output=b.csv", f"reasons={name}"], name="explain")
     wording = Wording.from_mapping(asdict(config.reasons))
     assert wording.text("tenure", "3", 0.5).endswith("raises the risk (odds × 1.6)")
+
+
+@pytest.mark.parametrize("name", [path.stem for path in sorted((CONF / "levers").glob("*.yaml"))])
+def test_every_set_of_levers_composes(name: str):
+    words = ["input=a.csv", "output=plan", f"levers={name}"]
+    if name == "none":
+        with pytest.raises(ConfigError, match="levers is missing: say what can be offered with levers=campaign"):
+            compose(words, name="plan")
+        words.append("++levers.offers.call.saves=0.5")
+    assert compose(words, name="plan").levers.offers
 
 
 def components() -> dict[str, dict[str, Any]]:

@@ -26,7 +26,8 @@ def test_every_public_name_can_be_used():
 def test_the_public_names_are_those_of_the_readme():
     assert churnlib.__all__ == [
         "__version__", "ChurnClassifier", "ChurnDataModule", "ChurnlibError", "ChurnModule", "doctor", "explain",
-        "Explainer", "infer_schema", "load", "MLP", "Predictor", "report", "Schema", "scorecard", "simulate", "TabNet",
+        "Explainer", "infer_schema", "load", "MLP", "plan", "Predictor", "report", "Schema", "scorecard", "simulate",
+        "TabNet",
     ]  # fmt: skip
     assert dir(churnlib) == sorted(churnlib.__all__)
 

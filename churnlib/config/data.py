@@ -314,6 +314,8 @@ class SimulatorConfig(DataConfig):
     """Month-end snapshot dates over which the customers are spread; more than one gives a split by time."""
     history_months: int
     """Most months of two usage histories (list columns whose order bears on churn); 0 for a table without them."""
+    treatment_share: float = 0.0
+    """Share of the customers, chosen at random, who are treated: a column ``treated``; 0 for a table without it."""
     seed: int | None = None
     """Seed of the draw; the run's seed when left out."""
 
@@ -321,6 +323,7 @@ class SimulatorConfig(DataConfig):
         super().__post_init__()
         check_range("data.n_customers", self.n_customers, low=1)
         check_range("data.n_snapshots", self.n_snapshots, low=1)
+        check_range("data.treatment_share", self.treatment_share, low=0, high=0.95)
         check_range("data.history_months", self.history_months, low=0, high=120)
         check_range("data.seed", self.seed, low=0)
 

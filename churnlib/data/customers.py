@@ -33,15 +33,15 @@ from churnlib.data.lifetimes import (
     with_elapsed,
 )
 from churnlib.data.missing import Gaps, mostly_missing
-from churnlib.data.numbers import numbers_in
 from churnlib.data.preparation import Encoded, Preparation
 from churnlib.data.sides import prepare_sides
 from churnlib.data.splits import Split, check_classes
 from churnlib.data.table_spec import TableSpec, table_spec
 from churnlib.data.table_split import deal, read_split
 from churnlib.data.validation import Validated
+from churnlib.data.values import column_numbers
 from churnlib.errors import ConfigError
-from churnlib.schema import Column, Kind, Schema, infer_schema, unknown_column
+from churnlib.schema import Column, Kind, Schema, infer_schema
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,15 +292,9 @@ def customer_value(customers: Customers, column: str, *, option: str = "loss.val
     Raises:
         ConfigError: If there is no such column, or no numbers in it.
     """
-    frame = customers.frame
-    if column not in frame.columns:
-        raise ConfigError(unknown_column(column, frame.columns, option=option))
     if column == customers.schema.target:
         raise ConfigError(f"{option}={column} is the target; name a column that says what a customer is worth")
-    numbers = numbers_in(frame, column)
-    if np.isnan(numbers).all():
-        raise ConfigError(f"{option}={column} holds no numbers; name a column that says what a customer is worth")
-    return numbers
+    return column_numbers(customers.frame, column, option=option)
 
 
 __all__ = [

@@ -20,8 +20,12 @@ KEPT_AS = {
     "network.json": "churnlib.models.network_model",
     "baseline.json": "churnlib.models.baselines.restoring",
     "ensemble.json": "churnlib.models.ensemble",
+    "uplift.json": "churnlib.models.uplift",
 }
 """File of the plain values, and the module whose ``restore`` reads them."""
+
+SEVERAL = ("ensemble.json", "uplift.json")
+"""Those that hold other models."""
 
 STATE_FILES = (WEIGHTS, "model.txt", "model.json")
 """Names that a file of numbers may have, with a member's number in front in an ensemble: arrays, LightGBM's text,
@@ -76,8 +80,8 @@ def state_names(name: str, values: Mapping[str, Any]) -> list[str]:
             raise ValueError(f"{name} names the file {values['state']!r}; expected one of {', '.join(STATE_FILES)}")
         return [values["state"]]
     members = values["members"]
-    if len(members) > MOST_MEMBERS or any(member["kept_as"] == "ensemble.json" for member in members):
-        raise ValueError(f"{name} must hold at most {MOST_MEMBERS:,} members, none of them an ensemble itself")
+    if len(members) > MOST_MEMBERS or any(member["kept_as"] in SEVERAL for member in members):
+        raise ValueError(f"{name} must hold at most {MOST_MEMBERS:,} members, none of which holds some itself")
     return [
         member_file(number, file)
         for number, member in enumerate(members)

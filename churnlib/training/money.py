@@ -16,15 +16,8 @@ def campaign_of(money: MoneyConfig, customers: Customers) -> Campaign:
     What all customers are worth alike is the mean of the training rows where a column says what each is worth.
     """
     values = values_of(money, customers)
-    return Campaign(
-        value=money.value if values is None else float(values[customers.rows("train")].mean()),
-        offer_cost=money.offer_cost,
-        offer_share=money.offer_share,
-        contact_cost=money.contact_cost,
-        alpha=money.alpha,
-        beta=money.beta,
-        acceptance=money.acceptance,
-    )
+    mean = None if values is None else float(values[customers.rows("train")].mean())
+    return Campaign.of(money, value=mean)
 
 
 def values_of(money: MoneyConfig, customers: Customers) -> np.ndarray | None:

@@ -13,7 +13,7 @@ import polars as pl
 
 from churnlib.config import MoneyConfig, ThresholdConfig
 from churnlib.data.customers import Customers
-from churnlib.data.numbers import numbers_in
+from churnlib.data.values import numbers_in
 from churnlib.decision import OwnThreshold, decide
 from churnlib.evaluation.binary import LAYERS, PROFIT
 from churnlib.evaluation.bootstrap import REPLICATES

@@ -114,6 +114,7 @@ def _read_configured(data: DataConfig, sources: _Sources, *, seed: int, max_step
             seed=seed if data.seed is None else data.seed,
             n_snapshots=data.n_snapshots,
             history_months=data.history_months,
+            treatment_share=data.treatment_share,
         )
         return LoadedTable(drawn.table, drawn.churn_probability, ())
     if isinstance(data, ReferenceConfig):

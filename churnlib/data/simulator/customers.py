@@ -22,6 +22,7 @@ from churnlib.data.simulator.options import (
     MISSING_SHARE,
     OUTLIER_SHARE,
     SNAPSHOT_DATE,
+    TREATMENT,
     Options,
     check_whole,
     customer_names,
@@ -32,6 +33,9 @@ from churnlib.data.simulator.options import (
 TRUTH = "true_churn_probability"
 """Column of the true probabilities in a Parquet file; never a feature."""
 
+TREATED, TRUE_EFFECT = "treated", "true_churn_prevented"
+"""Columns of who was treated, and of how much of each one's probability of leaving the treatment takes away."""
+
 
 @dataclass(frozen=True)
 class SimulatedCustomers:
@@ -39,11 +43,15 @@ class SimulatedCustomers:
 
     Attributes:
         table: One row per customer and repeated row, in no telling order.
-        churn_probability: ``(rows,)`` float64, the true probability of ``churn == "yes"`` of each row of ``table``.
+        churn_probability: ``(rows,)`` float64, the true probability of ``churn == "yes"`` of each row of ``table``,
+            treated or not as the row says.
+        churn_prevented: ``(rows,)`` float64, how much of it the treatment takes away from each row's customer, whether
+            he is treated or not; negative where it drives customers away. None without a treatment.
     """
 
     table: pl.DataFrame
     churn_probability: np.ndarray
+    churn_prevented: np.ndarray | None = None
 
 
 def _text(codes: np.ndarray, labels: Sequence[str]) -> pl.Series:
@@ -114,7 +122,14 @@ def _block(options: Options, number: int, keep: int) -> pl.DataFrame:
         terms.append(histories.churn_term())
     if options.event_days:
         terms.append(events.churn_term(events.draw_trends(trends, BLOCK_SIZE)))
-    table = table.with_columns(**_outcome(model.churn_probability(customers, *terms), snapshot, fate))
+    probability = model.churn_probability(customers, *terms)
+    if options.treatment_share:
+        chance = generator_of(number, TREATMENT, options).random(BLOCK_SIZE)
+        treated = chance < options.treatment_share
+        with_it = model.churn_probability(customers, *terms, model.treatment_term(customers))
+        table = table.with_columns(_yes_no(treated).alias(TREATED), pl.Series(TRUE_EFFECT, probability - with_it))
+        probability = np.where(treated, with_it, probability)
+    table = table.with_columns(**_outcome(probability, snapshot, fate))
     table = with_outliers(table, errors, options.outlier_share)
     table = with_missing(table, customers, errors, options.missing_share)
     return with_duplicates(table, errors, options.duplicate_share, keep=keep)
@@ -131,6 +146,7 @@ def simulate(
     duplicate_share: float = DUPLICATE_SHARE,
     history_months: int = 0,
     event_days: int = 0,
+    treatment_share: float = 0.0,
 ) -> SimulatedCustomers:
     """Simulate a telecom company's customers, with the labels and the true probabilities behind them.
 
@@ -148,16 +164,21 @@ def simulate(
             120; 0 for a table without them. See ``history``.
         event_days: Days of the events that :func:`simulate_events` gives these customers, and whose trend then bears on
             churn; 0 for customers without events. See ``events``.
+        treatment_share: Fraction in [0, 0.95] of the customers, chosen at random, who are treated: a column
+            ``treated``, and another chance of churn (``model.treatment_term``); 0 for a table without it.
 
     Raises:
         ConfigError: An argument is outside its range.
     """
     check_whole("n_customers", n_customers, low=1, high=MAX_CUSTOMERS)
     options = Options(
-        seed, n_snapshots, snapshot_date, missing_share, outlier_share, duplicate_share, history_months, event_days
-    )
+        seed, n_snapshots, snapshot_date, missing_share, outlier_share, duplicate_share, history_months, event_days,
+        treatment_share,
+    )  # fmt: skip
     table = in_memory(partial(_block, options), n_customers)
-    return SimulatedCustomers(table.drop(TRUTH), table[TRUTH].to_numpy())
+    prevented = table[TRUE_EFFECT].to_numpy() if treatment_share else None
+    shown = table.drop(TRUTH, *([TRUE_EFFECT] if treatment_share else []))
+    return SimulatedCustomers(shown, table[TRUTH].to_numpy(), prevented)
 
 
 def simulate_to_parquet(
@@ -174,6 +195,7 @@ def simulate_to_parquet(
     duplicate_share: float = DUPLICATE_SHARE,
     history_months: int = 0,
     event_days: int = 0,
+    treatment_share: float = 0.0,
 ) -> int:
     """Write the table of ``simulate`` to a Parquet file, in memory that does not grow with its size.
 
@@ -193,6 +215,7 @@ def simulate_to_parquet(
         duplicate_share: Fraction in [0, 0.2].
         history_months: Up to 120, 0 for none.
         event_days: Days of the events that the customers have, 0 for none.
+        treatment_share: Fraction in [0, 0.95] of those who are treated, 0 for none.
 
     Returns:
         Number of rows written.
@@ -203,9 +226,10 @@ def simulate_to_parquet(
     """
     check_whole("n_customers", n_customers, low=1, high=MAX_CUSTOMERS)
     options = Options(
-        seed, n_snapshots, snapshot_date, missing_share, outlier_share, duplicate_share, history_months, event_days
-    )
-    left_out = () if truth else (TRUTH,)
+        seed, n_snapshots, snapshot_date, missing_share, outlier_share, duplicate_share, history_months, event_days,
+        treatment_share,
+    )  # fmt: skip
+    left_out = () if truth else (TRUTH, TRUE_EFFECT) if treatment_share else (TRUTH,)
     return into_parquet(partial(_block, options), n_customers, Path(path), left_out=left_out, progress=progress)
 
 

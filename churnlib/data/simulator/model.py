@@ -19,7 +19,8 @@ customer is drawn in the order below, every line reading only what stands above 
     churn                 yes with probability s(intercept + the sum of ``churn_terms``), within ``HORIZON_DAYS``
 
 Churn reads nothing hidden: every driver stands in the table, up to the errors that ``errors.py`` adds afterwards.
-No term depends on the snapshot, so there is no drift. The equations are the functions below, one line each.
+No term depends on the snapshot, so there is no drift. With a treatment, given to customers at random,
+``treatment_term`` is added for those who have it. The equations are the functions below, one line each.
 """
 
 from __future__ import annotations
@@ -287,6 +288,18 @@ def churn_terms(customers: Customers) -> dict[str, np.ndarray]:
         # Paid for, hardly used, not heard of for weeks.
         "ghost": 1.4 * (fibre | dsl) * np.exp(-usage / 90.0) * sigmoid((recency - 45.0) / 25.0),
     }
+
+
+def treatment_term(customers: Customers) -> np.ndarray:
+    """Return what the treatment (a call with an offer) adds to the logit of churn, ``(n,)`` float64.
+
+    It persuades those who may leave any month and those who pay much for each service, leaves those with long
+    contracts nearly alone, and wakes those who have not been heard of for long: they would rather not have been called.
+    """
+    c = customers
+    price_per_service = c.monthly_charges / c.number_of_services
+    persuaded = -0.9 * (c.contract == MONTHLY) - 0.8 * sigmoid((price_per_service - 15.0) / 2.0)
+    return persuaded + 1.6 * sigmoid((c.days_since_interaction - 60.0) / 12.0)
 
 
 def churn_probability(customers: Customers, *more: np.ndarray) -> np.ndarray:

@@ -17,6 +17,9 @@ BLOCK_SIZE = 10_000
 MAX_CUSTOMERS = 1_000_000_000
 """Identifiers have nine digits."""
 
+TREATMENT = 100
+"""Stream of the generator that says who is treated."""
+
 SNAPSHOT_DATE = date(2025, 6, 30)
 MISSING_SHARE = 0.02
 OUTLIER_SHARE = 0.003
@@ -35,6 +38,7 @@ class Options:
     duplicate_share: float
     history_months: int
     event_days: int = 0
+    treatment_share: float = 0.0
 
     def __post_init__(self) -> None:
         check_whole("seed", self.seed, low=0, high=2**63 - 1)
@@ -44,6 +48,7 @@ class Options:
         _check_share("missing_share", self.missing_share, high=0.2)
         _check_share("outlier_share", self.outlier_share, high=0.2)
         _check_share("duplicate_share", self.duplicate_share, high=0.2)
+        _check_share("treatment_share", self.treatment_share, high=0.95)
         if not isinstance(self.snapshot_date, date) or not 1990 <= self.snapshot_date.year <= 2200:
             raise ConfigError(f"snapshot_date must be a date from 1990 to 2200, got {self.snapshot_date!r}")
 
@@ -76,7 +81,10 @@ def snapshot_dates(last: date, count: int) -> list[date]:
 
 
 def generator_of(number: int, stream: int, options: Options) -> np.random.Generator:
-    """Return the generator of one kind of draws of block ``number``: 0 to 4 here, the event tables have those above."""
+    """Return the generator of one kind of draws of block ``number``.
+
+    Streams 0 to 4 and TREATMENT are for customers, those between for the event tables.
+    """
     return np.random.default_rng(np.random.SeedSequence(int(options.seed), spawn_key=(number, stream)))
 
 

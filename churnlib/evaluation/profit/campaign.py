@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from churnlib.config.money import MoneyConfig
 from churnlib.decision import Offer
 from churnlib.errors import ConfigError
 from churnlib.evaluation.inputs import Floats, check_per_row
@@ -55,6 +56,17 @@ class Campaign:
             share = getattr(self, name)
             if share is not None and not 0.0 <= share <= 1.0:
                 raise ConfigError(f"{name} must be in [0, 1], got {share!r}")
+
+    @classmethod
+    def of(cls, money: MoneyConfig, *, value: float | None = None) -> Campaign:
+        """Return the costs that a configuration says.
+
+        Args:
+            money: The configuration.
+            value: What all customers are worth alike; that of the configuration when None.
+        """
+        costs = {name: getattr(money, name) for name in cls.__slots__ if name != "value"}
+        return cls(value=money.value if value is None else value, **costs)
 
     @property
     def expected_acceptance(self) -> float:

@@ -47,23 +47,7 @@ class HistGradientBoosting(Baseline):
         """Return scikit-learn's own fitted model, with the rounds after the best one."""
         from sklearn.ensemble import HistGradientBoostingClassifier
 
-        cardinalities = task.input_spec["cardinalities"]
-        as_sets = [False] * train.numeric.shape[1] + [n_codes <= MOST_CODES for n_codes in cardinalities]
-        model = HistGradientBoostingClassifier(
-            learning_rate=self.learning_rate,
-            max_iter=self.n_estimators,
-            max_leaf_nodes=self.max_leaf_nodes,
-            min_samples_leaf=self.min_samples_leaf,
-            l2_regularization=self.l2_regularization,
-            max_features=self.max_features,
-            categorical_features=as_sets if any(as_sets) else None,  # pyright: ignore[reportArgumentType]
-            early_stopping=True,  # pyright: ignore[reportArgumentType]
-            scoring="loss",
-            n_iter_no_change=self.patience,
-            tol=0.0,
-            random_state=task.seed,
-        )
-        return model.fit(
+        return HistGradientBoostingClassifier(**self._settings(task)).fit(
             raw_matrix(train.numeric, train.codes),
             train.label,
             sample_weight=task.row_weights(train.label),
@@ -71,6 +55,30 @@ class HistGradientBoosting(Baseline):
             y_val=validation.label,
             sample_weight_val=task.row_weights(validation.label, held_out=True),
         )
+
+    def regressor(self, task: Task) -> Any:
+        """Return the same for numbers in place of classes, not fitted yet."""
+        from sklearn.ensemble import HistGradientBoostingRegressor
+
+        return HistGradientBoostingRegressor(**self._settings(task))
+
+    def _settings(self, task: Task) -> dict[str, Any]:
+        cardinalities = task.input_spec["cardinalities"]
+        as_sets = [False] * len(task.input_spec["fill"]) + [n_codes <= MOST_CODES for n_codes in cardinalities]
+        return {
+            "learning_rate": self.learning_rate,
+            "max_iter": self.n_estimators,
+            "max_leaf_nodes": self.max_leaf_nodes,
+            "min_samples_leaf": self.min_samples_leaf,
+            "l2_regularization": self.l2_regularization,
+            "max_features": self.max_features,
+            "categorical_features": as_sets if any(as_sets) else None,
+            "early_stopping": True,
+            "scoring": "loss",
+            "n_iter_no_change": self.patience,
+            "tol": 0.0,
+            "random_state": task.seed,
+        }
 
 
 def to_trees(model: Any, task: Task, *, rounds: int) -> Trees:

@@ -1,0 +1,41 @@
+"""The numbers in a column of any role, as money is counted by them."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+
+from churnlib.errors import ConfigError
+from churnlib.schema import Kind, parsing, unknown_column
+
+
+def numbers_in(frame: pl.DataFrame, column: str) -> np.ndarray:
+    """Return a column's cells as numbers, ``(n,)`` float64; NaN where a cell is empty or no finite number.
+
+    >>> numbers_in(pl.DataFrame({"charge": ["70.5", "", None, "free"]}), "charge").tolist()
+    [70.5, nan, nan, nan]
+    """
+    cells = parsing.as_kind(parsing.cell_of(column), frame.schema[column], Kind.numeric)
+    return frame.select(cells).to_series().cast(pl.Float64).fill_null(np.nan).to_numpy()
+
+
+def column_numbers(frame: pl.DataFrame, column: str, *, option: str) -> np.ndarray:
+    """Return the numbers in a column that an option names, ``(n,)`` float64 with NaN for what is none.
+
+    Args:
+        frame: The table.
+        column: Name of the column.
+        option: That named it, for what is said of a wrong one.
+
+    Raises:
+        ConfigError: If there is no such column, or there are rows and no numbers in it.
+    """
+    if column not in frame.columns:
+        raise ConfigError(unknown_column(column, frame.columns, option=option))
+    numbers = numbers_in(frame, column)
+    if len(numbers) and np.isnan(numbers).all():
+        raise ConfigError(f"{option}={column} holds no numbers; name a column that says what a customer is worth")
+    return numbers
+
+
+__all__ = ["column_numbers", "numbers_in"]

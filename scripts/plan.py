@@ -1,0 +1,11 @@
+"""Plan a campaign: ``python scripts/plan.py run=DIR input=FILE output=FOLDER levers=NAME``."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the checkout, installed or not
+
+from churnlib.commands.plan import main
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
