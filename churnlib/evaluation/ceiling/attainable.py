@@ -27,10 +27,10 @@ from churnlib.evaluation.bootstrap import customer_numbers, resampled
 from churnlib.evaluation.ceiling import expected
 from churnlib.evaluation.ceiling.expected import AT_CUT, BY_CUT, ESTIMATED, OF_ORDER
 from churnlib.evaluation.inputs import Floats, Ints, check_binary
-from churnlib.evaluation.logistic import fit_logistic
 from churnlib.evaluation.probabilities import log_odds
 from churnlib.evaluation.profit.campaign import Campaign
 from churnlib.evaluation.ranking import Ranking
+from churnlib.logistic import fit_logistic
 
 REPLICATES = 400
 FEWEST_REPLICATES = 100
