@@ -67,7 +67,7 @@ for row in explained.sort("churn_probability", descending=True).head(3).iter_row
 # %%
 explainer = churnlib.Explainer(predictor)
 effects = explainer.effects(customers.head(300))
-strength = pl.DataFrame({"column": effects.columns, "mean absolute effect": abs(effects.values).mean(axis=0)})
+strength = pl.DataFrame({"column": effects.names, "mean absolute effect": abs(effects.values).mean(axis=0)})
 strength.sort("mean absolute effect", descending=True).head(6)
 
 # %% [markdown]
@@ -107,7 +107,7 @@ plan = churnlib.plan(
     budget=1_000,
     held_out=pl.read_parquet(folder / "predictions.parquet"),
 )
-plan.contacts.head()
+plan.contacts.select("customer_id", "churn_probability", "offer", "cost", "expected_gain", "causal").head()
 
 # %%
 plan.segments

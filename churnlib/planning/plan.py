@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from churnlib.config.folder import config_dir
 from churnlib.config.money import MoneyConfig
 from churnlib.config.plan import LeversConfig, SegmentsConfig
 from churnlib.errors import ConfigError
@@ -306,14 +307,16 @@ def check_limits(budget: float | None, capacity: float | None) -> None:
 
 
 def as_money(given: MoneyConfig | Mapping[str, Any] | None) -> MoneyConfig:
-    """Return what a customer is worth and an offer costs; what is not given is as in the paper on EMPC.
+    """Return what a customer is worth and an offer costs; what is not given is as in ``conf/money/default.yaml``.
 
     Raises:
         ConfigError: If an option is unknown or out of its range.
     """
     if isinstance(given, MoneyConfig):
         return given
-    standard = {"times": 1.0, **asdict(Campaign())}
+    import yaml
+
+    standard = yaml.safe_load((config_dir() / "money" / "default.yaml").read_text(encoding="utf-8"))
     try:
         return MoneyConfig(**{**standard, **(given or {})})
     except TypeError as error:

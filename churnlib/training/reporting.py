@@ -23,12 +23,16 @@ from churnlib.evaluation.report.files import PAGE, read_document, write_report
 from churnlib.evaluation.report.judged import Judged
 from churnlib.evaluation.report.page import render
 from churnlib.predictor import Predictor
+from churnlib.training.fairness import FAIRNESS
 from churnlib.training.money import campaign_of, values_of
 from churnlib.training.report_reasons import customers, explainer_of, explanation
 from churnlib.training.run_folder import CONFIG, LEAKS, METRICS
 
-ADDED = {"fairness": "fairness.json"}
-"""Parts of the document that other steps of a run leave as files in its folder; absent where they have not."""
+GROUP_FIGURES = {
+    "base_rate": "base_rate", "mean_probability": "predicted", "selection_rate": "selection_rate", "tpr": "tpr",
+    "fpr": "fpr",
+}  # fmt: skip
+"""Of those in ``fairness.json`` the ones that the page shows, with what it calls them."""
 
 LISTED, SAMPLED = 100, 100
 """Customers on the list, and those whose effects stand for all; of a TabNet, which is slower, a tenth are explained."""
@@ -165,8 +169,30 @@ def reasons_of(judged: Judged) -> dict[str, Any]:
 
 def _parts(judged: Judged, folder: Path) -> dict[str, Any]:
     """Return what the document holds beside its own figures."""
-    goal = judged.metrics.get("goal")
-    return {**reasons_of(judged), **_read(folder, ADDED), **({} if goal is None else {"goal": goal})}
+    parts, goal = reasons_of(judged), judged.metrics.get("goal")
+    if goal is not None:
+        parts["goal"] = goal
+    compared = _read(folder, {"fairness": FAIRNESS}).get("fairness")
+    return parts if compared is None else {**parts, "fairness": _groups(compared)}
+
+
+def _groups(compared: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the groups that were compared as the document has them."""
+    columns = []
+    for column in compared["columns"]:
+        groups = []
+        for one in column["groups"]:
+            figures = {theirs: _told(one["figures"].get(ours)) for ours, theirs in GROUP_FIGURES.items()}
+            groups.append({"label": one["group"], "n": one["n"], "small": False, **figures})
+        if groups:
+            columns.append({"column": column["column"], "groups": groups})
+    note = f"Groups of fewer than {compared['min_group']} test customers are put together or left out."
+    return {"note": note, "columns": columns} if columns else {}
+
+
+def _told(figure: Mapping[str, float | None] | None) -> list[float | None] | None:
+    told = None if figure is None else [figure[key] for key in ("value", "low", "high")]
+    return None if told is None or None in told else told
 
 
 def _read(folder: Path, files: Mapping[str, str]) -> dict[str, Any]:
@@ -208,4 +234,4 @@ def judged_again(folder: Path) -> Judged:
     return _judged(rows, predictor, metrics, folder, money=run.money, table=run.data.name, config=run.options)
 
 
-__all__ = ["ADDED", "Report", "judged_again", "reasons_of", "report", "report_of", "summary_html"]
+__all__ = ["Report", "judged_again", "reasons_of", "report", "report_of", "summary_html"]
