@@ -48,8 +48,7 @@ def draw_samples(n: int, ranked: np.ndarray, n_columns: int, rng: np.random.Gene
     """Draw samples: background customers come equally often, and places are spread evenly over each one's ways.
 
     Two background customers with neighbouring answers have mirrored places, one as far from its start as the other from
-    the end: what the gradients of the one miss of the way is near to what those of the other have too much. Half as
-    many customers' effects then do not add up.
+    the end: what the gradients of the one miss of the way is near to what those of the other have too much.
 
     Args:
         n: Samples, rounded up to a multiple of the background customers if there are more; with fewer, so many of

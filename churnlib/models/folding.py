@@ -1,7 +1,7 @@
 """A trained network with its batch normalisations folded into the linear layers before them.
 
 They only scale and shift by then. Apart from the matrix products it is these passes over memory that a small network
-spends its time on, and gradients pass them twice: without them reasons take about a third less.
+spends its time on, and gradients pass them twice.
 """
 
 from __future__ import annotations
