@@ -12,6 +12,7 @@ import polars as pl
 from rich.console import Console
 
 from churnlib.config.plan import PlanConfig
+from churnlib.data.opt_out import OPTED_OUT
 from churnlib.errors import ConfigError
 from churnlib.explanation.reasons import as_wording
 from churnlib.planning.files import check_folder
@@ -51,10 +52,12 @@ def plan_file(config: PlanConfig, console: Console | None = None) -> Plan:
     with TemporaryDirectory(prefix="churnlib-plan-") as folder:
         scores = Path(folder) / "scores.parquet"
         score_file(replace(config, output=str(scores)), console, answering=answering, announce=False)
-        ids = pl.read_parquet(scores)["customer_id"]
+        scored = pl.read_parquet(scores)
+    if OPTED_OUT in scored.columns:  # who has objected was not asked about, and is not in the plan
+        scored = scored.filter(~pl.col(OPTED_OUT))
     with console.status("choosing offers"):
         plan = planners[0].plan(
-            ids,
+            scored["customer_id"],
             budget=config.budget,
             capacity=config.capacity,
             segments=config.segments,

@@ -350,6 +350,15 @@ def test_the_command_writes_a_plan(run, tmp_path, capsys):
     assert main(words) == 1 and "exists already; a plan is never overwritten" in capsys.readouterr().err
 
 
+def test_who_has_objected_is_not_in_a_plan(run, tmp_path):
+    names = TABLE["customer"].to_list()
+    (tmp_path / "objections.csv").write_text("\n".join(["customer", *names[3:9]]))
+    words = [f"run={run}", f"input={run / 'customers.csv'}", f"output={tmp_path / 'plan'}", *WORDS]
+    assert main([*words, f"opt_out={tmp_path / 'objections.csv'}"]) == 0
+    planned = pl.read_parquet(tmp_path / "plan" / "plan.parquet")
+    assert planned["customer_id"].to_list() == [*names[:3], *names[9:]]
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

@@ -309,7 +309,7 @@ def test_markup_in_names_and_values_stays_text(judged):
     config = {"data": {"name": HOSTILE, HOSTILE: HOSTILE}}
     document = build_document(
         replace(judged, table=HOSTILE, frame=frame, typed=typed, config=config, currency=HOSTILE),
-        {"customers": listed, "goal": {"said": HOSTILE}},
+        {"customers": listed, "goal": {"said": HOSTILE, "certified": False}},
     )
     page = render(document)
     outline = Outline(page)

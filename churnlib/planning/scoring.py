@@ -42,6 +42,8 @@ class OfferScorer:
     experiments: Mapping[str, Predictor] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        if self.predictor.bundle.hazards is not None:
+            raise ConfigError("a plan needs a model of whether customers leave (task=classify); this one says when")
         if len(self.predictor.classes) != 2:
             raise ConfigError(
                 f"a plan needs a model of two classes, who leaves and who stays; this one has "

@@ -139,7 +139,7 @@ def train(
     shutil.rmtree(path / "bundle", ignore_errors=True)
     predictor = pack(config, trained, path / "bundle", console)
 
-    metrics: dict[str, Any] = {**predictor.metrics, **_comparisons(config, trained, predictor)}
+    metrics: dict[str, Any] = {**predictor.metrics, **_comparisons(config, customers, trained, predictor)}
     if splits:
         metrics["origins"] = summary([*earlier, described(customers, metrics["test"])])
     metrics["goal"] = goal_report(goal, trained, predictor, money=config.money, test=metrics["test"], leaks=leaks)
@@ -153,12 +153,12 @@ def train(
         "seed": config.seed,
     }
     write_curves(trained.fit.curve, path / CURVES)
-    _write_answers(config, trained, predictor, path)
+    _write_answers(config, customers, trained, predictor, path)
     fairness = fairness_of(config, trained, predictor)
     if fairness is not None:
         write_fairness(fairness, path)
     if config.report:
-        write_run_report(config, customers, predictor, metrics, path, console)
+        write_run_report(config, trained.customers, predictor, metrics, path, console)
     folder.finish(metrics)
     display.show_result(console, metrics, path, classes=customers.schema.classes, fairness=fairness)
     return TrainResult(metrics, path)
@@ -183,9 +183,8 @@ def _write_table_files(customers: Customers, leaks: LeakReport | None, path: Pat
         write_json(path / LEAKS, leaks.to_dict())
 
 
-def _comparisons(config: TrainConfig, trained: Trained, predictor: Predictor) -> dict[str, Any]:
+def _comparisons(config: TrainConfig, customers: Customers, trained: Trained, predictor: Predictor) -> dict[str, Any]:
     """Return what the figures of the run are to be seen beside: a simple model, the limit, the members alone."""
-    customers = trained.customers
     if customers.lifetimes is not None:
         found: dict[str, Any] = {"baseline": {"kaplan_meier": kaplan_meier_metrics(predictor.metrics["test"])}}
     else:
@@ -211,12 +210,14 @@ def _course(trained: Trained) -> dict[str, Any]:
     }
 
 
-def _write_answers(config: TrainConfig, trained: Trained, predictor: Predictor, path: Path) -> None:
+def _write_answers(
+    config: TrainConfig, customers: Customers, trained: Trained, predictor: Predictor, path: Path
+) -> None:
     """Write what the model says of the rows it did not learn from, and where its customers stood."""
     if config.data.pseudonymise.named:
-        write_subjects(trained.customers, path / SUBJECTS)
+        write_subjects(customers, path / SUBJECTS)
     write_held_out(trained, predictor, path / "held_out.parquet")
-    write_predictions(trained.customers, predictor, path / "predictions.parquet")
+    write_predictions(customers, predictor, path / "predictions.parquet")
 
 
 def write_run_report(

@@ -144,6 +144,8 @@ def attainable(
             continue
         # The draws come from fewer rows where there are very many: their middle is moved to that of all rows.
         moved = float(own[metric] - drawn.figure(metric, drawn.probability, at_draws[metric]))
+        if metric == "profit" and own[metric] <= 0.0:  # no cut earns anything: nobody is contacted
+            own[metric], moved, spread[1] = np.zeros(()), 0.0, np.zeros(1)
         limits = [float(limit + moved) for part in spread for limit in np.nanquantile(part, [0.025, 0.975])]
         found[metric] = Estimate(
             metric=metric, value=float(own[metric]), low=limits[0], high=limits[1], rows=len(truth),
