@@ -38,7 +38,8 @@ def exactly(gain: np.ndarray, use: np.ndarray, limits: np.ndarray) -> float:
     worth = np.where(np.isfinite(gain), gain, -1.0).ravel()
     rows = np.concatenate([use.reshape(len(limits), -1), np.kron(np.eye(n), np.ones(k))])
     most = np.concatenate([limits, np.ones(n)])
-    found = milp(-worth, integrality=np.ones(n * k), bounds=(0, 1), constraints=LinearConstraint(rows, ub=most))
+    within = LinearConstraint(rows, ub=most)  # pyright: ignore[reportArgumentType]
+    found = milp(-worth, integrality=np.ones(n * k), bounds=(0, 1), constraints=within)
     return float(-found.fun)
 
 
