@@ -107,7 +107,7 @@ plan = churnlib.plan(
     budget=1_000,
     held_out=pl.read_parquet(folder / "predictions.parquet"),
 )
-plan.contacts.select("customer_id", "churn_probability", "offer", "cost", "expected_gain", "causal").head()
+plan.contacts.select("customer_id", "churn_probability", "offer", "expected_cost", "expected_gain", "causal").head()
 
 # %%
 plan.segments
