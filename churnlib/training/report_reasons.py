@@ -16,6 +16,8 @@ FEWEST = 12
 """Sampled customers behind a mean effect."""
 
 HIDDEN = "sensitive columns"
+MOST_COLUMNS = 300
+"""Columns of a table up to which a report has reasons: what they take grows with the columns."""
 
 
 def explanation(judged: Judged, explainer: Any, *, sampled: int, seed: int = 0) -> dict[str, Any]:
@@ -125,6 +127,9 @@ def explainer_of(judged: Judged) -> tuple[Any, str | None]:
     """Return what explains the model, or None and why there is nothing."""
     from churnlib.explanation.effects import Explainer
 
+    n_columns = len(judged.predictor.schema.features)
+    if n_columns > MOST_COLUMNS:
+        return None, f"{n_columns:,} columns are too many to explain beside a run; churnlib explain takes its time"
     try:
         return Explainer(judged.predictor), None
     except ChurnlibError as error:
