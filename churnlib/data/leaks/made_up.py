@@ -67,7 +67,8 @@ def find_made_up(typed: pl.DataFrame, label: np.ndarray, columns: Sequence[Colum
     Returns:
         What was found of the class with the most such rows; None where nothing was.
     """
-    names = [c.name for c in columns if c.kind is Kind.numeric and typed.schema[c.name].is_float()]
+    dtypes = dict(typed.schema)  # asked for column by column it would be built anew each time
+    names = [c.name for c in columns if c.kind is Kind.numeric and dtypes[c.name].is_float()]
     numbers = {name: typed[name].cast(pl.Float64).to_numpy() for name in names}
     digits = {name: decimals(values) for name, values in numbers.items()}
     found = [_of_class(numbers, digits, label, one, seed) for one in np.unique(label)]
