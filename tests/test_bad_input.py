@@ -196,8 +196,11 @@ def test_is_refused_in_one_sentence_and_leaves_no_folder(tmp_path, name):
     assert [p.name for p in tmp_path.iterdir()] == ["customers.csv"]
 
 
+WIDE = [pytest.mark.slow, pytest.mark.timeout(900)]
+
+
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[pytest.mark.slow] if name == "10,000 columns" else []) for name in TRAINED]
+    "name", [pytest.param(name, marks=WIDE if name == "10,000 columns" else []) for name in TRAINED]
 )
 def test_is_trained_on_and_scored(tmp_path, name):
     metrics = run(tmp_path, TRAINED[name], *(["data.id=customer"] if "id" in name.split() else []))
