@@ -20,7 +20,7 @@ import numpy as np
 from scipy.optimize import LinearConstraint, milp
 
 from churnlib.console import memory_words
-from churnlib.planning.knapsack import allocate
+from churnlib.planning.knapsack import allocate, unheard
 
 
 def drawn(n: int, k: int, resources: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -39,7 +39,8 @@ def exactly(gain: np.ndarray, use: np.ndarray, limits: np.ndarray) -> float:
     rows = np.concatenate([use.reshape(len(limits), -1), np.kron(np.eye(n), np.ones(k))])
     most = np.concatenate([limits, np.ones(n)])
     within = LinearConstraint(rows, ub=most)  # pyright: ignore[reportArgumentType]
-    found = milp(-worth, integrality=np.ones(n * k), bounds=(0, 1), constraints=within)
+    with unheard():
+        found = milp(-worth, integrality=np.ones(n * k), bounds=(0, 1), constraints=within)
     return float(-found.fun)
 
 

@@ -74,15 +74,11 @@ class ExplainConfig(ScoreConfig):
 
 
 @dataclass(kw_only=True)
-class ExplainModelConfig:
-    """``churnlib explain-model``: what a finished run's model goes by on the whole."""
+class OverallOptions:
+    """How much of what a model goes by on the whole is computed."""
 
-    run: str = "outputs/latest"
-    """Folder of a finished run."""
-    output: str | None = None
-    """Folder to write to; ``explanation`` in that of the run when left out."""
     rows: int = 2_000
-    """Test customers at most, spread evenly over all."""
+    """Customers at most, spread evenly over all."""
     explained: int = 256
     """Of these, customers whose effects are computed."""
     paired: int = 512
@@ -93,6 +89,16 @@ class ExplainModelConfig:
     """Resampled sets of customers behind the intervals."""
     depth: int = 3
     """Questions of the surrogate tree down to a leaf at most."""
+
+
+@dataclass(kw_only=True)
+class ExplainModelConfig(OverallOptions):
+    """``churnlib explain-model``: what a finished run's model goes by on the whole."""
+
+    run: str = "outputs/latest"
+    """Folder of a finished run."""
+    output: str | None = None
+    """Folder to write to; ``explanation`` in that of the run when left out."""
     top: int = 10
     """Columns on the terminal."""
     method: str = "auto"

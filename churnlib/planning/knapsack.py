@@ -256,7 +256,7 @@ def _exact(gain: Floats, use: Floats, left: Floats, customer: Ints, n: int) -> I
     once = csr_array((np.ones(len(customer)), (customer, np.arange(len(customer)))), shape=(n, len(customer)))
     rows = vstack([csr_array(use), once])
     most = np.concatenate([np.maximum(left, 0.0), np.ones(n)])
-    with _unheard():
+    with unheard():
         found = milp(
             -gain,
             integrality=np.ones(len(gain)),
@@ -268,7 +268,7 @@ def _exact(gain: Floats, use: Floats, left: Floats, customer: Ints, n: int) -> I
 
 
 @contextmanager
-def _unheard() -> Iterator[None]:
+def unheard() -> Iterator[None]:
     """Keep HiGHS from writing to the terminal: it leaves a line for some solutions, whatever it is told."""
     sys.stdout.flush()
     kept, nowhere = os.dup(1), os.open(os.devnull, os.O_WRONLY)
@@ -281,4 +281,4 @@ def _unheard() -> Iterator[None]:
         os.close(nowhere)
 
 
-__all__ = ["LEAVE_ALONE", "Allocation", "allocate"]
+__all__ = ["LEAVE_ALONE", "Allocation", "allocate", "unheard"]

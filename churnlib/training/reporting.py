@@ -87,28 +87,13 @@ def report(run: str | Path, *, out: str | Path | None = None, refresh: bool = Fa
     return Report(document, write_report(document, folder, page=page))
 
 
-def report_of(
-    rows: Customers,
-    predictor: Predictor,
-    metrics: Mapping[str, Any],
-    folder: Path,
-    *,
-    money: MoneyConfig,
-    table: str,
-    config: Mapping[str, Any],
-) -> Report:
+def report_of(judged: Judged, folder: Path) -> Report:
     """Make the report of a run whose rows are at hand.
 
     Args:
-        rows: The table of the run.
-        predictor: Its model.
-        metrics: What ``metrics.json`` holds, or will hold.
+        judged: Its test rows, see :func:`judged_rows`.
         folder: Of the run.
-        money: What a campaign costs.
-        table: What the table is called.
-        config: All options.
     """
-    judged = _judged(rows, predictor, metrics, folder, money=money, table=table, config=config)
     document = build_document(judged, _parts(judged, folder))
     return Report(document, write_report(document, folder))
 
@@ -122,7 +107,7 @@ def summary_html(verdict: Mapping[str, Any], run: Mapping[str, Any], path: Path)
     )
 
 
-def _judged(
+def judged_rows(
     rows: Customers,
     predictor: Predictor,
     metrics: Mapping[str, Any],
@@ -132,6 +117,17 @@ def _judged(
     table: str,
     config: Mapping[str, Any],
 ) -> Judged:
+    """Return what a report is about: the test rows of a run, with what its model says of them.
+
+    Args:
+        rows: The table of the run.
+        predictor: Its model.
+        metrics: What ``metrics.json`` holds, or will hold.
+        folder: Of the run.
+        money: What a campaign costs.
+        table: What the table is called.
+        config: All options.
+    """
     test = rows.rows("test")
     values = values_of(money, rows)
     frame = rows.frame[test]
@@ -231,7 +227,7 @@ def judged_again(folder: Path) -> Judged:
             "cannot be computed anew; bring the table back, or train again"
         )
     metrics = json.loads((folder / METRICS).read_text(encoding="utf-8"))
-    return _judged(rows, predictor, metrics, folder, money=run.money, table=run.data.name, config=run.options)
+    return judged_rows(rows, predictor, metrics, folder, money=run.money, table=run.data.name, config=run.options)
 
 
-__all__ = ["Report", "judged_again", "reasons_of", "report", "report_of", "summary_html"]
+__all__ = ["Report", "judged_again", "judged_rows", "reasons_of", "report", "report_of", "summary_html"]

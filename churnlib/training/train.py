@@ -44,7 +44,7 @@ from churnlib.training.packing import model_name, pack
 from churnlib.training.past_run import PastRun
 from churnlib.training.prior import settle_prior
 from churnlib.training.provenance import PROVENANCE, provenance
-from churnlib.training.reporting import Report, report, report_of, summary_html
+from churnlib.training.reporting import Report, judged_rows, report, report_of, summary_html
 from churnlib.training.results import (
     SUBJECTS,
     baseline_metrics,
@@ -232,7 +232,9 @@ def write_run_report(
     money, options = config.money, asdict(config)
     try:
         with console.status("writing the report"):
-            report_of(customers, predictor, metrics, path, money=money, table=config.data.name, config=options)
+            table = config.data.name
+            judged = judged_rows(customers, predictor, metrics, path, money=money, table=table, config=options)
+            report_of(judged, path)
     except Exception as error:
         traceback.print_exc()
         console.print(

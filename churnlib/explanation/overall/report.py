@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from churnlib.config.explain import OverallOptions
 from churnlib.errors import ConfigError, DataError
 from churnlib.evaluation.bootstrap import customer_numbers
 from churnlib.evaluation.profit.campaign import Campaign
@@ -30,27 +31,6 @@ MOST_CURVES = 30
 """Columns that have a curve: those that move the log-odds most."""
 
 Say = Callable[[str], None]
-
-
-@dataclass(frozen=True, kw_only=True)
-class OverallOptions:
-    """How much is computed.
-
-    Attributes:
-        rows: Customers at most, spread evenly over those given.
-        explained: Of these, customers whose effects are computed.
-        paired: Of these, customers that are compared with another one for the interactions.
-        repeats: How often a column's cells are dealt anew.
-        replicates: Resampled sets of customers behind the intervals.
-        depth: Of the surrogate tree.
-    """
-
-    rows: int = 2_000
-    explained: int = 256
-    paired: int = 512
-    repeats: int = 5
-    replicates: int = 200
-    depth: int = 3
 
 
 @dataclass(frozen=True)
