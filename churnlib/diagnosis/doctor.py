@@ -115,9 +115,7 @@ def doctor(
     say = progress or (lambda _: None)
     asked = _Asked(
         spec=table_spec(spec, said), split=split, preprocess=preprocess, campaign=campaign or Campaign(),
-        value_column=value_column, value_times=value_times,
-        metrics=_told(goal),
-        seed=seed, progress=say,
+        value_column=value_column, value_times=value_times, metrics=_told(goal), seed=seed, progress=say,
     )  # fmt: skip
     say("reading the table")
     frame = table_from(table)
@@ -146,15 +144,6 @@ def doctor(
     rows = np.sort(np.concatenate(list(examined.split.sides().values())))
     cells = list(read_cells(examined.typed[rows], examined.schema.features))
     areas = single_areas(cells, examined.label[rows] == 1)
-    leaks = [
-        flag.cause if not flag.columns else repr(flag.columns[0])
-        for flag in flags
-        if flag.level == ALARM and flag.cause != CLAIM
-    ]
-    judged = None
-    if goal is not None:
-        room = allowance(goal.metric, estimates)
-        judged = judge(goal, estimates.get(goal.metric), leaks=leaks, allowance=room)
     diagnosis = Diagnosis(
         name=name,
         target=asked.spec.target,
@@ -177,7 +166,7 @@ def doctor(
         flags=[{**asdict(flag), "said": flag.said()} for flag in flags],
         checks=report.to_dict()["checks"],
         cleaning=customers.report.lines(),
-        goal=judged,
+        goal=None if goal is None else _judged(goal, estimates, flags),
         claim=claim,
         currency=currency,
     )
@@ -186,8 +175,19 @@ def doctor(
 
 
 def _told(goal: Goal | None) -> tuple[str, ...]:
-    also = goal is not None and goal.metric in ESTIMATED and goal.metric not in TOLD
-    return (*TOLD, *([goal.metric] if goal is not None and also else []))
+    """Return the figures that are estimated: those that everybody is told, and that of the goal."""
+    wanted = TOLD if goal is None else (*TOLD, goal.metric)
+    return tuple(name for name in dict.fromkeys(wanted) if name in ESTIMATED)
+
+
+def _judged(goal: Goal, estimates: Mapping[str, Estimate], flags: Sequence[Flag]) -> dict[str, Any]:
+    """Return how the goal stands, of a table without test results."""
+    leaks = [
+        flag.cause if not flag.columns else repr(flag.columns[0])
+        for flag in flags
+        if flag.level == ALARM and flag.cause != CLAIM
+    ]
+    return judge(goal, estimates.get(goal.metric), leaks=leaks, allowance=allowance(goal.metric, estimates))
 
 
 def allowance(metric: str, estimates: Mapping[str, Estimate]) -> float:
