@@ -23,6 +23,8 @@ ON_GRID = 0.99
 """Share of a class that must keep to so many decimals for finer numbers to be told."""
 MOST_FINER = 0.05
 """Share of another class that may have finer ones."""
+MOST_COLUMNS = 200
+"""Columns that are looked at, the first of a wide table: whoever makes up rows makes up all their numbers."""
 TRIED = 300
 """Rows for which a line through them is looked for."""
 PARTNERS = 300
@@ -68,7 +70,7 @@ def find_made_up(typed: pl.DataFrame, label: np.ndarray, columns: Sequence[Colum
         What was found of the class with the most such rows; None where nothing was.
     """
     dtypes = dict(typed.schema)  # asked for column by column it would be built anew each time
-    names = [c.name for c in columns if c.kind is Kind.numeric and dtypes[c.name].is_float()]
+    names = [c.name for c in columns if c.kind is Kind.numeric and dtypes[c.name].is_float()][:MOST_COLUMNS]
     numbers = {name: typed[name].cast(pl.Float64).to_numpy() for name in names}
     digits = {name: decimals(values) for name, values in numbers.items()}
     found = [_of_class(numbers, digits, label, one, seed) for one in np.unique(label)]
