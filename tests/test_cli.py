@@ -235,7 +235,14 @@ def test_a_sweep_runs_every_combination_and_closes_with_a_table(empty_folder, tr
     assert all(run["metrics"] == METRICS and run["state"] == "finished" for run in runs)
     assert Path("outputs/latest").resolve() == Path("many/3").resolve()
     assert {path.name for path in Path("many").iterdir()} == {"0", "1", "2", "3", "sweep.json"}
-    assert "tabnet" in capsys.readouterr().out.split("4 runs")[1]
+    closing = capsys.readouterr().out.split("4 runs")[1]
+    assert "tabnet" in closing and "churnlib report run=many/" in closing
+    assert not any(config.report for config in trained)
+
+
+def test_runs_of_a_sweep_have_reports_where_that_is_said(empty_folder, trained):
+    assert train.main(["-m", "seed=0,1", "report=true"]) == 0
+    assert [config.report for config in trained] == [True, True]
 
 
 def test_a_sweep_without_a_name_gets_a_dated_folder(empty_folder, trained):

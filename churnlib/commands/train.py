@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import traceback
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -147,6 +147,8 @@ def _take(composed: DictConfig, root: Path, scratch: Path, waiting: list[Job]) -
         config = error
     number = int(hydra.job.num)
     overrides = [word for word in hydra.overrides.task if not word.startswith("output_dir=")]
+    if isinstance(config, TrainConfig) and not any(word.lstrip("+").startswith("report=") for word in overrides):
+        config = replace(config, report=False)  # one of the runs will be chosen: its report can be made then
     model = str(hydra.runtime.choices.get("model"))
     job = Job(number, overrides, model, composed.seed, root / str(number), config)
     if (hydra.launcher._target_, hydra.sweeper._target_) == HYDRAS_OWN:

@@ -207,7 +207,7 @@ class TrainConfig:
     fairness: FairnessConfig
     bundle: BundleConfig
     report: bool
-    """Write report.html, and its numbers beside it."""
+    """Write report.html, and its numbers beside it; runs of a sweep do so only where it is said on the command line."""
     sweep: SweepConfig
     cv: int | None = None
     """Folds of a cross-validation over all rows but the test rows; null for one division into two sides."""

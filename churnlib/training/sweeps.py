@@ -110,6 +110,9 @@ def close_sweep(outcomes: Sequence[Outcome], root: Path, console: Console) -> No
         runs = [{**asdict(outcome), "comparison": compared.get(outcome.number)} for outcome in outcomes]
         write_json(root / SWEEP, {"runs": runs, "configurations": summaries(configurations)})
         console.print(f"All runs  {root}", soft_wrap=True, highlight=False, markup=False)
+        if configurations:
+            best = root / str(configurations[0].runs[0]["number"])
+            console.print(f"Report    churnlib report run={best}", soft_wrap=True, highlight=False, markup=False)
 
 
 def _scored(outcomes: Sequence[Outcome]) -> dict[int, ScoredRows]:
