@@ -1,21 +1,22 @@
-"""The REST server over a bundle: ``POST /predict``, ``GET /health``, ``GET /metadata``."""
+"""The REST server over a bundle, and its parts for servers of your own."""
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from churnlib.serving.api import ChurnLitAPI
-    from churnlib.serving.server import build_server, main
+    from churnlib.serving.asgi import asgi
+    from churnlib.serving.server import main, serve
 
-__all__ = ["ChurnLitAPI", "build_server", "main"]
+__all__ = ["ChurnLitAPI", "asgi", "main", "serve"]
+
+_HOMES = {"ChurnLitAPI": "api", "asgi": "asgi", "main": "server", "serve": "server"}
 
 
 def __getattr__(name: str) -> Any:
-    """Import LitServe only when something of it is asked for."""
-    if name not in __all__:
+    """Import LitServe, or whatever else is asked for, only then."""
+    if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
-
-    home = "api" if name == "ChurnLitAPI" else "server"
-    return getattr(import_module(f"churnlib.serving.{home}"), name)
+    return getattr(import_module(f"churnlib.serving.{_HOMES[name]}"), name)

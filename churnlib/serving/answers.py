@@ -1,11 +1,13 @@
-"""One customer's answer: a result with its warnings, or a refusal that names the wrong field."""
+"""What a request gets back: a result with its warnings, or a refusal that names the wrong field."""
 
 from __future__ import annotations
 
-import json
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from churnlib.errors import CellError
 from churnlib.serving.problems import Problem, shown
@@ -14,30 +16,54 @@ MOST_NAMED = 20
 """Fields named in one answer; the rest is counted, so that a wide wrong row is not answered by a book."""
 
 
+JSON = "application/json"
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """What one request gets back.
 
     Attributes:
         status: HTTP status code.
-        body: JSON-ready values.
+        body: JSON-ready values, or the bytes of a body that is encoded already.
+        headers: Further response headers, names in lower case.
+        version: Version of the model that answered, empty where none was asked.
+        media_type: Of the body.
+        problem: What a refusal tells; its envelope takes the place of the body.
+        decision: What was predicted for one customer, where the body is bytes.
     """
 
     status: int
-    body: dict[str, Any]
+    body: dict[str, Any] | bytes
+    headers: tuple[tuple[str, str], ...] = ()
+    version: str = ""
+    media_type: str = JSON
+    problem: Problem | None = None
+    decision: int | str | None = None
 
     @classmethod
     def refusal(cls, problem: Problem) -> Answer:
-        """Return the answer that tells this problem; who holds the request id writes it in."""
-        return cls(problem.status, problem.envelope())
+        """Return the answer that tells this problem."""
+        return cls(problem.status, b"", problem.headers, problem=problem)
 
-    def encode(self) -> bytes:
+    def encode(self, request_id: str | None = None) -> bytes:
         """Return the body as JSON in UTF-8.
+
+        Args:
+            request_id: Written into a refusal.
 
         Raises:
             ValueError: If a number is not finite or a text is not encodable; neither may reach a client.
         """
-        return json.dumps(self.body, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+        if self.problem is not None:
+            return msgspec.json.encode(self.problem.envelope(request_id))
+        body = self.body
+        if isinstance(body, bytes):
+            return body
+        for value in body.values():
+            if type(value) is float and not math.isfinite(value):
+                raise ValueError("an answer holds a number that is not finite")
+        return msgspec.json.encode(body)
 
 
 def problems_by_row(errors: Iterable[CellError]) -> dict[int, Problem]:

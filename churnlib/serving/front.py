@@ -1,230 +1,369 @@
-"""The server's face: a small ASGI layer that refuses bad requests early and gives every answer one shape.
+"""The server's face: a raw ASGI application that refuses bad requests early and gives every answer one shape.
 
-It stands outermost, before LitServe's own routes. What is not one of the endpoints, not JSON, too large or too much is
-answered here, before any queue; what passes goes to LitServe with the bytes it came with. Whatever comes back, each
-error leaves in the one envelope of the contract, with the request's id, without traceback or values.
+No framework stands between the HTTP parser and the model, since each layer of one costs more than the model does. What
+is not one of the addresses, not JSON, too large or too much is answered here, before any queue; each error leaves in
+the one envelope of the contract, with the request's id, without traceback or values.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
+import itertools
 import logging
+import os
 import time
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
+from urllib.parse import parse_qsl
 
 from churnlib.serving import requests
-from churnlib.serving.problems import DEADLINE, FULL, INTERNAL, NOT_READY, Problem, RequestError, refuse
+from churnlib.serving.answers import JSON, Answer
+from churnlib.serving.engines import Engine
+from churnlib.serving.problems import DRAINING, FULL, INTERNAL, NOT_READY, Problem, RequestError, refuse
+from churnlib.serving.watching import Unwatched, Watching
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-App = Callable[[Scope, Receive, Send], Awaitable[None]]
+Handler = Callable[["Request"], Awaitable[Answer]]
 
-_FRESH_SECONDS = 1.0
-"""Age up to which the worker's last answer counts as a sign of life, so that probes do not queue behind customers."""
+STARTING, READY, DRAINING_STATE = "starting", "ready", "draining"
+
+_MOST_BULK = 4
+"""Bulk requests of one process that may wait; more are told to come back."""
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(slots=True)
-class Reply:
-    """One HTTP response."""
-
-    status: int
-    body: bytes
-    headers: list[tuple[bytes, bytes]] = field(default_factory=list)
-
-    @classmethod
-    def of(cls, values: Mapping[str, Any]) -> Reply:
-        """Return the 200 with these JSON values."""
-        return cls(200, json.dumps(values, ensure_ascii=False, allow_nan=False).encode())
-
-    @classmethod
-    def refusal(cls, problem: Problem, request_id: str) -> Reply:
-        """Return the answer that tells a problem."""
-        headers = [(name.lower().encode(), value.encode()) for name, value in problem.headers]
-        return cls(problem.status, json.dumps(problem.envelope(request_id), ensure_ascii=False).encode(), headers)
 
 
 class Disconnected(Exception):
     """The client left before its request was read; nobody waits for an answer."""
 
 
+class Request:
+    """One HTTP request.
+
+    Attributes:
+        scope: Of ASGI.
+        receive: Of ASGI.
+        headers: Names in lower case; the last of a repeated header counts.
+        id: Of the client, or made here.
+        started: On the monotonic clock, seconds.
+        deadline: Until then it must be answered.
+        route: Name of the address.
+        key: Name of the key that it came with.
+    """
+
+    __slots__ = ("deadline", "headers", "id", "key", "receive", "route", "rows", "scope", "started")
+
+    def __init__(self, scope: Scope, receive: Receive, request_id: str, headers: dict[bytes, bytes]) -> None:
+        self.scope, self.receive, self.id, self.headers = scope, receive, request_id, headers
+        self.started = time.monotonic()
+        self.deadline = self.started
+        self.route, self.key, self.rows = "other", "", 1
+
+    def is_gone(self) -> bool:
+        """Whether the client has left, as far as uvicorn's own object knows; the ASGI interface cannot be asked."""
+        return getattr(getattr(self.receive, "__self__", None), "disconnected", False)
+
+    def query(self) -> dict[str, str]:
+        """Return the words of the address; the last of a repeated one counts."""
+        raw = self.scope.get("query_string", b"")
+        return dict(parse_qsl(raw.decode("latin-1"), keep_blank_values=True)) if raw else {}
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """What one address answers.
+
+    Attributes:
+        name: Label of logs and metrics.
+        handlers: By method.
+        scope: What a key must be for: predict, metrics, admin; None for everybody.
+    """
+
+    name: str
+    handlers: Mapping[str, Handler]
+    scope: str | None = "predict"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """How much is taken in.
+
+    Attributes:
+        timeout: Seconds a request may take, from its first byte to the answer.
+        bulk_timeout: The same for many customers and for jobs.
+        max_body_bytes: Largest body for one customer.
+        max_bulk_bytes: Largest body for many.
+        max_waiting: Customers of this process that may wait for the model; more are told to come back.
+    """
+
+    timeout: float = 2.0
+    bulk_timeout: float = 30.0
+    max_body_bytes: int = 1_000_000
+    max_bulk_bytes: int = 16_000_000
+    max_waiting: int = 1024
+
+
 class Front:
-    """The ASGI layer around LitServe's application.
+    """The ASGI application.
 
     Args:
-        app: LitServe's application.
-        metadata: Body of ``GET /metadata``; its ``model`` and ``model_version`` also answer ``GET /health``.
-        timeout: Seconds a request may take, from its first byte to the model's answer.
-        max_body_bytes: Largest body that is read.
-        max_waiting: Requests in this process that may wait for the model; more are told to come back.
-        probe_seconds: Seconds the model has to answer a health probe.
+        limits: How much is taken in.
+        watching: Is told of each request.
+        holder: Returns the name of the key that headers come with, or raises; None lets everybody in.
+        admin: Does what an operator asks for: a word and the body; None for servers that take no orders.
+        routes: Further addresses.
     """
 
     def __init__(
         self,
-        app: App,
+        limits: Limits | None = None,
         *,
-        metadata: Mapping[str, Any],
-        timeout: float = 10.0,
-        max_body_bytes: int = 1_000_000,
-        max_waiting: int = 256,
-        probe_seconds: float = 2.0,
+        watching: Watching | None = None,
+        holder: Callable[[Mapping[bytes, bytes], str], str] | None = None,
+        admin: Callable[[str, bytes], Awaitable[Answer]] | None = None,
     ) -> None:
-        self.app = app
-        self.metadata = metadata
-        self.timeout = timeout
-        self.max_body_bytes = max_body_bytes
-        self.max_waiting = max_waiting
-        self.probe_seconds = probe_seconds
-        self._waiting: set[asyncio.Task[Reply]] = set()
-        self._answered = -_FRESH_SECONDS
-        self._routes = {
-            "/predict": {"POST": self._predict},
-            "/health": {"GET": self._health, "HEAD": self._health},
-            "/metadata": {"GET": self._metadata, "HEAD": self._metadata},
-        }
+        self.limits = limits or Limits()
+        self.watching = watching or Unwatched()
+        self.state = STARTING
+        self.engine: Engine | None = None
+        self.identity: Callable[[], dict[str, Any]] = dict
+        self.on_startup: Callable[[], Awaitable[None]] | None = None
+        self._holder, self._admin = holder, admin
+        self._bulk = 0
+        self._active = 0
+        self._ids = _request_ids()
+        self._routes = self._table()
+
+    def add(self, path: str, route: Route) -> None:
+        """Answer one more address."""
+        self._routes[path] = route
+
+    @property
+    def paths(self) -> Sequence[str]:
+        """All addresses."""
+        return tuple(self._routes)
+
+    @property
+    def active(self) -> int:
+        """Requests that are not answered yet."""
+        return self._active
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request; anything but HTTP (the server's start and end) is LitServe's."""
+        """Answer one request."""
         if scope["type"] != "http":
-            await self.app(scope, receive, send)
+            await self._lifespan(scope, receive, send)
             return
-        headers = requests.headers_of(scope["headers"])
-        request_id = requests.request_id(headers)
+        headers = dict(scope["headers"])
+        request = Request(scope, receive, self._id_of(headers), headers)
+        self._active += 1
         try:
-            reply = await self._route(scope)(scope, headers, receive)
-            if reply.status >= 400:
-                reply = _in_envelope(reply, request_id)
+            try:
+                answer = await self._handler(request)(request)
+            except RequestError as error:
+                answer = Answer.refusal(error.problem)
+            body = answer.encode(request.id)
         except Disconnected:
+            self._active -= 1
+            self.watching.left(request)
             return
-        except RequestError as error:
-            reply = Reply.refusal(error.problem, request_id)
         except Exception as error:  # the last line before the client: no traceback passes it
-            _log.error("request %s failed in the server with %s", request_id, type(error).__name__)
-            reply = Reply.refusal(INTERNAL, request_id)
-        if reply.status in (500, 504):  # a 503 is no fault of this process, and probes would fill the log with them
-            _log.error("request %s was answered %d", request_id, reply.status)
-        await _send(send, reply, request_id)
+            _log.error("request %s failed in the server with %s", request.id, type(error).__name__)
+            answer = Answer.refusal(INTERNAL)
+            body = answer.encode(request.id)
+        try:
+            await self._send(send, request, answer, body)
+        finally:
+            self._active -= 1
+            self.watching.answered(request, answer)
 
-    def _route(self, scope: Scope) -> Callable[[Scope, Mapping[str, str], Receive], Awaitable[Reply]]:
-        methods = self._routes.get(scope["path"])
-        if methods is None:
-            raise refuse(404, "not_found", f"no such address; there are {', '.join(self._routes)}")
-        if scope["method"] not in methods:
-            allowed = ", ".join(methods)
+    # --- what each address answers ----------------------------------------------------------------------------------
+
+    def _table(self) -> dict[str, Route]:
+        def get(handler: Handler) -> dict[str, Handler]:
+            return {"GET": handler, "HEAD": handler}
+
+        table = {
+            "/predict": Route("predict", {"POST": self._predict}),
+            "/predict/batch": Route("batch", {"POST": self.bulk("batch")}),
+            "/explain": Route("explain", {"POST": self.job("explain")}),
+            "/health": Route("health", get(self._ready), None),
+            "/readyz": Route("readyz", get(self._ready), None),
+            "/livez": Route("livez", get(self._alive), None),
+            "/metadata": Route("metadata", get(self.job("metadata"))),
+            "/metrics": Route("metrics", get(self._metrics), "metrics"),
+        }
+        if self._admin is not None:
+            for word in ("reload", "rollback"):
+                table[f"/admin/{word}"] = Route("admin", {"POST": self._order(word)}, "admin")
+        return table
+
+    def _handler(self, request: Request) -> Handler:
+        route = self._routes.get(request.scope["path"])
+        if route is None:
+            raise refuse(404, "not_found", "no such address; GET /openapi.json lists them")
+        request.route = route.name
+        if self._holder is not None and route.scope is not None:
+            request.key = self._holder(request.headers, route.scope)
+        handler = route.handlers.get(request.scope["method"])
+        if handler is None:
+            allowed = ", ".join(route.handlers)
             message = f"this address answers {allowed}"
             raise RequestError(Problem(405, "method_not_allowed", message, headers=(("Allow", allowed),)))
-        return methods[scope["method"]]
+        return handler
 
-    async def _predict(self, scope: Scope, headers: Mapping[str, str], receive: Receive) -> Reply:
-        started = time.monotonic()
-        requests.check_content(headers)
-        requests.check_length(headers, self.max_body_bytes)
-        body = await self._body(receive)
-        requests.parse_row(body)
-        if len(self._waiting) >= self.max_waiting:
+    async def _predict(self, request: Request) -> Answer:
+        if request.scope["query_string"] and "reasons" in request.query():
+            return await self._job_on("explain", request)
+        engine = self._engine()
+        if engine.waiting >= self.limits.max_waiting:
             raise RequestError(FULL)
-        return await self._forward(scope, body, timeout=self.timeout - (time.monotonic() - started))
+        body = await self._body(request, self.limits.max_body_bytes, self.limits.timeout)
+        return await engine.predict(body, request.deadline, request.id, request.is_gone)
 
-    async def _health(self, scope: Scope, headers: Mapping[str, str], receive: Receive) -> Reply:
-        if time.monotonic() - self._answered > _FRESH_SECONDS:
-            try:
-                reply = await self._forward({**scope, "method": "POST"}, b"null", timeout=self.probe_seconds)
-            except Exception as error:
-                raise RequestError(NOT_READY) from error
-            if reply.status != 200:
-                raise RequestError(NOT_READY)
-        return Reply.of({"status": "ready"} | {key: self.metadata[key] for key in ("model", "model_version")})
+    def job(self, name: str) -> Handler:
+        """Return a handler that has a job done."""
 
-    async def _metadata(self, scope: Scope, headers: Mapping[str, str], receive: Receive) -> Reply:
-        return Reply.of(self.metadata)
+        async def handle(request: Request) -> Answer:
+            return await self._job_on(name, request)
 
-    async def _body(self, receive: Receive) -> bytes:
-        """Read the body, counting as it comes: the announced length may be missing or wrong."""
-        chunks, size, more = [], 0, True
+        return handle
+
+    def bulk(self, name: str) -> Handler:
+        """Return a handler that has a job for many customers done."""
+
+        async def handle(request: Request) -> Answer:
+            with self._bulk_place():
+                limits = self.limits
+                body = await self._body(request, limits.max_bulk_bytes, limits.bulk_timeout)
+                return await self._engine().run(name, body, request.query(), request.deadline, request.id)
+
+        return handle
+
+    async def _job_on(self, name: str, request: Request) -> Answer:
+        limits = self.limits
+        body = b""
+        if request.scope["method"] == "POST":
+            body = await self._body(request, limits.max_body_bytes, limits.bulk_timeout)
+        else:
+            request.deadline = request.started + limits.bulk_timeout
+        return await self._engine().run(name, body, request.query(), request.deadline, request.id)
+
+    async def _ready(self, request: Request) -> Answer:
+        if self.state == DRAINING_STATE:
+            raise RequestError(DRAINING)
+        if self.state != READY or self.engine is None or not self.engine.is_ready:
+            raise RequestError(NOT_READY)
+        return Answer(200, {"status": "ready", **self.identity()})
+
+    async def _alive(self, request: Request) -> Answer:
+        return Answer(200, {"status": "alive"})
+
+    async def _metrics(self, request: Request) -> Answer:
+        content, media_type = self.watching.metrics(request.headers.get(b"accept", b"").decode("latin-1"))
+        return Answer(200, content, media_type=media_type)
+
+    def _order(self, word: str) -> Handler:
+        async def handle(request: Request) -> Answer:
+            assert self._admin is not None
+            body = await self._body(request, self.limits.max_body_bytes, self.limits.bulk_timeout, empty=True)
+            return await self._admin(word, body)
+
+        return handle
+
+    def _engine(self) -> Engine:
+        if self.engine is None:
+            raise RequestError(NOT_READY)
+        return self.engine
+
+    @contextmanager
+    def _bulk_place(self) -> Iterator[None]:
+        if self._bulk >= _MOST_BULK:
+            raise RequestError(FULL)
+        self._bulk += 1
         try:
-            async with asyncio.timeout(self.timeout):
-                while more:
-                    message = await receive()
+            yield
+        finally:
+            self._bulk -= 1
+
+    # --- a request's bytes ------------------------------------------------------------------------------------------
+
+    def _id_of(self, headers: Mapping[bytes, bytes]) -> str:
+        sent = headers.get(b"x-request-id")
+        return next(self._ids) if sent is None else requests.request_id(sent.decode("latin-1")) or next(self._ids)
+
+    async def _body(self, request: Request, limit: int, seconds: float, *, empty: bool = False) -> bytes:
+        """Read the body, counting as it comes: the announced length may be missing or wrong."""
+        headers = request.headers
+        shorter = headers.get(b"x-request-timeout-ms")
+        if shorter is not None:
+            seconds = requests.shorter(shorter, seconds)
+        request.deadline = request.started + seconds
+        if headers.get(b"content-type") != b"application/json" or b"content-encoding" in headers:
+            requests.check_content(headers)
+        length = headers.get(b"content-length")
+        if length is not None:
+            requests.check_length(length, limit)
+        message = await request.receive()
+        if message.get("more_body"):
+            return await self._rest(request, message, limit)
+        if message["type"] == "http.disconnect":
+            raise Disconnected
+        return message.get("body", b"")
+
+    async def _rest(self, request: Request, message: MutableMapping[str, Any], limit: int) -> bytes:
+        chunks, size = [message.get("body", b"")], len(message.get("body", b""))
+        try:
+            async with asyncio.timeout(request.deadline - time.monotonic()):
+                while message.get("more_body"):
+                    message = await request.receive()
                     if message["type"] == "http.disconnect":
                         raise Disconnected
                     chunks.append(message.get("body", b""))
                     size += len(chunks[-1])
-                    more = message.get("more_body", False)
-                    if size > self.max_body_bytes:
-                        raise requests.too_large(self.max_body_bytes)
+                    if size > limit:
+                        raise requests.too_large(limit)
         except TimeoutError:
             raise refuse(408, "request_timeout", "the body did not arrive in time") from None
         return b"".join(chunks)
 
-    async def _forward(self, scope: Scope, body: bytes, *, timeout: float) -> Reply:
-        """Let LitServe answer ``POST /predict`` with this body.
+    async def _send(self, send: Send, request: Request, answer: Answer, body: bytes) -> None:
+        media_type = b"application/json" if answer.media_type is JSON else answer.media_type.encode()
+        headers = [
+            (b"content-type", media_type),
+            (b"content-length", b"%d" % len(body)),
+            (b"x-request-id", request.id.encode()),
+        ]
+        if answer.version:
+            headers.append((b"x-model-version", answer.version.encode()))
+        for name, value in answer.headers:
+            headers.append((name.lower().encode(), value.encode()))
+        if self.state == DRAINING_STATE or answer.status in (408, 413):
+            headers.append((b"connection", b"close"))  # the rest of a refused body was not read
+        await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
 
-        A request that misses its deadline is left to end by itself: LitServe 0.2.19 never forgets a cancelled one.
-        """
-        task = asyncio.create_task(_ask(self.app, scope, body))
-        self._waiting.add(task)
-        task.add_done_callback(self._settled)
-        done, _ = await asyncio.wait({task}, timeout=max(timeout, 0.0))
-        if not done:
-            raise RequestError(DEADLINE)
-        reply = task.result()
-        if reply.status < 500:
-            self._answered = time.monotonic()
-        return reply
-
-    def _settled(self, task: asyncio.Task[Reply]) -> None:
-        self._waiting.discard(task)
-        if not task.cancelled():
-            task.exception()  # looked at, or asyncio complains of a failure after the deadline
-
-
-async def _ask(app: App, scope: Scope, body: bytes) -> Reply:
-    """Call an ASGI application with a whole body and collect its whole answer."""
-    sent, reply = False, Reply(500, b"")
-
-    async def receive() -> MutableMapping[str, Any]:
-        nonlocal sent
-        if sent:
-            return {"type": "http.disconnect"}
-        sent = True
-        return {"type": "http.request", "body": body, "more_body": False}
-
-    async def send(message: MutableMapping[str, Any]) -> None:
-        if message["type"] == "http.response.start":
-            reply.status = message["status"]
-        elif message["type"] == "http.response.body":
-            reply.body += message.get("body", b"")
-
-    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-    inner = {**scope, "path": "/predict", "raw_path": b"/predict", "query_string": b"", "headers": headers}
-    await app(inner, receive, send)
-    return reply
+    async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Start and end with whatever runs this application."""
+        if scope["type"] != "lifespan":
+            return
+        await receive()
+        try:
+            if self.on_startup is not None:
+                await self.on_startup()
+        except Exception as error:
+            await send({"type": "lifespan.startup.failed", "message": str(error)})
+            return
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        self.state = DRAINING_STATE
+        await send({"type": "lifespan.shutdown.complete"})
 
 
-def _in_envelope(reply: Reply, request_id: str) -> Reply:
-    """Write the request's id into an error of our own; replace any other error (LitServe's, FastAPI's) by ours."""
-    try:
-        values = json.loads(reply.body)
-        values["error"]["request_id"] = request_id
-    except (ValueError, TypeError, KeyError):
-        return Reply.refusal(DEADLINE if reply.status == 504 else INTERNAL, request_id)
-    return Reply(reply.status, json.dumps(values, ensure_ascii=False).encode(), reply.headers)
-
-
-async def _send(send: Send, reply: Reply, request_id: str) -> None:
-    headers = [
-        (b"content-type", b"application/json"),
-        (b"content-length", str(len(reply.body)).encode()),
-        (b"x-request-id", request_id.encode()),
-        *reply.headers,
-    ]
-    if reply.status in (408, 413):
-        headers.append((b"connection", b"close"))  # the rest of the body was not read
-    await send({"type": "http.response.start", "status": reply.status, "headers": headers})
-    await send({"type": "http.response.body", "body": reply.body})
+def _request_ids() -> Iterator[str]:
+    """Yield ids that no other process and no other start makes: random digits and a count."""
+    start = os.urandom(12).hex()
+    return (f"{start}{number:08x}" for number in itertools.count(1))

@@ -11,8 +11,7 @@ from typing import Any
 from churnlib.config.checks import check_choice
 from churnlib.errors import ConfigError
 
-HOSTS = ("127.0.0.1", "0.0.0.0", "::")
-"""Addresses LitServe can listen on: this machine only, every network, every network with IPv6."""
+ENGINES = ("auto", "inline", "thread", "worker")
 
 
 def _option(default: Any, text: str, *, low: float | None = None, high: float | None = None) -> Any:
@@ -24,19 +23,38 @@ class ServeOptions:
     """Everything the server is told; each field's default and range stand here only."""
 
     bundle: str = _option("outputs/latest/bundle", "folder of the bundle to serve")
-    host: str = _option(HOSTS[0], f"address to listen on: {', '.join(HOSTS)}")
-    port: int = _option(8000, "port to listen on", low=1024, high=65535)
-    workers: int = _option(1, "model processes, each with an HTTP process", low=1, high=256)
-    threads: int = _option(1, "threads of the numeric libraries in each worker", low=1, high=256)
-    max_batch_size: int = _option(32, "most customers predicted together", low=1, high=65536)
-    batch_timeout: float = _option(0.0, "seconds a batch waits for company; 0 takes what is there", low=0, high=10)
-    timeout: float = _option(10.0, "seconds until a request is given up with 504", low=0.1, high=3600)
+    challenger: str = _option("", "folder of a second bundle, for canary and shadow")
+    canary: float = _option(0.0, "share of customers whom the challenger answers, always the same ones", low=0, high=1)
+    shadow: bool = _option(False, "let the challenger score all others too, for the records and metrics alone")
+    host: str = _option("127.0.0.1", "address to listen on: 0.0.0.0 for every network, :: with IPv6")
+    port: int = _option(8000, "port to listen on", low=1, high=65535)
+    engine: str = _option("auto", "where the model runs: inline, thread, worker; auto measures the model and decides")
+    processes: int = _option(1, "HTTP processes that share the port", low=1, high=256)
+    workers: int = _option(1, "worker processes for bulk and explanations; 0 does these on a thread", low=0, high=256)
+    threads: int = _option(1, "threads of the numeric libraries in each process", low=1, high=256)
+    device: str = _option("cpu", "where the workers' torch computes: cpu, cuda, cuda:0")
+    max_batch_size: int = _option(64, "most customers predicted together", low=1, high=65536)
+    timeout: float = _option(2.0, "seconds until a request is given up with 504", low=0.05, high=3600)
+    bulk_timeout: float = _option(30.0, "the same for bulk and explanations", low=0.05, high=3600)
     max_body_bytes: int = _option(1_000_000, "largest request body", low=1024, high=1_000_000_000)
-    max_waiting: int = _option(256, "requests in each HTTP process that may wait; more get 503", low=1, high=65536)
+    max_bulk_bytes: int = _option(16_000_000, "largest body of many customers", low=1024, high=1_000_000_000)
+    max_bulk_rows: int = _option(10_000, "most customers of one request", low=1, high=10_000_000)
+    max_waiting: int = _option(1024, "customers in each HTTP process that may wait; more get 503", low=1, high=1_000_000)
+    drain_delay: float = _option(0.0, "seconds to serve on after SIGTERM, for balancers to notice", low=0, high=3600)
+    drain_timeout: float = _option(20.0, "seconds that running requests have to end", low=0, high=3600)
     backend: str = _option("auto", "what answers: onnx, torch, or auto, which takes onnx where it is at hand")
     unknown: str = _option("warn", "columns that the model does not know: warn (answer, and name them) or refuse (422)")
     opt_out: str = _option("", "table of the customers who have objected to being scored; read again when it changes")
     trust: tuple[str, ...] = _option((), "packages of your own whose networks a bundle may name: a,b")
+    keys: str = _option("", "file of hashed keys, made by churnlib key; none lets everybody in")
+    rate_limit: float = _option(0.0, "requests per second of each key; 0 for no limit", low=0, high=1_000_000_000)
+    admin: bool = _option(False, "take orders at POST /admin/reload and /admin/rollback; needs keys")
+    tls_certificate: str = _option("", "PEM file of a certificate, for HTTPS")
+    tls_key: str = _option("", "PEM file of its key")
+    log: str = _option("json", "access log: json or off")
+    log_file: str = _option("", "file of the log; standard error when empty")
+    tracing: str = _option("", "address of an OpenTelemetry collector (OTLP over HTTP)")
+    record: str = _option("", "folder for records of the predictions, for monitoring")
 
 
 def parse_options(arguments: Sequence[str]) -> ServeOptions:
@@ -63,22 +81,36 @@ def parse_options(arguments: Sequence[str]) -> ServeOptions:
             raise ConfigError(f"there is no option {key!r}; {hint}")
         values[key] = _value(fields[key], text)
     options = ServeOptions(**values)
-    if options.host not in HOSTS:
-        raise ConfigError(f"host must be one of {', '.join(HOSTS)}, got {options.host!r}")
+    check(options)
+    return options
+
+
+def check(options: ServeOptions) -> None:
+    """Refuse words that are none of the choices, and options that contradict each other."""
+    check_choice("engine", options.engine, ENGINES)
     check_choice("unknown", options.unknown, ("warn", "refuse"))
     check_choice("backend", options.backend, ("auto", "torch", "onnx"))
-    if options.batch_timeout >= options.timeout:
-        raise ConfigError(f"batch_timeout must be below timeout ({options.timeout:g} s), got {options.batch_timeout:g}")
-    return options
+    check_choice("log", options.log, ("json", "off"))
+    if options.engine == "worker" and not options.workers:
+        raise ConfigError("engine=worker needs at least one worker, got workers=0")
+    if (options.canary or options.shadow) and not options.challenger:
+        raise ConfigError("canary and shadow need a second bundle; name it with challenger=DIR")
+    if bool(options.tls_certificate) != bool(options.tls_key):
+        raise ConfigError("tls_certificate and tls_key belong together; give both or none")
+    if options.admin and not options.keys:
+        raise ConfigError("admin=true needs keys=FILE, or anybody could exchange the model")
+    if options.rate_limit and not options.keys:
+        raise ConfigError("rate_limit is one of each key; give keys=FILE")
 
 
 def usage() -> str:
     """Return what ``--help`` prints."""
     fields = dataclasses.fields(ServeOptions)
     width = max(len(field.name) for field in fields)
-    lines = ["Serve a bundle over HTTP: POST /predict, GET /health, GET /metadata.", "", "Options, as key=value:", ""]
+    lines = ["Serve a bundle over HTTP: POST /predict and more; GET /docs says what.", "", "Options, as key=value:", ""]
     for field in fields:
         shown = ",".join(field.default) if isinstance(field.default, tuple) else field.default
+        shown = str(shown).lower() if isinstance(shown, bool) else shown
         lines.append(f"  {field.name:<{width}}  {field.metadata['help']} (default: {shown if shown != '' else 'none'})")
     return "\n".join([*lines, "", "Example: serve bundle=runs/today/bundle port=8000"])
 
@@ -94,6 +126,10 @@ def _value(field: dataclasses.Field[Any], text: str) -> Any:
         if not text:
             raise ConfigError(f"{field.name} is empty; expected the {field.metadata['help']}")
         return text
+    if kind is bool:
+        if text.lower() not in ("true", "false"):
+            raise ConfigError(f"{field.name} must be true or false, got {text!r}")
+        return text.lower() == "true"
     try:
         number = kind(text)
     except ValueError:

@@ -72,3 +72,6 @@ WITHOUT_NAME = Problem(
 NO_OPT_OUT_LIST = Problem(
     503, "not_ready", "the list of customers who have objected cannot be read, so that nobody is scored"
 )
+NO_WORKER = Problem(503, "not_ready", "no worker is there to answer", headers=(("Retry-After", "1"),))
+WORKER_LOST = Problem(503, "worker_lost", "the worker ended before it answered", headers=(("Retry-After", "1"),))
+DRAINING = Problem(503, "draining", "the server is ending", headers=(("Retry-After", "1"),))

@@ -11,8 +11,7 @@ from __future__ import annotations
 import json
 import math
 import re
-import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from churnlib.serving.problems import refuse
@@ -55,7 +54,7 @@ def parse_row(body: bytes) -> dict[str, Any]:
     return row
 
 
-def check_content(headers: Mapping[str, str]) -> None:
+def check_content(headers: Mapping[bytes, bytes]) -> None:
     """Refuse bodies that are not plain JSON.
 
     A request without a content type is read as JSON, since simple clients send none; ``curl -d`` announces a form and
@@ -67,25 +66,42 @@ def check_content(headers: Mapping[str, str]) -> None:
     Raises:
         RequestError: 415 for another media type, another charset, or a compressed body.
     """
-    media, _, parameters = headers.get("content-type", "application/json").lower().partition(";")
+    media, _, parameters = headers.get(b"content-type", b"application/json").decode("latin-1").lower().partition(";")
     if media.strip() != "application/json":
         raise refuse(415, "unsupported_media_type", "expected the header Content-Type: application/json")
     charset = re.search(r"charset\s*=\s*\"?([^\s\";]+)", parameters)
     if charset and charset.group(1) not in ("utf-8", "utf8", "us-ascii"):
         raise refuse(415, "unsupported_media_type", "JSON is read as UTF-8; leave the charset out")
-    if headers.get("content-encoding", "identity").strip().lower() not in ("", "identity"):
+    if headers.get(b"content-encoding", b"identity").strip().lower() not in (b"", b"identity"):
         raise refuse(415, "unsupported_encoding", "compressed bodies are not read; send the JSON as it is")
 
 
-def check_length(headers: Mapping[str, str], limit: int) -> None:
+def check_length(announced: bytes, limit: int) -> None:
     """Refuse by the announced length what would be too large anyway; a missing or odd length is counted while reading.
 
     Raises:
         RequestError: 413 if ``Content-Length`` is above ``limit`` bytes.
     """
-    announced = headers.get("content-length", "")
-    if announced.isascii() and announced.isdigit() and (len(announced) > 18 or int(announced) > limit):
+    if announced.isdigit() and (len(announced) > 18 or int(announced) > limit):
         raise too_large(limit)
+
+
+def shorter(milliseconds: bytes, seconds: float) -> float:
+    """Return the time that a client gives its request, which is never more than the server's own.
+
+    Args:
+        milliseconds: The header ``x-request-timeout-ms``.
+        seconds: What the server allows.
+
+    Raises:
+        RequestError: 400 if it is no whole number of milliseconds.
+
+    >>> shorter(b"250", 2.0), shorter(b"60000", 2.0)
+    (0.25, 2.0)
+    """
+    if not (milliseconds.isdigit() and len(milliseconds) <= 9):
+        raise refuse(400, "invalid_header", "x-request-timeout-ms must be a whole number of milliseconds")
+    return min(int(milliseconds) / 1000.0, seconds)
 
 
 def too_large(limit: int) -> Exception:
@@ -93,15 +109,9 @@ def too_large(limit: int) -> Exception:
     return refuse(413, "body_too_large", f"the body is larger than {limit:,} bytes")
 
 
-def request_id(headers: Mapping[str, str]) -> str:
-    """Return the client's ``x-request-id`` if it is 1 to 64 letters, digits, ``_`` and ``-``, else a new one."""
-    sent = headers.get("x-request-id", "")
-    return sent if _REQUEST_ID.fullmatch(sent) else uuid.uuid4().hex
-
-
-def headers_of(raw: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
-    """Return ASGI headers as text, names in lower case; the last of a repeated header counts."""
-    return {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in raw}
+def request_id(sent: str) -> str:
+    """Return the client's ``x-request-id`` if it is 1 to 64 letters, digits, ``_`` and ``-``, else an empty text."""
+    return sent if _REQUEST_ID.fullmatch(sent) else ""
 
 
 def _integer(token: str) -> int:

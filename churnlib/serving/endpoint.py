@@ -1,0 +1,241 @@
+"""The model behind the server: what a request for a customer is answered, whoever calls.
+
+All behaviour of the model over HTTP is here. The engines call these methods in the HTTP process, a LitServe worker
+calls them through :class:`~churnlib.serving.api.ChurnLitAPI`, and so does a plain ``LitServer``: all answer alike. No
+method raises for one customer, since a whole batch would fail with it: each request gets an
+:class:`~churnlib.serving.answers.Answer` of its own, a result or a refusal.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from churnlib.errors import ChurnlibError
+from churnlib.serving.answers import Answer, named_warnings, problems_by_row
+from churnlib.serving.problems import (
+    INTERNAL,
+    NO_OPT_OUT_LIST,
+    OPTED_OUT,
+    WITHOUT_NAME,
+    Problem,
+    RequestError,
+    refuse,
+)
+
+if TYPE_CHECKING:
+    from churnlib.data.opt_out import WatchedOptOut
+    from churnlib.predictor import Predictor
+    from churnlib.serving.review import Review
+    from churnlib.serving.rows import Customer, RowReader
+
+Query = Mapping[str, str]
+Job = Callable[["Endpoint", bytes, Query], Answer]
+
+_log = logging.getLogger(__name__)
+
+
+class Endpoint:
+    """A bundle, and how its customers are answered.
+
+    Args:
+        bundle: Folder of the bundle.
+        trust: Packages whose networks a bundle may name.
+        backend: What answers; see :func:`churnlib.load`.
+        threads: Processor threads of ONNX Runtime.
+        unknown: ``refuse`` for requests with fields that are no columns of the model, ``warn`` to answer them.
+        opt_out: Table of the customers who have objected to being scored; empty for none.
+        max_bulk_rows: Most customers of one request.
+    """
+
+    def __init__(
+        self,
+        bundle: str,
+        *,
+        trust: Sequence[str] = (),
+        backend: str = "auto",
+        threads: int = 1,
+        unknown: str = "warn",
+        opt_out: str = "",
+        max_bulk_rows: int = 10_000,
+    ) -> None:
+        self.bundle = bundle
+        self.trust = tuple(trust)
+        self.backend, self.threads = backend, threads
+        self.unknown, self.opt_out_path = unknown, opt_out
+        self.max_bulk_rows = max_bulk_rows
+        self._opt_out: WatchedOptOut | None = None
+        self._predictor: Predictor | None = None
+        self._reader: RowReader | None = None
+        self._review: Review | None = None
+        self._described: dict[str, Any] | None = None
+
+    def setup(self, device: Any = "cpu") -> None:
+        """Load the bundle and replay its golden rows.
+
+        What computes and polars are imported here and not before, so that a process can limit their threads first.
+
+        Raises:
+            BundleError: If the bundle is bad, or this machine does not give its answers.
+            DataError, ConfigError: If the list of customers who have objected cannot be read.
+        """
+        from churnlib.data.opt_out import WatchedOptOut
+        from churnlib.predictor import load
+        from churnlib.serving.review import Review
+        from churnlib.serving.rows import RowReader
+
+        self._predictor = load(self.bundle, trust=self.trust, backend=self.backend, threads=self.threads)
+        self._predictor.replay_golden()
+        self._reader = RowReader(self._predictor, refuse_unknown=self.unknown == "refuse")
+        self._review = Review(self._predictor)
+        self._opt_out = WatchedOptOut(self.opt_out_path, id=self.predictor.schema.id) if self.opt_out_path else None
+
+    @property
+    def predictor(self) -> Predictor:
+        """The model; there once ``setup`` has run."""
+        if self._predictor is None:
+            raise RuntimeError("setup() was not called; LitServe calls it in each worker before the first request")
+        return self._predictor
+
+    @property
+    def reader(self) -> RowReader:
+        """What takes customers out of JSON objects."""
+        assert self._reader is not None
+        return self._reader
+
+    @property
+    def review(self) -> Review:
+        """What says which answers a person should look at."""
+        assert self._review is not None
+        return self._review
+
+    @property
+    def version(self) -> str:
+        """Version of the model."""
+        return self.predictor.version
+
+    def describe(self) -> dict[str, Any]:
+        """Return the body of ``GET /metadata``."""
+        from churnlib.serving.metadata import describe
+
+        if self._described is None:
+            self._described = describe(self.predictor)
+        return self._described
+
+    # --- one customer -----------------------------------------------------------------------------------------------
+
+    def decode_request(self, request: Any, **kwargs: Any) -> Customer | Answer:
+        """Turn a JSON body, or what it holds, into a ``Customer``, or into the answer that is already certain.
+
+        Args:
+            request: Bytes, or the parsed values.
+            kwargs: Of LitServe; not read.
+        """
+        try:
+            if isinstance(request, bytes | bytearray):
+                from churnlib.serving.requests import parse_row
+
+                request = parse_row(bytes(request))
+            elif not isinstance(request, dict):
+                raise refuse(422, "not_an_object", "expected a JSON object with the customer's columns")
+            customer = self.reader.customer(request)
+            if self._opt_out is not None:
+                self.check_objection(customer.id)
+        except RequestError as error:
+            return Answer.refusal(error.problem)
+        except Exception as error:
+            log_failure(error)
+            return Answer.refusal(INTERNAL)
+        return customer
+
+    def predict(self, x: Any, **kwargs: Any) -> Any:
+        """Answer a list of decoded requests, each on its own, in the same order; or one that is no list."""
+        if not isinstance(x, list):
+            return self.predict([x])[0]
+        answers = iter(self._score([item for item in x if not isinstance(item, Answer)]))
+        return [item if isinstance(item, Answer) else next(answers) for item in x]
+
+    def _score(self, customers: list[Customer]) -> list[Answer]:
+        """Score together, and one by one if that fails, so that a failure stays with the one that caused it."""
+        if not customers:
+            return []
+        try:
+            results = self.reader.answers(customers)
+            return [self._answer(customer, result) for customer, result in zip(customers, results, strict=True)]
+        except Exception as error:
+            if len(customers) > 1:
+                return [self._score([customer])[0] for customer in customers]
+            log_failure(error)
+            return [Answer.refusal(INTERNAL)]
+
+    def _answer(self, customer: Customer, result: Mapping[str, Any]) -> Answer:
+        version = self.predictor.version
+        body = {"customer_id": customer.id, **result, "model_version": version}
+        for value in result.values():
+            if type(value) is float and not math.isfinite(value):
+                raise ValueError("the model answered with a number that is not finite")
+        warnings = customer.warnings
+        if self.review.wanted(result, warnings):
+            body["human_review"] = True
+        if warnings:
+            body["warnings"] = named_warnings(warnings)
+        return Answer(200, body, version=version)
+
+    def check_objection(self, name: Any) -> None:
+        """Refuse a customer who has objected to being scored, one without a name, and anybody while the list is lost.
+
+        Raises:
+            RequestError: 403, 422 or 503.
+        """
+        if self._opt_out is None:
+            return
+        from churnlib.data.opt_out import name_of
+
+        names = self.objections()
+        known = name_of(name)
+        if known is None:
+            raise RequestError(WITHOUT_NAME)
+        if known in names:
+            raise RequestError(OPTED_OUT)
+
+    def objections(self) -> frozenset[str]:
+        """Return the names of all who have objected to being scored.
+
+        Raises:
+            RequestError: 503 while the list cannot be read.
+        """
+        if self._opt_out is None:
+            return frozenset()
+        try:
+            return self._opt_out.current().names
+        except ChurnlibError as error:
+            _log.error("nobody is scored: %s", error)  # names the file, and no customer
+            raise RequestError(NO_OPT_OUT_LIST) from None
+
+    # --- everything else --------------------------------------------------------------------------------------------
+
+    def run(self, job: str, body: bytes = b"", query: Query | None = None) -> Answer:
+        """Do one of the :data:`~churnlib.serving.jobs.JOBS`; like ``predict``, it never raises."""
+        from churnlib.serving.jobs import JOBS
+
+        try:
+            return JOBS[job](self, body, query or {})
+        except RequestError as error:
+            return Answer.refusal(error.problem)
+        except Exception as error:
+            log_failure(error)
+            return Answer.refusal(INTERNAL)
+
+
+def refuse_rows(errors: Any) -> Problem:
+    """Return the refusal of one row by what is wrong with its cells."""
+    return next(iter(problems_by_row(errors).values()))
+
+
+def log_failure(error: BaseException) -> None:
+    """Log where a request failed; the text of the error is left out, since it may quote the customer's values."""
+    frames = "".join(traceback.format_tb(error.__traceback__))
+    _log.error("a request failed with %s at\n%s", type(error).__name__, frames)

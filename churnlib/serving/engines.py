@@ -1,0 +1,324 @@
+"""How requests reach the model: in the event loop's own turn, on a thread beside it, or in a process of its own.
+
+All engines ask the same endpoints, so that they answer alike; they differ in who waits for whom. None uses a timer to
+gather a batch: what came in together is predicted together.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from churnlib.serving.answers import Answer
+from churnlib.serving.endpoint import Endpoint
+from churnlib.serving.models import Models
+from churnlib.serving.problems import DEADLINE, INTERNAL
+from churnlib.serving.rows import Customer
+
+Observed = Callable[[int, float, float], None]
+"""Told of each batch: rows, seconds its first request waited, seconds the model took."""
+
+_SWEEP_SECONDS = 0.05
+
+SLOW_SECONDS = 0.0005
+"""A model that takes longer for one customer gets a thread of its own, so that the loop keeps reading."""
+
+
+class Waiting:
+    """A customer who waits for an answer."""
+
+    __slots__ = ("customer", "deadline", "endpoint", "future", "is_gone", "since")
+
+    def __init__(
+        self, endpoint: Endpoint, customer: Customer, future: asyncio.Future[Answer], deadline: float, is_gone: Any
+    ) -> None:
+        self.endpoint, self.customer, self.future = endpoint, customer, future
+        self.deadline, self.is_gone = deadline, is_gone
+        self.since = time.monotonic()
+
+
+class Overdue:
+    """Gives up what is late: whoever should answer may hang, and no client waits for that."""
+
+    def __init__(self) -> None:
+        self._watched: dict[asyncio.Future[Any], float] = {}
+        self._task = asyncio.create_task(self._sweep())
+
+    def watch(self, future: asyncio.Future[Any], deadline: float) -> None:
+        """Let the future fail with ``TimeoutError`` if it is not done by then."""
+        self._watched[future] = deadline
+
+    async def _sweep(self) -> None:
+        while True:
+            await asyncio.sleep(_SWEEP_SECONDS)
+            now = time.monotonic()
+            for future, deadline in list(self._watched.items()):
+                if future.done():
+                    del self._watched[future]
+                elif deadline < now:
+                    del self._watched[future]
+                    future.set_exception(TimeoutError())
+
+    def close(self) -> None:
+        """Watch no more."""
+        self._task.cancel()
+
+
+class Engine(Protocol):
+    """Answers requests."""
+
+    @property
+    def name(self) -> str:
+        """Word for it in logs and metrics."""
+        ...
+
+    @property
+    def waiting(self) -> int:
+        """Customers that are waiting now."""
+        ...
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it can answer."""
+        ...
+
+    async def predict(self, body: bytes, deadline: float, request_id: str, is_gone: Any) -> Answer:
+        """Answer for one customer.
+
+        Args:
+            body: JSON as it came.
+            deadline: On the monotonic clock, seconds.
+            request_id: Written into refusals.
+            is_gone: Returns whether the client has left.
+        """
+        ...
+
+    async def run(self, job: str, body: bytes, query: Mapping[str, str], deadline: float, request_id: str) -> Answer:
+        """Do a job of :data:`~churnlib.serving.jobs.JOBS`."""
+        ...
+
+
+class Inline:
+    """Predicts in the event loop: all requests of one turn of the loop together.
+
+    Args:
+        models: What is served.
+        max_rows: Most customers of one call of the model.
+        jobs: Does everything but single customers.
+        observed: Told of each batch.
+    """
+
+    name = "inline"
+
+    def __init__(self, models: Models, *, max_rows: int, jobs: Jobs, observed: Observed) -> None:
+        self.models, self.max_rows, self.jobs, self._observed = models, max_rows, jobs, observed
+        self._loop = asyncio.get_running_loop()
+        self._items: list[Waiting] = []
+
+    @property
+    def waiting(self) -> int:
+        """Customers that are waiting now."""
+        return len(self._items)
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it can answer."""
+        return self.models.loaded
+
+    async def predict(self, body: bytes, deadline: float, request_id: str, is_gone: Any) -> Answer:
+        """Answer for one customer."""
+        item = self._decode(body, deadline, is_gone)
+        if isinstance(item, Answer):
+            return item
+        if not self._items:
+            self._loop.call_soon(self._flush)
+        self._items.append(item)
+        return await item.future
+
+    async def run(self, job: str, body: bytes, query: Mapping[str, str], deadline: float, request_id: str) -> Answer:
+        """Do a job, where that does not keep the loop waiting."""
+        return await self.jobs.run(job, body, query, deadline, request_id)
+
+    def _decode(self, body: bytes, deadline: float, is_gone: Any) -> Waiting | Answer:
+        endpoint = self.models.champion
+        customer = endpoint.decode_request(body)
+        if type(customer) is Answer:
+            return customer
+        assert isinstance(customer, Customer)
+        if self.models.challenger is not None:
+            chosen = self.models.choose(customer.id)
+            if chosen is not endpoint:
+                endpoint, customer = chosen, chosen.decode_request(body)
+                if not isinstance(customer, Customer):
+                    return customer
+        return Waiting(endpoint, customer, self._loop.create_future(), deadline, is_gone)
+
+    def _flush(self) -> None:
+        items, self._items = self._items, []
+        for item, answer in answered(items, self.max_rows, self._observed):
+            if not item.future.done():
+                item.future.set_result(answer)
+
+
+class Threaded:
+    """Predicts on one thread, which takes all that has come while it was busy.
+
+    Args:
+        models: What is served.
+        max_rows: Most customers of one call of the model.
+        jobs: Does everything but single customers.
+        observed: Told of each batch.
+    """
+
+    name = "thread"
+
+    def __init__(self, models: Models, *, max_rows: int, jobs: Jobs, observed: Observed) -> None:
+        self._inline = Inline(models, max_rows=max_rows, jobs=jobs, observed=observed)
+        self.jobs = jobs
+        self._queue: deque[Waiting] = deque()
+        self._wanted = threading.Event()
+        self._busy = 0
+        self._overdue = Overdue()
+        self._thread = threading.Thread(target=self._work, name="model", daemon=True)
+        self._thread.start()
+
+    @property
+    def waiting(self) -> int:
+        """Customers that are waiting now."""
+        return len(self._queue) + self._busy
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it can answer."""
+        return self._inline.is_ready and self._thread.is_alive()
+
+    async def predict(self, body: bytes, deadline: float, request_id: str, is_gone: Any) -> Answer:
+        """Answer for one customer."""
+        item = self._inline._decode(body, deadline, is_gone)
+        if isinstance(item, Answer):
+            return item
+        self._overdue.watch(item.future, deadline)
+        self._queue.append(item)
+        self._wanted.set()
+        try:
+            return await item.future
+        except TimeoutError:
+            return Answer.refusal(DEADLINE)
+
+    async def run(self, job: str, body: bytes, query: Mapping[str, str], deadline: float, request_id: str) -> Answer:
+        """Do a job on a thread of its own."""
+        return await self.jobs.run(job, body, query, deadline, request_id)
+
+    def _work(self) -> None:
+        loop, max_rows, observed = self._inline._loop, self._inline.max_rows, self._inline._observed
+        while True:
+            self._wanted.wait()
+            self._wanted.clear()
+            while self._queue:
+                items = [self._queue.popleft() for _ in range(min(len(self._queue), max_rows))]
+                self._busy = len(items)
+                found = list(answered(items, max_rows, observed))
+                self._busy = 0
+                loop.call_soon_threadsafe(_settle, found)
+
+
+def _settle(found: Sequence[tuple[Waiting, Answer]]) -> None:
+    for item, answer in found:
+        if not item.future.done():
+            item.future.set_result(answer)
+
+
+def answered(items: Sequence[Waiting], max_rows: int, observed: Observed) -> list[tuple[Waiting, Answer]]:
+    """Predict for all who still wait, in batches of one model each; who left or is late costs the model nothing."""
+    now = time.monotonic()
+    found: list[tuple[Waiting, Answer]] = []
+    by_model: dict[int, list[Waiting]] = {}
+    for item in items:
+        if item.future.done():
+            continue
+        if item.deadline <= now:
+            found.append((item, Answer.refusal(DEADLINE)))
+        elif item.is_gone():
+            item.future.cancel()
+        else:
+            by_model.setdefault(id(item.endpoint), []).append(item)
+    for group in by_model.values():
+        for start in range(0, len(group), max_rows):
+            part = group[start : start + max_rows]
+            begun = time.monotonic()
+            answers = part[0].endpoint.predict([item.customer for item in part])
+            observed(len(part), begun - part[0].since, time.monotonic() - begun)
+            found.extend(zip(part, answers, strict=True))
+    return found
+
+
+# --- everything but single customers ----------------------------------------------------------------------------------
+
+
+class Jobs(Protocol):
+    """Does jobs off the event loop."""
+
+    async def run(self, job: str, body: bytes, query: Mapping[str, str], deadline: float, request_id: str) -> Answer:
+        """Do a job; a refusal once the deadline is over."""
+        ...
+
+
+class JobThread:
+    """Does jobs on one thread of this process, for servers without worker processes.
+
+    Args:
+        models: What is served.
+    """
+
+    def __init__(self, models: Models) -> None:
+        self.models = models
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="jobs")
+
+    async def run(self, job: str, body: bytes, query: Mapping[str, str], deadline: float, request_id: str) -> Answer:
+        """Do a job; a refusal once the deadline is over."""
+        late = deadline - time.monotonic()
+        if late <= 0:
+            return Answer.refusal(DEADLINE)
+        work = asyncio.get_running_loop().run_in_executor(self._pool, self._do, job, body, query, deadline)
+        try:
+            return await asyncio.wait_for(work, late)
+        except TimeoutError:
+            return Answer.refusal(DEADLINE)
+
+    def _do(self, job: str, body: bytes, query: Mapping[str, str], deadline: float) -> Answer:
+        if time.monotonic() >= deadline:
+            return Answer.refusal(DEADLINE)
+        return self.models.champion.run(job, body, query)
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """What one customer costs the model, measured when it was warmed.
+
+    Attributes:
+        seconds: Median of a few calls.
+    """
+
+    seconds: float
+
+    @classmethod
+    def of(cls, endpoint: Endpoint, rounds: int = 7) -> Timing:
+        """Ask the model about a made-up customer a few times."""
+        from churnlib.serving.metadata import example_row
+
+        customer = endpoint.decode_request(example_row(endpoint.predictor))
+        times = []
+        for _ in range(rounds):
+            begun = time.perf_counter()
+            endpoint.predict([customer])
+            times.append(time.perf_counter() - begun)
+        return cls(sorted(times)[rounds // 2])
+
+
+__all__ = ["DEADLINE", "INTERNAL", "Engine", "Inline", "JobThread", "Jobs", "Threaded", "Timing", "answered"]

@@ -1,0 +1,189 @@
+"""One HTTP process: uvicorn, the front, and the model itself unless workers hold it. Started by the supervisor."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import socket
+import sys
+import time
+from typing import Any
+
+from churnlib.serving.lifecycle import Channel, become_child
+from churnlib.serving.options import ServeOptions
+
+_IDLE_SECONDS = 0.5
+"""Time that clients on idle connections have during a drain to send once more and be told that the server ends."""
+
+
+def main() -> None:
+    """Serve until the supervisor says otherwise; its words are JSON in the first argument."""
+    told = json.loads(sys.argv[1])
+    options = ServeOptions(**{**told["options"], "trust": tuple(told["options"]["trust"])})
+    become_child(told["parent"], options.threads)
+    import uvicorn
+
+    process = HttpProcess(options, told, Channel(socket.socket(fileno=told["control"])))
+    config = uvicorn.Config(
+        process.front,
+        access_log=False,
+        log_config=None,
+        lifespan="off",
+        server_header=False,
+        ws="none",
+        **process.protocol(),
+    )
+    with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
+        code = runner.run(process.run(uvicorn.Server(config), socket.socket(fileno=told["listening"])))
+    sys.stdout.flush()
+    os._exit(code)  # threads of libraries do not keep it
+
+
+class HttpProcess:
+    """What the process does, from its start to its end.
+
+    Args:
+        options: Of the server.
+        told: What the supervisor says: ``sockets`` of the workers, and ``number`` of this process.
+        channel: To the supervisor.
+    """
+
+    def __init__(self, options: ServeOptions, told: dict[str, Any], channel: Channel) -> None:
+        from churnlib.serving.building import limits_of
+        from churnlib.serving.front import Front
+        from churnlib.serving.watching import Unwatched
+
+        self.options, self.told, self.channel = options, told, channel
+        self.watching = Unwatched()
+        self.front = Front(limits_of(options), watching=self.watching, admin=self._order if options.admin else None)
+        self._orders: dict[int, asyncio.Future[dict[str, Any]]] = {}
+        self._drain = asyncio.Event()
+        self._models: Any = None
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    def protocol(self) -> dict[str, Any]:
+        """Return uvicorn's options about connections."""
+        return {"timeout_keep_alive": 75, "backlog": 2048, "h11_max_incomplete_event_size": 65536}
+
+    async def run(self, server: Any, listening: socket.socket) -> int:
+        """Serve; returns the exit status."""
+        loop = asyncio.get_running_loop()
+        self.channel.end.setblocking(False)
+        loop.add_reader(self.channel.fileno(), self._heard)
+        serving = asyncio.create_task(server.serve(sockets=[listening]))
+        starting = asyncio.create_task(self._start())
+        draining = asyncio.create_task(self._drain.wait())
+        await asyncio.wait({serving, draining, starting}, return_when=asyncio.FIRST_COMPLETED)
+        if starting.done() and not starting.result():
+            return 1
+        await asyncio.wait({serving, draining}, return_when=asyncio.FIRST_COMPLETED)
+        await self._end(server, listening)
+        await serving
+        return 0
+
+    async def _start(self) -> bool:
+        """Load the model beside the probes, which are answered from the first moment."""
+        from churnlib.serving import building
+        from churnlib.serving.engines import JobThread
+        from churnlib.serving.models import sentence
+        from churnlib.serving.pool import Pool
+
+        paths = self.told["sockets"]
+        options = self.options
+        pool = Pool(paths, observed=self.watching.batch) if paths else None
+        if options.engine == "worker":
+            assert pool is not None
+            await pool.wait_until_there()
+            self.front.engine, self.front.identity = pool, pool.identity
+        else:
+            models = building.models_of(options)
+            try:
+                await asyncio.to_thread(models.load)
+                self.front.engine = building.engine_of(options, models, pool or JobThread(models), self.watching)
+            except Exception as error:
+                self.channel.tell(event="failed", message=sentence(error))
+                return False
+            self._models, self.front.identity = models, building.identity_of(models)
+        self.front.state = "ready"
+        self.channel.tell(event="ready", **(self._models.introduction() if self._models else self.front.identity()))
+        return True
+
+    async def _end(self, server: Any, listening: socket.socket) -> None:
+        """Lose nothing: answer what was accepted, and tell clients of kept connections that this was the last answer."""
+        loop = asyncio.get_running_loop()
+        self.front.state = "draining"
+        await asyncio.sleep(self.options.drain_delay)
+        with contextlib.suppress(OSError):
+            listening.listen(0)  # the kernel completes no further connection; those that it has are taken below
+        await asyncio.sleep(0.05)
+        for each in server.servers:
+            each.close()
+        connections = server.server_state.connections
+        until = loop.time() + self.options.drain_timeout
+        idle_until = loop.time() + _IDLE_SECONDS
+        while connections and loop.time() < until and (self.front.active or loop.time() < idle_until):
+            await asyncio.sleep(0.01)
+        server.config.timeout_graceful_shutdown = max(1, int(until - loop.time()))
+        server.should_exit = True
+
+    # --- the supervisor ---------------------------------------------------------------------------------------------
+
+    def _heard(self) -> None:
+        try:
+            for message in self.channel.heard():
+                task = asyncio.create_task(self._obey(message))
+                self._tasks.add(task)
+                task.add_done_callback(self._tasks.discard)
+        except EOFError:
+            os._exit(1)  # the supervisor is gone
+
+    async def _obey(self, message: dict[str, Any]) -> None:
+        word = message["do"]
+        if word == "drain":
+            self._drain.set()
+        elif word == "done":
+            order = self._orders.pop(message["number"], None)
+            if order is not None and not order.done():
+                order.set_result(message)
+        elif self._models is None:  # the workers have the model
+            self.channel.tell(event="done", word=word, ok=True)
+        else:
+            self.channel.tell(event="done", word=word, **await asyncio.to_thread(obey, self._models, message))
+
+    async def _order(self, word: str, body: bytes) -> Any:
+        """Pass an operator's order on to the supervisor, who has all processes follow it, and say what came of it."""
+        from churnlib.serving.answers import Answer
+        from churnlib.serving.orders import bundle_of, outcome
+
+        number = time.monotonic_ns()
+        self._orders[number] = asyncio.get_running_loop().create_future()
+        self.channel.tell(event="order", word=word, number=number, bundle=bundle_of(word, body))
+        try:
+            return outcome(await asyncio.wait_for(self._orders[number], self.options.bulk_timeout))
+        except TimeoutError:
+            from churnlib.serving.problems import DEADLINE
+
+            return Answer.refusal(DEADLINE)
+
+
+def obey(models: Any, message: dict[str, Any]) -> dict[str, Any]:
+    """Do what the supervisor says about the models, and return what came of it."""
+    from churnlib.serving.models import sentence
+
+    try:
+        if message["do"] == "prepare":
+            return {"ok": True, "version": models.prepare(message["bundle"])}
+        if message["do"] == "prepare_rollback":
+            return {"ok": True, "version": models.prepare_rollback()}
+        if message["do"] == "commit":
+            return {"ok": True, "version": models.commit()}
+        models.abort()
+        return {"ok": True}
+    except Exception as error:
+        return {"ok": False, "message": sentence(error)}
+
+
+if __name__ == "__main__":
+    main()
