@@ -5,53 +5,30 @@ Scoring files, the server, evaluation and monitoring all call this class, so tha
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
-import polars.selectors as cs
 
+from churnlib.answers import answers_table
 from churnlib.bundle import Bundle, read_bundle
 from churnlib.calibration import additive
-from churnlib.data.coercion import PROBLEMS, cell_value, coerce, read_columns
+from churnlib.data.coercion import read_columns
+from churnlib.data.preparation import Encoded
 from churnlib.data.rows_at_a_time import evaluation_rows
-from churnlib.data.tables import table_from
-from churnlib.data.validation.masks import broken
 from churnlib.data.values import numbers_in
-from churnlib.decision import decide
-from churnlib.errors import BundleError, CellError, ConfigError, DataError, RowErrors
+from churnlib.errors import BundleError, ConfigError, DataError, RowErrors
 from churnlib.models.fitted import FittedModel
 from churnlib.models.onnx.running import OnnxModel, original
-from churnlib.schema import Kind, Schema, near_misses
-from churnlib.schema.rules import Check
+from churnlib.reading import Reading, TableReader
+from churnlib.schema import near_misses
 from churnlib.survival import HazardCurve
-
-UNUSUAL = "says that this customer is unlike those of training in several columns together"
-"""Of whom the flag of an isolation forest is 1."""
 
 GOLDEN_TOLERANCE = 1e-5
 """Largest difference between a golden row's stored and replayed probability (other processors round differently)."""
-
-
-@dataclass(frozen=True, slots=True)
-class CellWarning:
-    """Something about a cell that the model had to make do with.
-
-    Attributes:
-        row: Number of the row, counted from 0; None if it concerns all rows.
-        column: Name of the column.
-        problem: What it is, without the value.
-    """
-
-    row: int | None
-    column: str
-    problem: str
-
-    def __str__(self) -> str:
-        return f"{self.column!r} {self.problem}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,58 +94,6 @@ class Survival:
         return pl.concat([pl.DataFrame([self.customers]), table.fill_nan(None)], how="horizontal")
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """A table as the model reads it, with all that is wrong or unusual about it.
-
-    Attributes:
-        frame: The table as it came.
-        typed: Its columns with the types of the schema.
-        bad: ``(n,)`` bool, rows that cannot be scored, or that break a rule of the schema.
-        warnings: Unseen categories, absent optional columns, unknown columns, customers whom a forest finds unusual.
-    """
-
-    frame: pl.DataFrame
-    typed: pl.DataFrame
-    bad: np.ndarray
-    warnings: list[CellWarning]
-    _unreadable: pl.DataFrame = field(repr=False)
-    _missing: pl.DataFrame = field(repr=False)
-    _broken: pl.DataFrame = field(repr=False)
-    _schema: Schema = field(repr=False)
-
-    def __len__(self) -> int:
-        return len(self.frame)
-
-    @property
-    def errors(self) -> list[CellError]:
-        """Every cell that keeps its row from being scored, in row order."""
-        return list(self.iter_errors())
-
-    def iter_errors(self) -> Iterator[CellError]:
-        """Yield every cell that keeps its row from being scored, in row order."""
-        for row in np.flatnonzero(self.bad).tolist():
-            for column in read_columns(self._schema):
-                name = column.name
-                if name in self._unreadable.columns and self._unreadable[name][row]:
-                    yield CellError(row, name, PROBLEMS[column.kind], cell_value(self.frame[name], row))
-                elif name in self._missing.columns and self._missing[name][row]:
-                    yield CellError(row, name, "is required and missing")
-            yield from self._rule_errors(row)
-
-    def _rule_errors(self, row: int) -> Iterator[CellError]:
-        for rule in self._schema.rules:
-            if rule.name not in self._broken.columns or not self._broken[rule.name][row]:
-                continue
-            if rule.check is Check.required:
-                if rule.column not in self._missing.columns:  # which says so already
-                    yield CellError(row, rule.column, rule.problem)
-            elif rule.check is Check.holds:  # of several columns: the value of the first may be right
-                yield CellError(row, rule.column, rule.problem)
-            else:
-                yield CellError(row, rule.column, rule.problem, cell_value(self.frame[rule.column], row))
-
-
 class Predictor:
     """Scores customers with a model.
 
@@ -184,8 +109,7 @@ class Predictor:
     def __init__(self, bundle: Bundle) -> None:
         self.bundle = bundle
         self.schema = bundle.schema
-        self._worth = None if bundle.own_threshold is None else bundle.own_threshold.column
-        self._sequences = {column.name for column in bundle.schema.columns if column.kind is Kind.sequence}
+        self._reader = TableReader(bundle)
 
     @property
     def model_name(self) -> str:
@@ -252,29 +176,7 @@ class Predictor:
         Raises:
             DataError: If it is no table.
         """
-        frame = table_from(table, sequences=self._sequences)
-        coerced = coerce(frame, self.schema)
-        required = set(self.schema.required())
-        missing = coerced.typed.select(
-            cs.by_name(*(c.name for c in read_columns(self.schema) if c.name in required)).is_null()
-        )
-        unreadable = coerced.unreadable
-        bad = np.zeros(len(frame), dtype=bool)
-        breaks = broken(coerced.typed, self.schema.rules if rules else ())
-        for mask in (*missing, *unreadable, *breaks):
-            bad |= mask.to_numpy()
-        warnings = [CellWarning(None, name, "is absent") for name in coerced.absent if name not in required]
-        warnings += self._worth_warnings(frame)
-        warnings += [
-            CellWarning(None, name, "is not a column of this model")
-            for name in frame.columns
-            if name not in self.schema and name != self._worth
-        ]
-        for name, rows in self.bundle.preparation.unseen(coerced.typed).items():
-            warnings += [CellWarning(int(row), name, "has a value that training did not see") for row in rows]
-        for name, rows in self.bundle.preparation.flagged(coerced.typed).items():
-            warnings += [CellWarning(int(row), name, UNUSUAL) for row in rows]
-        return Reading(frame, coerced.typed, bad, warnings, unreadable, missing, breaks, self.schema)
+        return self._reader.read(table, rules=rules)
 
     def logits(self, typed: pl.DataFrame) -> np.ndarray:
         """Return uncalibrated logits, ``(n,)`` or ``(n, n_outputs)``; float32 of a network, float64 of a baseline.
@@ -282,12 +184,17 @@ class Predictor:
         Args:
             typed: Columns as :func:`churnlib.data.coercion.coerce` returns them.
         """
-        encoded = self.bundle.preparation.encode(typed)
+        return self.logits_of(self.bundle.preparation.encode(typed))
+
+    def logits_of(self, encoded: Encoded) -> np.ndarray:
+        """Return uncalibrated logits of encoded rows; see :meth:`logits`."""
         batch_rows = evaluation_rows(len(self.bundle.preparation.feature_names))
         parts = [
             self.bundle.model.logits(*(part[start : start + batch_rows] for part in (encoded.numeric, encoded.codes)))
             for start in range(0, len(encoded), batch_rows)
         ]
+        if len(parts) == 1:
+            return parts[0]
         n_outputs = self.bundle.n_outputs
         empty = np.zeros((0,) if n_outputs == 1 else (0, n_outputs), dtype=np.float32)
         return np.concatenate(parts) if parts else empty
@@ -389,17 +296,28 @@ class Predictor:
             ConfigError: If the model does not say when, or not for so long a time.
         """
         reading = table if isinstance(table, Reading) else self.read(table)
-        logits = self.logits(reading.typed)
-        curve = self.bundle.hazards
-        if curve is None:
-            if horizon is not None:
-                self.hazards(f"horizon={horizon:g}")
-            probability = self.bundle.calibration.probabilities(logits)
-        else:
-            ahead = curve.horizon if horizon is None else self.check_horizon(horizon)
-            probability = curve.probabilities(logits, self._elapsed(reading), horizon=ahead)
+        elapsed = None if self.bundle.hazards is None else self._elapsed(reading)
+        probability = self.calibrated(self.logits(reading.typed), elapsed, horizon=horizon)
         probability[reading.bad] = np.nan
         return probability
+
+    def calibrated(
+        self, logits: np.ndarray, elapsed: np.ndarray | None = None, *, horizon: float | None = None
+    ) -> np.ndarray:
+        """Return the probabilities that logits mean.
+
+        Args:
+            logits: See :meth:`logits`.
+            elapsed: ``(n,)`` time that each customer has been there already, at least 0, of a model that needs it.
+            horizon: See :meth:`probabilities`.
+        """
+        curve = self.bundle.hazards
+        if curve is not None:
+            ahead = curve.horizon if horizon is None else self.check_horizon(horizon)
+            return curve.probabilities(logits, elapsed, horizon=ahead)
+        if horizon is not None:
+            self.hazards(f"horizon={horizon:g}")
+        return self.bundle.calibration.probabilities(logits)
 
     # --- when customers leave ---------------------------------------------------------------------------------------
 
@@ -560,19 +478,6 @@ class Predictor:
             return self.threshold
         return own.thresholds(numbers_in(frame, own.column) if own.column in frame.columns else [np.nan] * len(frame))
 
-    def _worth_warnings(self, frame: pl.DataFrame) -> Iterator[CellWarning]:
-        """Yield where a customer's threshold is that of an assumed value."""
-        own = self.bundle.own_threshold
-        if own is None:
-            return
-        assumed = f"the threshold is that of a customer worth {own.otherwise:g}"
-        if own.column not in frame.columns:
-            if own.column not in self.schema:  # else it is named already
-                yield CellWarning(None, own.column, f"is absent; {assumed}")
-            return
-        for row in np.flatnonzero(np.isnan(numbers_in(frame, own.column))).tolist():
-            yield CellWarning(row, own.column, f"holds no number; {assumed}")
-
     def customer_ids(self, frame: pl.DataFrame) -> pl.Series:
         """Return the customers' names as they came; the rows' numbers from 0 where the table has none."""
         if self.schema.id is not None and self.schema.id in frame.columns:
@@ -600,32 +505,6 @@ class Predictor:
                 f"{GOLDEN_TOLERANCE:.0e}); compare the versions in bundle.json with those installed"
             )
         return difference
-
-
-def answers_table(
-    probability: np.ndarray, threshold: np.ndarray | float | None, classes: Sequence[str]
-) -> pl.DataFrame:
-    """Return probabilities with the decisions that follow from them, one row each, without the customers' names.
-
-    Args:
-        probability: ``(n,)`` float64 of leaving, or ``(n, n_classes)``; rows of NaN get empty results.
-        threshold: Probability from which a customer counts as leaving, or ``(n,)`` one for each; None for more than two
-            classes.
-        classes: Names of the target's classes.
-    """
-    empty = np.isnan(probability if probability.ndim == 1 else probability[:, 0])
-    chosen = np.zeros(len(empty), dtype=np.int64)
-    chosen[~empty] = decide(probability[~empty], threshold[~empty] if isinstance(threshold, np.ndarray) else threshold)
-    if probability.ndim == 1:
-        answers = pl.DataFrame({"churn_probability": probability, "churn_prediction": chosen})
-    else:
-        shares = {f"probability_{name}": probability[:, place] for place, name in enumerate(classes)}
-        names = pl.Series("prediction", [classes[place] for place in chosen.tolist()], dtype=pl.String)
-        answers = pl.DataFrame(shares).with_columns(names)
-    if not empty.any():
-        return answers
-    kept = pl.lit(pl.Series(~empty))
-    return answers.select(pl.when(kept).then(pl.col(name)).alias(name) for name in answers.columns)
 
 
 def load(path: str | Path, *, trust: Sequence[str] = (), backend: str = "auto", threads: int = 1) -> Predictor:
