@@ -72,8 +72,10 @@ class HttpProcess:
         loop = asyncio.get_running_loop()
         self.channel.end.setblocking(False)
         loop.add_reader(self.channel.fileno(), self._heard)
-        serving = asyncio.create_task(server.serve(sockets=[listening]))
         starting = asyncio.create_task(self._start())
+        if self.told["restarted"]:
+            await starting  # clients wait for it, or are taken by its siblings, instead of being told to come back
+        serving = asyncio.create_task(server.serve(sockets=[listening]))
         draining = asyncio.create_task(self._drain.wait())
         await asyncio.wait({serving, draining, starting}, return_when=asyncio.FIRST_COMPLETED)
         if starting.done() and not starting.result():

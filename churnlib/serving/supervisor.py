@@ -156,6 +156,7 @@ class Supervisor:
             "parent": os.getpid(),
             "control": its.fileno(),
             "number": child.number,
+            "restarted": self._announced,
             "socket": str(self._folder / f"worker-{child.number}.sock"),
             "sockets": [str(self._folder / f"worker-{n}.sock") for n in range(self.options.workers)],
         }

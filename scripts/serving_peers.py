@@ -1,0 +1,111 @@
+"""Servers that ours is measured beside; each is started by ``bench_serving.py`` as ``serving_peers.py NAME PORT BUNDLE``.
+
+``empty``: a FastAPI route that reads nothing and does nothing. ``fastapi_onnx``: what a careful colleague would write
+around the same ``model.onnx``: a dict as body, the encoding of a row in plain Python, one call of ONNX Runtime, the
+same calibration and threshold. ``litserve``: a stock ``LitServer`` over our hooks. ``bentoml``, ``mlserver``: the same
+model behind theirs (``peers_python=PYTHON`` names an environment that has them).
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+TITLES = {
+    "empty": "empty FastAPI endpoint",
+    "fastapi_onnx": "FastAPI + ONNX Runtime",
+    "litserve": "stock LitServe",
+    "bentoml": "BentoML",
+    "mlserver": "MLServer",
+}
+
+
+def scorer(bundle: str) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    """Return a function from a customer's dict to an answer, of standard parts only."""
+    import json
+
+    import numpy as np
+    import onnxruntime
+
+    folder = Path(bundle)
+    preparation = json.loads((folder / "preparation.json").read_text())
+    decision = json.loads((folder / "decision.json").read_text())
+    session_options = onnxruntime.SessionOptions()
+    session_options.intra_op_num_threads = session_options.inter_op_num_threads = 1
+    session = onnxruntime.InferenceSession(folder / "model.onnx", session_options, providers=["CPUExecutionProvider"])
+    numeric = [column["name"] for column in preparation["numeric"]]
+    vocabularies = [column for column in preparation["vocabularies"] if column["name"] not in numeric]
+    codes = [(v["name"], {value: place + 2 for place, value in enumerate(v["values"])}) for v in vocabularies]
+    temperature = decision["calibration"].get("temperature", 1.0)
+    threshold = decision["threshold"]
+
+    def score(row: dict[str, Any]) -> dict[str, Any]:
+        numbers = [math.nan if row.get(name) is None else float(row[name]) for name in numeric]
+        known = [0 if (v := row.get(n)) is None else c.get(str(v).lower() if v is True or v is False else v, 1) for n, c in codes]
+        inputs = {"numeric": np.array([numbers], dtype=np.float32), "codes": np.array([known], dtype=np.int64)}
+        logit = float(session.run(["logits"], inputs)[0][0])
+        probability = 1.0 / (1.0 + math.exp(-logit / temperature))
+        return {
+            "customer_id": row.get("customer_id"),
+            "churn_probability": probability,
+            "churn_prediction": int(probability >= threshold),
+        }
+
+    return score
+
+
+def empty(port: int, bundle: str) -> None:
+    """Serve nothing, by FastAPI."""
+    import uvicorn
+    from fastapi import FastAPI
+
+    app = FastAPI()
+
+    @app.post("/predict")
+    async def predict() -> dict[str, str]:
+        return {"status": "ok"}
+
+    @app.get("/health")
+    async def health() -> dict[str, str]:
+        return {"status": "ok"}
+
+    uvicorn.run(app, host="127.0.0.1", port=port, access_log=False, log_level="warning")
+
+
+def fastapi_onnx(port: int, bundle: str) -> None:
+    """Serve the model by FastAPI."""
+    import uvicorn
+    from fastapi import Body, FastAPI
+
+    app, score = FastAPI(), scorer(bundle)
+
+    @app.post("/predict")
+    async def predict(row: dict[str, Any] = Body()) -> dict[str, Any]:  # noqa: B008 - FastAPI's way
+        return score(row)
+
+    @app.get("/health")
+    async def health() -> dict[str, str]:
+        return {"status": "ok"}
+
+    uvicorn.run(app, host="127.0.0.1", port=port, access_log=False, log_level="warning")
+
+
+def litserve(port: int, bundle: str) -> None:
+    """Serve our hooks by LitServe as it is."""
+    from litserve import LitServer
+
+    from churnlib.serving import ChurnLitAPI
+
+    server = LitServer(ChurnLitAPI(bundle), accelerator="cpu", timeout=30)
+    server.run(port=port, host="127.0.0.1", generate_client_file=False, log_level="warning", access_log=False)
+
+
+PEERS = {"empty": empty, "fastapi_onnx": fastapi_onnx, "litserve": litserve}
+
+if __name__ == "__main__":
+    PEERS[sys.argv[1]](int(sys.argv[2]), sys.argv[3])
