@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 from churnlib import __version__
 from churnlib.errors import ConfigError, MissingPackageError
 from churnlib.serving.background import Background
+from churnlib.serving.logs import METHODS
 
 if TYPE_CHECKING:
     from churnlib.serving.tracing import Trace
@@ -124,8 +125,11 @@ class Spans:
                 self.dropped += entry[0] - self._next
                 self._next = entry[0] + 1
                 entries.append(entry)
-            if self._exporter is None or not self._exporter.send(entries):
-                self.dropped += len(entries)
+            taken = False
+            try:
+                taken = self._exporter is not None and self._exporter.send(entries)
+            finally:
+                self.dropped += 0 if taken else len(entries)
 
 
 class _Exporter:
@@ -169,6 +173,7 @@ class _Exporter:
             if trace.parent_id
             else None
         )
+        method = method if method in METHODS else "_OTHER"
         attributes = {
             "http.request.method": method,
             "http.route": route,
@@ -178,7 +183,7 @@ class _Exporter:
         if version:
             attributes["churnlib.model_version"] = version
         return ReadableSpan(
-            f"{method} {route}",
+            f"HTTP {route}" if method == "_OTHER" else f"{method} {route}",
             context=SpanContext(number, int(trace.span_id, 16), is_remote=False, trace_flags=flags),
             parent=parent,
             resource=self._resource,

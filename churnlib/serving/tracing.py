@@ -1,7 +1,7 @@
 """Traces over several services (W3C Trace Context): ``traceparent`` read, made and passed on, without any package.
 
-A request that comes with a valid ``traceparent`` belongs to its caller's trace; any other begins one of its own, whose id
-stands in the log and in the answer's header. Spans that a collector can show are made only where one is configured
+A request that comes with a valid ``traceparent`` belongs to its caller's trace; any other begins one of its own, whose
+id stands in the log and in the answer's header. Spans that a collector can show are made only where one is configured
 (:mod:`churnlib.serving.spans`).
 """
 
