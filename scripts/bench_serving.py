@@ -130,7 +130,15 @@ def customers(bundle: str) -> list[dict[str, Any]]:
 def make_key(folder: Path) -> str:
     """Return a key and write the file that a server knows it by."""
     done = subprocess.run(
-        [sys.executable, "-m", "churnlib.cli", "key", "name=bench", "scopes=predict,metrics", f"file={folder / 'keys'}"],
+        [
+            sys.executable,
+            "-m",
+            "churnlib.cli",
+            "key",
+            "name=bench",
+            "scopes=predict,metrics",
+            f"file={folder / 'keys'}",
+        ],
         capture_output=True,
         text=True,
         check=True,
@@ -188,7 +196,17 @@ def load(folder: Path, url: str, key: str, connections: int, seconds: float, pid
     script = folder / "wrk.lua"
     script.write_text(LUA % (folder / "bodies", header))
     before = processor_seconds(pid)
-    command = ["wrk", "-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s", "-s", str(script), "--timeout", "10s", url]
+    command = [
+        "wrk",
+        "-t1",
+        f"-c{connections}",
+        f"-d{max(1, round(seconds))}s",
+        "-s",
+        str(script),
+        "--timeout",
+        "10s",
+        url,
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     after = processor_seconds(pid)
     line = next(line for line in done.stdout.splitlines() if line.startswith("FIGURES"))
@@ -215,7 +233,10 @@ def summary(found: Mapping[str, list[Figures]]) -> dict[str, dict[str, float]]:
 
 
 def show(
-    connections: int, rows: Mapping[str, Mapping[str, float]], start: Mapping[str, list[float]], memory: Mapping[str, Any]
+    connections: int,
+    rows: Mapping[str, Mapping[str, float]],
+    start: Mapping[str, list[float]],
+    memory: Mapping[str, Any],
 ) -> None:
     """Print one table."""
     table = Table(title=f"one customer per request, {connections} connections")

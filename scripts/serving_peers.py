@@ -46,7 +46,10 @@ def scorer(bundle: str) -> Callable[[dict[str, Any]], dict[str, Any]]:
 
     def score(row: dict[str, Any]) -> dict[str, Any]:
         numbers = [math.nan if row.get(name) is None else float(row[name]) for name in numeric]
-        known = [0 if (v := row.get(n)) is None else c.get(str(v).lower() if v is True or v is False else v, 1) for n, c in codes]
+        known = [
+            0 if (v := row.get(n)) is None else c.get(str(v).lower() if v is True or v is False else v, 1)
+            for n, c in codes
+        ]
         inputs = {"numeric": np.array([numbers], dtype=np.float32), "codes": np.array([known], dtype=np.int64)}
         logit = float(session.run(["logits"], inputs)[0][0])
         probability = 1.0 / (1.0 + math.exp(-logit / temperature))

@@ -29,8 +29,9 @@ class Answer:
         headers: Further response headers, names in lower case.
         version: Version of the model that answered, empty where none was asked.
         media_type: Of the body.
-        problem: What a refusal tells; its envelope takes the place of the body.
-        decision: What was predicted for one customer, where the body is bytes.
+        problem: What a refusal tells; its envelope takes the place of an empty body.
+        decisions: What was predicted, for the metrics.
+        warned: Kinds of the warnings in it, for the metrics.
     """
 
     status: int
@@ -39,7 +40,8 @@ class Answer:
     version: str = ""
     media_type: str = JSON
     problem: Problem | None = None
-    decision: int | str | None = None
+    decisions: Sequence[int | str] = ()
+    warned: Sequence[str] = ()
 
     @classmethod
     def refusal(cls, problem: Problem) -> Answer:
@@ -55,9 +57,9 @@ class Answer:
         Raises:
             ValueError: If a number is not finite or a text is not encodable; neither may reach a client.
         """
-        if self.problem is not None:
-            return msgspec.json.encode(self.problem.envelope(request_id))
         body = self.body
+        if self.problem is not None and not body:
+            return msgspec.json.encode(self.problem.envelope(request_id))
         if isinstance(body, bytes):
             return body
         for value in body.values():

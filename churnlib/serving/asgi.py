@@ -42,10 +42,10 @@ def asgi(bundle: str, **options: Any) -> Front:
     from churnlib.serving import building
     from churnlib.serving.engines import JobThread
 
-    front = building.front_of(chosen)
+    front, recorder = building.front_of(chosen), building.recorder_of(chosen)
 
     async def start() -> None:
-        models = building.models_of(chosen)
+        models = building.models_of(chosen, recorder=recorder)
         await asyncio.to_thread(models.load)
         front.engine = building.engine_of(chosen, models, JobThread(models), front.watching)
         front.identity = building.identity_of(models)

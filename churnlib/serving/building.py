@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from churnlib.serving.endpoint import Endpoint
 from churnlib.serving.engines import SLOW_SECONDS, Engine, Inline, Jobs, Threaded, Timing
@@ -14,12 +13,43 @@ from churnlib.serving.models import Models
 from churnlib.serving.options import ServeOptions
 from churnlib.serving.watching import Watching
 
-_log = logging.getLogger(__name__)
+if TYPE_CHECKING:
+    from churnlib.serving.recording import Recorder
+
+_KEY_HEADERS = (b"authorization", b"x-api-key")
 
 
-def front_of(options: ServeOptions, **parts: Any) -> Front:
-    """Return the front, without an engine yet."""
-    return Front(limits_of(options), **parts)
+def front_of(options: ServeOptions, *, admin: Any = None) -> Front:
+    """Return the front with its guard and its watch, without an engine yet.
+
+    Raises:
+        ConfigError: If the file of keys or an address is wrong.
+    """
+    from churnlib.serving.watching import Watched
+
+    front = Front(limits_of(options), holder=holder_of(options), admin=admin)
+    front.watching = Watched(options, front.names, lambda: 0 if front.engine is None else front.engine.waiting)
+    return front
+
+
+def holder_of(options: ServeOptions) -> Callable[[Mapping[bytes, bytes], str], str] | None:
+    """Return what lets a request in by its key, at no more than the rate of that key; None for everybody."""
+    if not options.keys:
+        return None
+    from churnlib.serving.keys import KeyBook
+    from churnlib.serving.rate import Rate
+
+    book = KeyBook(options.keys)
+    rate = Rate(options.rate_limit / options.processes) if options.rate_limit else None
+
+    def holder(headers: Mapping[bytes, bytes], scope: str) -> str:
+        sent = {name.decode(): headers[name].decode("latin-1") for name in _KEY_HEADERS if name in headers}
+        name = book.holder(sent, scope)
+        if rate is not None:
+            rate.check(name)
+        return name
+
+    return holder
 
 
 def limits_of(options: ServeOptions) -> Limits:
@@ -45,10 +75,25 @@ def endpoint_options(options: ServeOptions) -> dict[str, Any]:
     }
 
 
-def models_of(options: ServeOptions, *, device: str = "cpu", make: Callable[..., Endpoint] = Endpoint) -> Models:
+def recorder_of(options: ServeOptions) -> Recorder | None:
+    """Return what keeps the predictions of this process, running; None for no record.
+
+    Raises:
+        ConfigError: If the folder cannot be written or the key of the pseudonyms cannot be read.
+    """
+    if not options.record:
+        return None
+    from churnlib.serving.record_files import open_record
+
+    recorder = open_record(options.record)
+    recorder.start()
+    return recorder
+
+
+def models_of(options: ServeOptions, *, device: str = "cpu", recorder: Recorder | None = None) -> Models:
     """Return the models, not yet loaded."""
     return Models(
-        partial(make, **endpoint_options(options)),
+        partial(Endpoint, recorder=recorder, **endpoint_options(options)),
         options.bundle,
         challenger_bundle=options.challenger,
         canary=options.canary,
@@ -71,7 +116,8 @@ def identity_of(models: Models) -> Callable[[], dict[str, Any]]:
 
     def identity() -> dict[str, Any]:
         champion = models.champion
-        return {"model": champion.predictor.model_name, "model_version": champion.version}
+        predictor = champion.predictor
+        return {"model": predictor.model_name, "model_version": predictor.version, "backend": predictor.backend}
 
     return identity
 

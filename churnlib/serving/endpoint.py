@@ -15,25 +15,28 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from churnlib.errors import ChurnlibError
-from churnlib.serving.answers import Answer, named_warnings, problems_by_row
+from churnlib.serving.answers import Answer, named_warnings
 from churnlib.serving.problems import (
     INTERNAL,
     NO_OPT_OUT_LIST,
     OPTED_OUT,
     WITHOUT_NAME,
-    Problem,
     RequestError,
     refuse,
 )
+from churnlib.serving.problems import NOT_READ_FIELD as NOT_READ
 
 if TYPE_CHECKING:
     from churnlib.data.opt_out import WatchedOptOut
     from churnlib.predictor import Predictor
+    from churnlib.serving.recording import Recorder
     from churnlib.serving.review import Review
     from churnlib.serving.rows import Customer, RowReader
 
 Query = Mapping[str, str]
 Job = Callable[["Endpoint", bytes, Query], Answer]
+
+_KINDS = {"is absent": "absent", "has a value that training did not see": "unseen", NOT_READ: "unknown"}
 
 _log = logging.getLogger(__name__)
 
@@ -49,6 +52,7 @@ class Endpoint:
         unknown: ``refuse`` for requests with fields that are no columns of the model, ``warn`` to answer them.
         opt_out: Table of the customers who have objected to being scored; empty for none.
         max_bulk_rows: Most customers of one request.
+        recorder: Is given every prediction; None for no record.
     """
 
     def __init__(
@@ -61,12 +65,14 @@ class Endpoint:
         unknown: str = "warn",
         opt_out: str = "",
         max_bulk_rows: int = 10_000,
+        recorder: Recorder | None = None,
     ) -> None:
         self.bundle = bundle
         self.trust = tuple(trust)
         self.backend, self.threads = backend, threads
         self.unknown, self.opt_out_path = unknown, opt_out
         self.max_bulk_rows = max_bulk_rows
+        self.recorder = recorder
         self._opt_out: WatchedOptOut | None = None
         self._predictor: Predictor | None = None
         self._reader: RowReader | None = None
@@ -127,11 +133,12 @@ class Endpoint:
 
     # --- one customer -----------------------------------------------------------------------------------------------
 
-    def decode_request(self, request: Any, **kwargs: Any) -> Customer | Answer:
+    def decode_request(self, request: Any, *, request_id: str = "", **kwargs: Any) -> Customer | Answer:
         """Turn a JSON body, or what it holds, into a ``Customer``, or into the answer that is already certain.
 
         Args:
             request: Bytes, or the parsed values.
+            request_id: For the record.
             kwargs: Of LitServe; not read.
         """
         try:
@@ -141,7 +148,7 @@ class Endpoint:
                 request = parse_row(bytes(request))
             elif not isinstance(request, dict):
                 raise refuse(422, "not_an_object", "expected a JSON object with the customer's columns")
-            customer = self.reader.customer(request)
+            customer = self.reader.customer(request, request_id=request_id)
             if self._opt_out is not None:
                 self.check_objection(customer.id)
         except RequestError as error:
@@ -164,7 +171,10 @@ class Endpoint:
             return []
         try:
             results = self.reader.answers(customers)
-            return [self._answer(customer, result) for customer, result in zip(customers, results, strict=True)]
+            answers = [self._answer(customer, result) for customer, result in zip(customers, results, strict=True)]
+            if self.recorder is not None:
+                self._record(customers, results)
+            return answers
         except Exception as error:
             if len(customers) > 1:
                 return [self._score([customer])[0] for customer in customers]
@@ -182,7 +192,24 @@ class Endpoint:
             body["human_review"] = True
         if warnings:
             body["warnings"] = named_warnings(warnings)
-        return Answer(200, body, version=version)
+        decision = result["churn_prediction"] if "churn_prediction" in result else result["prediction"]
+        return Answer(200, body, version=version, decisions=(decision,), warned=kinds_of(warnings) if warnings else ())
+
+    def _record(self, customers: Sequence[Customer], results: Sequence[Mapping[str, Any]]) -> None:
+        import numpy as np
+
+        assert self.recorder is not None
+        decision = "churn_prediction" if "churn_prediction" in results[0] else "prediction"
+        names = [name for name in results[0] if name != decision]
+        probabilities = np.array([[result[name] for name in names] for result in results])
+        self.recorder.record(
+            self.version,
+            [customer.request_id for customer in customers],
+            [customer.id for customer in customers],
+            probabilities[:, 0] if len(names) == 1 else probabilities,
+            [result[decision] for result in results],
+            features=[customer.row.typed for customer in customers] if "features" in self.recorder.fields else None,
+        )
 
     def check_objection(self, name: Any) -> None:
         """Refuse a customer who has objected to being scored, one without a name, and anybody while the list is lost.
@@ -217,11 +244,13 @@ class Endpoint:
 
     # --- everything else --------------------------------------------------------------------------------------------
 
-    def run(self, job: str, body: bytes = b"", query: Query | None = None) -> Answer:
+    def run(self, job: str, body: bytes = b"", query: Query | None = None, request_id: str = "") -> Answer:
         """Do one of the :data:`~churnlib.serving.jobs.JOBS`; like ``predict``, it never raises."""
         from churnlib.serving.jobs import JOBS
 
         try:
+            if job == "predict":
+                return self.predict([self.decode_request(body, request_id=request_id)])[0]
             return JOBS[job](self, body, query or {})
         except RequestError as error:
             return Answer.refusal(error.problem)
@@ -230,9 +259,13 @@ class Endpoint:
             return Answer.refusal(INTERNAL)
 
 
-def refuse_rows(errors: Any) -> Problem:
-    """Return the refusal of one row by what is wrong with its cells."""
-    return next(iter(problems_by_row(errors).values()))
+def kinds_of(warnings: Sequence[tuple[str, str]]) -> list[str]:
+    """Return the kinds of warnings by which the metrics count them.
+
+    >>> kinds_of([("plan", "is absent"), ("plan", "has a value that training did not see")])
+    ['absent', 'unseen']
+    """
+    return [_KINDS.get(message, "other") for _, message in warnings]
 
 
 def log_failure(error: BaseException) -> None:

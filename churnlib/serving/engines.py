@@ -21,8 +21,8 @@ from churnlib.serving.models import Models
 from churnlib.serving.problems import DEADLINE, INTERNAL
 from churnlib.serving.rows import Customer
 
-Observed = Callable[[int, float, float], None]
-"""Told of each batch: rows, seconds its first request waited, seconds the model took."""
+Observed = Callable[[Sequence[float], float], None]
+"""Told of each batch: seconds that each request waited, seconds that the model took."""
 
 _SWEEP_SECONDS = 0.05
 
@@ -133,7 +133,7 @@ class Inline:
 
     async def predict(self, body: bytes, deadline: float, request_id: str, is_gone: Any) -> Answer:
         """Answer for one customer."""
-        item = self._decode(body, deadline, is_gone)
+        item = self._decode(body, deadline, request_id, is_gone)
         if isinstance(item, Answer):
             return item
         if not self._items:
@@ -145,16 +145,16 @@ class Inline:
         """Do a job, where that does not keep the loop waiting."""
         return await self.jobs.run(job, body, query, deadline, request_id)
 
-    def _decode(self, body: bytes, deadline: float, is_gone: Any) -> Waiting | Answer:
+    def _decode(self, body: bytes, deadline: float, request_id: str, is_gone: Any) -> Waiting | Answer:
         endpoint = self.models.champion
-        customer = endpoint.decode_request(body)
+        customer = endpoint.decode_request(body, request_id=request_id)
         if type(customer) is Answer:
             return customer
         assert isinstance(customer, Customer)
         if self.models.challenger is not None:
             chosen = self.models.choose(customer.id)
             if chosen is not endpoint:
-                endpoint, customer = chosen, chosen.decode_request(body)
+                endpoint, customer = chosen, chosen.decode_request(body, request_id=request_id)
                 if not isinstance(customer, Customer):
                     return customer
         return Waiting(endpoint, customer, self._loop.create_future(), deadline, is_gone)
@@ -200,7 +200,7 @@ class Threaded:
 
     async def predict(self, body: bytes, deadline: float, request_id: str, is_gone: Any) -> Answer:
         """Answer for one customer."""
-        item = self._inline._decode(body, deadline, is_gone)
+        item = self._inline._decode(body, deadline, request_id, is_gone)
         if isinstance(item, Answer):
             return item
         self._overdue.watch(item.future, deadline)
@@ -253,7 +253,7 @@ def answered(items: Sequence[Waiting], max_rows: int, observed: Observed) -> lis
             part = group[start : start + max_rows]
             begun = time.monotonic()
             answers = part[0].endpoint.predict([item.customer for item in part])
-            observed(len(part), begun - part[0].since, time.monotonic() - begun)
+            observed([begun - item.since for item in part], time.monotonic() - begun)
             found.extend(zip(part, answers, strict=True))
     return found
 
@@ -285,16 +285,16 @@ class JobThread:
         late = deadline - time.monotonic()
         if late <= 0:
             return Answer.refusal(DEADLINE)
-        work = asyncio.get_running_loop().run_in_executor(self._pool, self._do, job, body, query, deadline)
+        work = asyncio.get_running_loop().run_in_executor(self._pool, self._do, job, body, query, deadline, request_id)
         try:
             return await asyncio.wait_for(work, late)
         except TimeoutError:
             return Answer.refusal(DEADLINE)
 
-    def _do(self, job: str, body: bytes, query: Mapping[str, str], deadline: float) -> Answer:
+    def _do(self, job: str, body: bytes, query: Mapping[str, str], deadline: float, request_id: str) -> Answer:
         if time.monotonic() >= deadline:
             return Answer.refusal(DEADLINE)
-        return self.models.champion.run(job, body, query)
+        return self.models.run(job, body, query, request_id)
 
 
 @dataclass(frozen=True, slots=True)

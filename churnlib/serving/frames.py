@@ -47,7 +47,9 @@ class Told(msgspec.Struct, array_like=True):
         headers: Further response headers.
         version: Version of the model that answered.
         media_type: Of the body.
-        decision: What was predicted, for the metrics; None where it was not one customer.
+        decisions: What was predicted, for the metrics.
+        warned: Kinds of the warnings in it.
+        code: Of a refusal.
     """
 
     number: int
@@ -56,7 +58,9 @@ class Told(msgspec.Struct, array_like=True):
     headers: list[tuple[str, str]] = []
     version: str = ""
     media_type: str = "application/json"
-    decision: int | str | None = None
+    decisions: list[int | str] = []
+    warned: list[str] = []
+    code: str = ""
 
 
 _encoder = msgspec.msgpack.Encoder()

@@ -15,7 +15,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
 from churnlib.serving import requests
@@ -23,6 +23,9 @@ from churnlib.serving.answers import JSON, Answer
 from churnlib.serving.engines import Engine
 from churnlib.serving.problems import DRAINING, FULL, INTERNAL, NOT_READY, Problem, RequestError, refuse
 from churnlib.serving.watching import Unwatched, Watching
+
+if TYPE_CHECKING:
+    from churnlib.serving.tracing import Trace
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -53,15 +56,17 @@ class Request:
         deadline: Until then it must be answered.
         route: Name of the address.
         key: Name of the key that it came with.
+        trace: Its place in a trace; None where it belongs to none.
     """
 
-    __slots__ = ("deadline", "headers", "id", "key", "receive", "route", "rows", "scope", "started")
+    __slots__ = ("deadline", "headers", "id", "key", "receive", "route", "scope", "started", "trace")
 
     def __init__(self, scope: Scope, receive: Receive, request_id: str, headers: dict[bytes, bytes]) -> None:
         self.scope, self.receive, self.id, self.headers = scope, receive, request_id, headers
         self.started = time.monotonic()
         self.deadline = self.started
-        self.route, self.key, self.rows = "other", "", 1
+        self.route, self.key = "other", ""
+        self.trace: Trace | None = None
 
     def is_gone(self) -> bool:
         """Whether the client has left, as far as uvicorn's own object knows; the ASGI interface cannot be asked."""
@@ -143,9 +148,9 @@ class Front:
         self._routes[path] = route
 
     @property
-    def paths(self) -> Sequence[str]:
-        """All addresses."""
-        return tuple(self._routes)
+    def names(self) -> Sequence[str]:
+        """Labels of all addresses."""
+        return tuple(dict.fromkeys(route.name for route in self._routes.values()))
 
     @property
     def active(self) -> int:
@@ -160,6 +165,7 @@ class Front:
         headers = dict(scope["headers"])
         request = Request(scope, receive, self._id_of(headers), headers)
         self._active += 1
+        self.watching.arrived(request)
         try:
             try:
                 answer = await self._handler(request)(request)
@@ -257,13 +263,15 @@ class Front:
             raise RequestError(DRAINING)
         if self.state != READY or self.engine is None or not self.engine.is_ready:
             raise RequestError(NOT_READY)
-        return Answer(200, {"status": "ready", **self.identity()})
+        identity = self.identity()
+        return Answer(200, {"status": "ready", **{name: identity[name] for name in ("model", "model_version")}})
 
     async def _alive(self, request: Request) -> Answer:
         return Answer(200, {"status": "alive"})
 
     async def _metrics(self, request: Request) -> Answer:
-        content, media_type = self.watching.metrics(request.headers.get(b"accept", b"").decode("latin-1"))
+        accept = request.headers.get(b"accept", b"").decode("latin-1")
+        content, media_type = await asyncio.to_thread(self.watching.metrics, accept)
         return Answer(200, content, media_type=media_type)
 
     def _order(self, word: str) -> Handler:
@@ -337,6 +345,8 @@ class Front:
             (b"content-length", b"%d" % len(body)),
             (b"x-request-id", request.id.encode()),
         ]
+        if request.trace is not None:
+            headers.append((b"traceparent", request.trace.header))
         if answer.version:
             headers.append((b"x-model-version", answer.version.encode()))
         for name, value in answer.headers:

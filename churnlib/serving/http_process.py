@@ -11,6 +11,7 @@ import sys
 import time
 from typing import Any
 
+from churnlib.errors import ChurnlibError
 from churnlib.serving.lifecycle import Channel, become_child
 from churnlib.serving.options import ServeOptions
 
@@ -25,7 +26,12 @@ def main() -> None:
     become_child(told["parent"], options.threads)
     import uvicorn
 
-    process = HttpProcess(options, told, Channel(socket.socket(fileno=told["control"])))
+    channel = Channel(socket.socket(fileno=told["control"]))
+    try:
+        process = HttpProcess(options, told, channel)
+    except ChurnlibError as error:
+        channel.tell(event="failed", message=str(error))
+        sys.exit(1)
     config = uvicorn.Config(
         process.front,
         access_log=False,
@@ -51,13 +57,12 @@ class HttpProcess:
     """
 
     def __init__(self, options: ServeOptions, told: dict[str, Any], channel: Channel) -> None:
-        from churnlib.serving.building import limits_of
-        from churnlib.serving.front import Front
-        from churnlib.serving.watching import Unwatched
+        from churnlib.serving.building import front_of, recorder_of
 
         self.options, self.told, self.channel = options, told, channel
-        self.watching = Unwatched()
-        self.front = Front(limits_of(options), watching=self.watching, admin=self._order if options.admin else None)
+        self.front = front_of(options, admin=self._order if options.admin else None)
+        self.watching = self.front.watching
+        self.recorder = recorder_of(options) if options.engine != "worker" else None
         self._orders: dict[int, asyncio.Future[dict[str, Any]]] = {}
         self._drain = asyncio.Event()
         self._models: Any = None
@@ -83,6 +88,9 @@ class HttpProcess:
         await asyncio.wait({serving, draining}, return_when=asyncio.FIRST_COMPLETED)
         await self._end(server, listening)
         await serving
+        if self.recorder is not None:
+            self.recorder.close()
+        self.watching.close()
         return 0
 
     async def _start(self) -> bool:
@@ -94,13 +102,13 @@ class HttpProcess:
 
         paths = self.told["sockets"]
         options = self.options
-        pool = Pool(paths, observed=self.watching.batch) if paths else None
+        pool = Pool(paths) if paths else None
         if options.engine == "worker":
             assert pool is not None
             await pool.wait_until_there()
             self.front.engine, self.front.identity = pool, pool.identity
         else:
-            models = building.models_of(options)
+            models = building.models_of(options, recorder=self.recorder)
             try:
                 await asyncio.to_thread(models.load)
                 self.front.engine = building.engine_of(options, models, pool or JobThread(models), self.watching)
@@ -108,14 +116,18 @@ class HttpProcess:
                 self.channel.tell(event="failed", message=sentence(error))
                 return False
             self._models, self.front.identity = models, building.identity_of(models)
-        self.front.state = "ready"
+        self._is_ready("ready")
         self.channel.tell(event="ready", **(self._models.introduction() if self._models else self.front.identity()))
         return True
 
+    def _is_ready(self, state: str) -> None:
+        self.front.state = state
+        self.watching.state(state, self.front.identity())
+
     async def _end(self, server: Any, listening: socket.socket) -> None:
-        """Lose nothing: answer what was accepted, and tell clients of kept connections that this was the last answer."""
+        """Lose nothing: answer what was accepted, and tell clients of kept connections that it was the last answer."""
         loop = asyncio.get_running_loop()
-        self.front.state = "draining"
+        self._is_ready("draining")
         await asyncio.sleep(self.options.drain_delay)
         with contextlib.suppress(OSError):
             listening.listen(0)  # the kernel completes no further connection; those that it has are taken below
@@ -153,6 +165,8 @@ class HttpProcess:
             self.channel.tell(event="done", word=word, ok=True)
         else:
             self.channel.tell(event="done", word=word, **await asyncio.to_thread(obey, self._models, message))
+            if word == "commit":
+                self._is_ready(self.front.state)
 
     async def _order(self, word: str, body: bytes) -> Any:
         """Pass an operator's order on to the supervisor, who has all processes follow it, and say what came of it."""

@@ -13,14 +13,9 @@ if TYPE_CHECKING:
     from churnlib.serving.endpoint import Endpoint, Job, Query
 
 
-def one(endpoint: Endpoint, body: bytes, query: Query) -> Answer:
-    """Answer for one customer."""
-    return endpoint.predict([endpoint.decode_request(body)])[0]
-
-
 def metadata(endpoint: Endpoint, body: bytes, query: Query) -> Answer:
     """Say what the model is, what it reads and what it answers."""
     return Answer(200, endpoint.describe(), version=endpoint.version)
 
 
-JOBS: dict[str, Job] = {"predict": one, "metadata": metadata}
+JOBS: dict[str, Job] = {"metadata": metadata}

@@ -7,6 +7,7 @@ reaches only it, since the others block the signals; and each child asks the ker
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import json
 import logging
@@ -76,10 +77,8 @@ class Channel:
 
     def tell(self, **message: Any) -> None:
         """Send a message; nothing happens if the other end is gone."""
-        try:
+        with contextlib.suppress(OSError):
             self.end.sendall(json.dumps(message).encode() + b"\n")
-        except OSError:
-            pass
 
     def heard(self) -> Iterator[dict[str, Any]]:
         """Read once and yield the messages that are whole.

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import threading
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from churnlib.errors import ChurnlibError, ConfigError
+from churnlib.serving.answers import Answer
 from churnlib.serving.endpoint import Endpoint
 
 _SHARES = 1 << 32
@@ -90,8 +91,17 @@ class Models:
         return {
             "model": predictor.model_name,
             "model_version": predictor.version,
+            "backend": predictor.backend,
             "example": example_row(predictor),
         }
+
+    def run(self, job: str, body: bytes, query: Mapping[str, str], request_id: str = "") -> Answer:
+        """Do a job with the champion; ``shadow`` asks the challenger about a customer whom the champion answers."""
+        if job != "shadow":
+            return self.champion.run(job, body, query, request_id)
+        if self._challenger is None:
+            return Answer(204, b"")
+        return self._challenger.run("predict", body, query, request_id)
 
     # --- taking over ------------------------------------------------------------------------------------------------
 

@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
 from churnlib.serving.answers import Answer
-from churnlib.serving.engines import Observed, Overdue
+from churnlib.serving.engines import Overdue
 from churnlib.serving.frames import Ask, Frames, Told, frame
-from churnlib.serving.problems import DEADLINE, NO_WORKER, WORKER_LOST
+from churnlib.serving.problems import DEADLINE, NO_WORKER, WORKER_LOST, Problem
 
 _AGAIN_SECONDS = 0.05
 
@@ -95,14 +95,12 @@ class Pool:
 
     Args:
         paths: Their sockets; who is not there yet is tried again.
-        observed: Told of each answer for one customer.
     """
 
     name = "worker"
 
-    def __init__(self, paths: Sequence[str], *, observed: Observed = lambda rows, queue, model: None) -> None:
+    def __init__(self, paths: Sequence[str]) -> None:
         self._paths = tuple(paths)
-        self._observed = observed
         self._links: list[Link] = []
         self._number = 0
         self._tasks = [asyncio.create_task(self._keep(path)) for path in self._paths]
@@ -174,7 +172,10 @@ class Pool:
         except TimeoutError:
             return Answer.refusal(DEADLINE)
         headers = tuple((name, value) for name, value in told.headers)
-        return Answer(told.status, told.body, headers, told.version, told.media_type, decision=told.decision)
+        problem = Problem(told.status, told.code, "") if told.code else None
+        return Answer(
+            told.status, told.body, headers, told.version, told.media_type, problem, told.decisions, told.warned
+        )
 
     def _pick(self, is_slow: bool) -> Link | None:
         """Return the worker to ask: one without a slow job where there is one, then the one with the least to do."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from churnlib.serving.rows import NOT_READ
+from churnlib.serving.problems import NOT_READ_FIELD as NOT_READ
 
 if TYPE_CHECKING:
     from churnlib.predictor import Predictor

@@ -15,16 +15,13 @@ from churnlib.data.names import normalize_name
 from churnlib.row_predictor import ReadRow, RowPredictor
 from churnlib.schema import Kind
 from churnlib.serving.answers import problems_by_row
-from churnlib.serving.problems import RequestError, refuse, shown
+from churnlib.serving.problems import NOT_READ_FIELD, RequestError, refuse, shown
 
 if TYPE_CHECKING:
     from churnlib.predictor import Predictor
 
 CUSTOMER_ID = "customer_id"
 """Key of the customer's name in requests and answers, whatever the table called it."""
-
-NOT_READ = "is not a column of this model and was not read"
-"""Warning of a field that has changed nothing of the answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +32,13 @@ class Customer:
         id: What the client calls the customer, echoed as sent; ``None`` if it sent nothing.
         row: As the model reads it.
         warnings: ``(field, message)``: columns that are unknown or absent, values that training has not seen.
+        request_id: For the record.
     """
 
     id: str | int | float | bool | None
     row: ReadRow
     warnings: list[tuple[str, str]] = field(default_factory=list)
+    request_id: str = ""
 
 
 class RowReader:
@@ -60,7 +59,7 @@ class RowReader:
         self._ids = tuple(n for n in (CUSTOMER_ID, self._schema.id) if n is not None and n not in self._kinds)
         self._known = self._read.union(self._ids)
 
-    def customer(self, request: Mapping[str, Any]) -> Customer:
+    def customer(self, request: Mapping[str, Any], *, request_id: str = "") -> Customer:
         """Read one object.
 
         Raises:
@@ -79,10 +78,10 @@ class RowReader:
         row = self._rows.read(cells)
         if row.errors:
             raise RequestError(next(iter(problems_by_row(row.errors).values())))
-        warnings = [(shown(name), NOT_READ) for name in unknown]
+        warnings = [(shown(name), NOT_READ_FIELD) for name in unknown]
         if row.warnings:
             warnings += [(shown(name), problem) for name, problem in row.warnings if name not in self._ids]
-        return Customer(self._id(cells), row, warnings)
+        return Customer(self._id(cells), row, warnings, request_id)
 
     def answers(self, customers: Sequence[Customer]) -> list[dict[str, Any]]:
         """Return what the model says of each, together: the columns of ``Predictor.predict`` but for the id."""

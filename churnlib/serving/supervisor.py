@@ -24,11 +24,15 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from churnlib.errors import ChurnlibError
 from churnlib.serving.lifecycle import ENDING, Channel
+from churnlib.serving.metric_folder import prepare_folder, remove_folder
 from churnlib.serving.options import ServeOptions
+
+if TYPE_CHECKING:
+    from churnlib.serving.metrics import Metrics
 
 BACKLOG = 2048
 _SETUP_SECONDS = 300.0
@@ -57,6 +61,7 @@ class Child:
         process: As it runs now; None while it waits to be started again.
         channel: To it.
         is_ready: Whether it has said so.
+        was_ready: Whether one before it, or itself, was.
         failures: Deaths on end before it was ready.
         started: When, on the monotonic clock.
         due: When it is to be started again.
@@ -67,6 +72,7 @@ class Child:
     process: subprocess.Popen[bytes] | None = None
     channel: Channel | None = None
     is_ready: bool = False
+    was_ready: bool = False
     failures: int = 0
     started: float = 0.0
     due: float = 0.0
@@ -102,7 +108,6 @@ class Supervisor:
     Args:
         options: Of the server.
         on_ready: Called once customers can be answered, with what is served.
-        on_restart: Called with the role of each process that had died and is started again, and its old number.
     """
 
     def __init__(
@@ -110,10 +115,9 @@ class Supervisor:
         options: ServeOptions,
         *,
         on_ready: Callable[[dict[str, Any]], None] = lambda identity: None,
-        on_restart: Callable[[str, int], None] = lambda role, pid: None,
     ) -> None:
         self.options = options
-        self._on_ready, self._on_restart = on_ready, on_restart
+        self._on_ready = on_ready
         self._bundle, self._previous = options.bundle, options.bundle
         self._folder = Path()
         self._listening: socket.socket | None = None
@@ -123,6 +127,8 @@ class Supervisor:
         self._served: dict[str, Any] = {}
         self._announced = self._is_draining = False
         self._kill_at = float("inf")
+        self._numbers = Path()
+        self._metrics: Metrics | None = None
         self._change: Change | None = None
         self._signals: list[int] = []
 
@@ -134,6 +140,7 @@ class Supervisor:
         """
         self._listening = listen(self.options.host, self.options.port)
         self._folder = Path(tempfile.mkdtemp(prefix="churnlib-"))  # mode 0700
+        self._numbers = prepare_folder()
         try:
             with self._signals_heard():
                 for child in self._children:
@@ -143,6 +150,7 @@ class Supervisor:
         finally:
             self._end_all()
             shutil.rmtree(self._folder, ignore_errors=True)
+            remove_folder(self._numbers)
         return 0
 
     # --- processes --------------------------------------------------------------------------------------------------
@@ -156,7 +164,7 @@ class Supervisor:
             "parent": os.getpid(),
             "control": its.fileno(),
             "number": child.number,
-            "restarted": self._announced,
+            "restarted": child.was_ready,
             "socket": str(self._folder / f"worker-{child.number}.sock"),
             "sockets": [str(self._folder / f"worker-{n}.sock") for n in range(self.options.workers)],
         }
@@ -196,7 +204,21 @@ class Supervisor:
             child.due = time.monotonic() + (0.1 * 2**child.failures if quick or child.failures else 0.0)
             child.is_ready = False
             _log.error("the %s process %d ended (status %d) and is started again", child.role, pid, code)
-            self._on_restart(child.role, pid)
+            self._count_restart(child.role, pid)
+
+    def _count_restart(self, role: str, pid: int) -> None:
+        """Keep what the dead process has counted, and count its death."""
+        from churnlib.serving.metric_files import mark_dead
+        from churnlib.serving.metrics import Metrics
+
+        try:
+            mark_dead(pid, self._numbers)
+            if self._metrics is None:
+                self._metrics = Metrics(folder=self._numbers)
+            self._metrics.restarted(role)
+            self._metrics.flush()
+        except Exception as error:  # a full disk, say: no reason to let customers wait
+            _log.error("the numbers of process %d are lost: %s", pid, error)
 
     def _forget(self, child: Child) -> None:
         if child.channel is not None:
@@ -241,7 +263,8 @@ class Supervisor:
     def _heard(self, child: Child, message: dict[str, Any]) -> None:
         event = message["event"]
         if event == "ready":
-            child.is_ready, child.failures = True, 0
+            child.is_ready = child.was_ready = True
+            child.failures = 0
             self._served.update({key: value for key, value in message.items() if key != "event"})
             if not self._announced and all(one.is_ready for one in self._children):
                 self._announced = True

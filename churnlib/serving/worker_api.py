@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from churnlib.serving.api import ChurnLitAPI
-from churnlib.serving.building import endpoint_options, models_of
+from churnlib.serving.building import endpoint_options, models_of, recorder_of
 from churnlib.serving.models import sentence
 from churnlib.serving.options import ServeOptions
 
@@ -22,12 +22,19 @@ class WorkerAPI(ChurnLitAPI):
     def __init__(self, options: ServeOptions, control: Any, *, loop: Any) -> None:
         super().__init__(options.bundle, max_batch_size=options.max_batch_size, loop=loop, **endpoint_options(options))
         self._options, self._control = options, control
+        self._own_recorder: Any = None
         self.models: Any = None
 
     def setup(self, device: Any = "cpu") -> None:
         """Load all models; the worker ends if that fails."""
-        self.models = models_of(self._options, device=str(device))
         try:
+            self._own_recorder = recorder_of(self._options)
+            self.models = models_of(self._options, device=str(device), recorder=self._own_recorder)
             self.models.load()
         except Exception as error:
             self._control.failed(sentence(error))
+
+    def close(self) -> None:
+        """Write what is still to be recorded."""
+        if self._own_recorder is not None:
+            self._own_recorder.close()

@@ -131,11 +131,11 @@ class _Work:
                 told.setdefault(client, []).append(_told(ask, Answer.refusal(DEADLINE)))
                 continue
             endpoint = self._models.champion
-            item = endpoint.decode_request(ask.body)
+            item = endpoint.decode_request(ask.body, request_id=ask.request_id)
             if self._models.challenger is not None and not isinstance(item, Answer):
                 chosen = self._models.choose(item.id)
                 if chosen is not endpoint:
-                    endpoint, item = chosen, chosen.decode_request(ask.body)
+                    endpoint, item = chosen, chosen.decode_request(ask.body, request_id=ask.request_id)
             groups.setdefault(id(endpoint), (endpoint, []))[1].append((client, ask, item))
         for endpoint, members in groups.values():
             answers = endpoint.predict([item for _, _, item in members])
@@ -146,7 +146,7 @@ class _Work:
 
     def _do(self, client: _Client, ask: Ask) -> None:
         late = ask.deadline <= time.monotonic()
-        answer = Answer.refusal(DEADLINE) if late else self._models.champion.run(ask.job, ask.body, ask.query)
+        answer = Answer.refusal(DEADLINE) if late else self._models.run(ask.job, ask.body, ask.query, ask.request_id)
         self._tell(client, [_told(ask, answer)])
 
     def _tell(self, client: _Client, messages: list[Told]) -> None:
@@ -180,13 +180,7 @@ def _told(ask: Ask, answer: Answer) -> Told:
         list(answer.headers),
         answer.version,
         answer.media_type,
-        decision_of(answer),
+        list(answer.decisions),
+        list(answer.warned),
+        "" if answer.problem is None else answer.problem.code,
     )
-
-
-def decision_of(answer: Answer) -> int | str | None:
-    """Return what was predicted, for the metrics; None where the answer is not about one customer."""
-    if answer.decision is not None:
-        return answer.decision
-    body = answer.body
-    return body.get("churn_prediction", body.get("prediction")) if isinstance(body, dict) else None

@@ -32,6 +32,7 @@ def main() -> None:
     api = WorkerAPI(options, control, loop=loop)
     unused: Any = None
     inference_worker(api, options.device, told["number"], unused, unused, {}, CallbackRunner(), False)
+    api.close()
     os._exit(0)
 
 
