@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from churnlib.serving.endpoint import Endpoint
 from churnlib.serving.engines import SLOW_SECONDS, Engine, Inline, Jobs, Threaded, Timing
-from churnlib.serving.front import Front, Limits
+from churnlib.serving.front import Front, Intake
 from churnlib.serving.models import Models
 from churnlib.serving.options import ServeOptions
 from churnlib.serving.watching import Watching
@@ -27,7 +27,7 @@ def front_of(options: ServeOptions, *, admin: Any = None) -> Front:
     """
     from churnlib.serving.watching import Watched
 
-    front = Front(limits_of(options), holder=holder_of(options), admin=admin)
+    front = Front(intake_of(options), holder=holder_of(options), admin=admin)
     front.watching = Watched(options, front.names, lambda: 0 if front.engine is None else front.engine.waiting)
     return front
 
@@ -52,9 +52,9 @@ def holder_of(options: ServeOptions) -> Callable[[Mapping[bytes, bytes], str], s
     return holder
 
 
-def limits_of(options: ServeOptions) -> Limits:
+def intake_of(options: ServeOptions) -> Intake:
     """Return how much an HTTP process takes in."""
-    return Limits(
+    return Intake(
         timeout=options.timeout,
         bulk_timeout=options.bulk_timeout,
         max_body_bytes=options.max_body_bytes,
@@ -122,4 +122,4 @@ def identity_of(models: Models) -> Callable[[], dict[str, Any]]:
     return identity
 
 
-__all__ = ["Front", "endpoint_options", "engine_of", "identity_of", "limits_of", "models_of"]
+__all__ = ["Front", "endpoint_options", "engine_of", "identity_of", "intake_of", "models_of"]

@@ -26,6 +26,8 @@ from churnlib.serving.problems import (
 )
 from churnlib.serving.problems import NOT_READ_FIELD as NOT_READ
 
+from churnlib.serving.requests import LIMITS, parse_row
+
 if TYPE_CHECKING:
     from churnlib.data.opt_out import WatchedOptOut
     from churnlib.predictor import Predictor
@@ -37,6 +39,9 @@ Query = Mapping[str, str]
 Job = Callable[["Endpoint", bytes, Query], Answer]
 
 _KINDS = {"is absent": "absent", "has a value that training did not see": "unseen", NOT_READ: "unknown"}
+
+_LONGEST_CELL, _LONGEST_TEXT = 4096, 65_536
+"""Characters of a cell; of a model that reads texts."""
 
 _log = logging.getLogger(__name__)
 
@@ -77,6 +82,7 @@ class Endpoint:
         self._predictor: Predictor | None = None
         self._reader: RowReader | None = None
         self._review: Review | None = None
+        self.limits = LIMITS
         self._described: dict[str, Any] | None = None
 
     def setup(self, device: Any = "cpu") -> None:
@@ -90,6 +96,8 @@ class Endpoint:
         """
         from churnlib.data.opt_out import WatchedOptOut
         from churnlib.predictor import load
+        from churnlib.schema import Kind
+        from churnlib.serving.limits import Limits
         from churnlib.serving.review import Review
         from churnlib.serving.rows import RowReader
 
@@ -97,6 +105,10 @@ class Endpoint:
         self._predictor.replay_golden()
         self._reader = RowReader(self._predictor, refuse_unknown=self.unknown == "refuse")
         self._review = Review(self._predictor)
+        schema = self._predictor.schema
+        has_text = any(column.kind is Kind.text for column in schema.columns)
+        text = _LONGEST_TEXT if has_text else _LONGEST_CELL
+        self.limits = Limits.of_model(len(schema.columns), text=text, rows=self.max_bulk_rows)
         self._opt_out = WatchedOptOut(self.opt_out_path, id=self.predictor.schema.id) if self.opt_out_path else None
 
     @property
@@ -142,10 +154,8 @@ class Endpoint:
             kwargs: Of LitServe; not read.
         """
         try:
-            if isinstance(request, bytes | bytearray):
-                from churnlib.serving.requests import parse_row
-
-                request = parse_row(bytes(request))
+            if isinstance(request, bytes):
+                request = parse_row(request, self.limits)
             elif not isinstance(request, dict):
                 raise refuse(422, "not_an_object", "expected a JSON object with the customer's columns")
             customer = self.reader.customer(request, request_id=request_id)

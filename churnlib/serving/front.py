@@ -94,7 +94,7 @@ class Route:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
+class Intake:
     """How much is taken in.
 
     Attributes:
@@ -125,13 +125,13 @@ class Front:
 
     def __init__(
         self,
-        limits: Limits | None = None,
+        limits: Intake | None = None,
         *,
         watching: Watching | None = None,
         holder: Callable[[Mapping[bytes, bytes], str], str] | None = None,
         admin: Callable[[str, bytes], Awaitable[Answer]] | None = None,
     ) -> None:
-        self.limits = limits or Limits()
+        self.limits = limits or Intake()
         self.watching = watching or Unwatched()
         self.state = STARTING
         self.engine: Engine | None = None
