@@ -110,7 +110,7 @@ class RowPredictor:
         names = {column.name for column in bundle.schema.columns} | ({self._worth} if self._worth else set())
         self._known = frozenset(names)
         self._ignored = frozenset(ignored) - names
-        self._elapsed = bundle.schema.elapsed if bundle.hazards is not None else None
+        self._elapsed = None if bundle.hazards is None else bundle.hazards.elapsed
         self._has_flags = any(
             link.fitted.warning_flags()
             for one in (bundle.preparation, *bundle.preparation.branches)
@@ -118,9 +118,11 @@ class RowPredictor:
         )
         self._reader = OneRowReader(bundle.schema, bundle.preparation)
         plain = not bundle.preparation.has_steps and not bundle.schema.rules
-        normal = all(normalize_name(name) == name for name in names)
+        plain = plain and all(normalize_name(name) == name for name in names)
         self._usual = (
-            UsualRows(bundle.schema, bundle.preparation, known=names | self._ignored) if plain and normal else None
+            UsualRows(bundle.schema, bundle.preparation, known=names | self._ignored, elapsed=self._elapsed)
+            if plain
+            else None
         )
 
     def read(self, row: Mapping[str, Any]) -> ReadRow:
@@ -138,7 +140,7 @@ class RowPredictor:
         found = self._usual.read(row)
         if found is None:
             return self._read_carefully(row)
-        worth = math.nan
+        worth: Any = math.nan
         if self._worth is not None:
             worth = row.get(self._worth)
             if type(worth) not in (int, float) or not abs(worth) <= LARGEST:
