@@ -147,6 +147,14 @@ class RowPredictor:
                 return self._read_carefully(row)
         return ReadRow(self._reader, row, found.numbers, found.codes, elapsed=found.elapsed, worth=worth)
 
+    def is_usual(self, row: Mapping[str, Any]) -> bool:
+        """Whether a customer is read in the shortest way, there being nothing unusual about the row."""
+        return self._usual is not None and self._usual.read(row) is not None
+
+    def encode(self, rows: Sequence[ReadRow]) -> Encoded:
+        """Return customers as a network reads them."""
+        return self._reader.encode(rows)
+
     def answers(self, rows: Sequence[ReadRow], *, horizon: float | None = None) -> list[dict[str, Any]]:
         """Return the answers of customers, by one call of the model.
 
@@ -162,7 +170,7 @@ class RowPredictor:
             return []
         predictor = self.predictor
         elapsed = None if self._elapsed is None else np.maximum([row.elapsed for row in rows], 0.0)
-        logits = predictor.logits_of(self._reader.encode(rows))
+        logits = predictor.logits_of(self.encode(rows))
         probability = predictor.calibrated(logits, elapsed, horizon=horizon)
         bad = [place for place, row in enumerate(rows) if row.errors]
         if bad:

@@ -38,7 +38,13 @@ LISTS: list[Any] = [
 ]  # fmt: skip
 
 
-def prepared(*, time: bool = False, steps: dict[str, Any] | None = None):
+def prepared(
+    *,
+    time: bool = False,
+    steps: dict[str, Any] | None = None,
+    classes: tuple[str, ...] = ("no", "yes"),
+    columns: dict[str, Any] | None = None,
+):
     n = 200
     frame = (
         made_customers(n)
@@ -51,14 +57,14 @@ def prepared(*, time: bool = False, steps: dict[str, Any] | None = None):
             pl.Series("taken", [dt.date(2023, 1, 1) + dt.timedelta(days=i) for i in range(n)]),
         )
     )
-    columns: dict[str, Any] = {"band": {"order": ["low", "middle", "high"]}}
-    columns["taken"] = {"role": "time"} if time else {"kind": "datetime"}
+    taken = {"role": "time"} if time else {"kind": "datetime"}
+    columns = {"band": {"order": ["low", "middle", "high"]}, "taken": taken, **(columns or {})}
     split = Split(np.arange(150), np.arange(150, 175), np.arange(175, n), by="random")
-    label = (np.arange(n) % 3 == 0).astype(np.int64)
+    label = (np.arange(n) % 3 % len(classes)).astype(np.int64)
     target = Column("left", Kind.categorical, Role.target)
     preprocess = {"steps": steps or {}}
     return prepare_labelled(
-        frame, label, target=target, classes=("no", "yes"), split=split, columns=columns, preprocess=preprocess
+        frame, label, target=target, classes=classes, split=split, columns=columns, preprocess=preprocess
     )
 
 
