@@ -5,8 +5,8 @@ Scoring files, the server, evaluation and monitoring all call this class, so tha
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,83 +15,21 @@ import polars as pl
 
 from churnlib.answers import answers_table
 from churnlib.bundle import Bundle, read_bundle
-from churnlib.calibration import additive
 from churnlib.data.coercion import read_columns
 from churnlib.data.preparation import Encoded
 from churnlib.data.rows_at_a_time import evaluation_rows
 from churnlib.data.values import numbers_in
 from churnlib.errors import BundleError, ConfigError, DataError, RowErrors
+from churnlib.inside import Contributions, Masks, contributions_of, effects_of, masks_of
 from churnlib.models.fitted import FittedModel
 from churnlib.models.onnx.running import OnnxModel, original
 from churnlib.reading import Reading, TableReader
 from churnlib.schema import near_misses
+from churnlib.staying import Survival, check_times, elapsed_of, survival_of
 from churnlib.survival import HazardCurve
 
 GOLDEN_TOLERANCE = 1e-5
 """Largest difference between a golden row's stored and replayed probability (other processors round differently)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Masks:
-    """Where a TabNet looked; see :meth:`Predictor.masks` for what that is worth.
-
-    Attributes:
-        columns: Names of the raw columns, K of them.
-        steps: ``(n_steps, n, K)`` float32; each row of each step sums to 1.
-        importance: ``(n, K)`` float32, the steps weighted by their part in the decision; rows sum to 1.
-    """
-
-    columns: tuple[str, ...]
-    steps: np.ndarray
-    importance: np.ndarray
-
-
-@dataclass(frozen=True, slots=True)
-class Contributions:
-    """What each column adds to the log-odds of each customer; see :meth:`Predictor.contributions`.
-
-    Attributes:
-        terms: Names of the columns, one each, and of the pairs that the model has, K in all.
-        values: ``(n, K)`` float64, or ``(n, K, n_classes)``; 0 on average over the training rows.
-        intercept: Log-odds where all values are 0, float64 of shape ``()``, or ``(n_classes,)``.
-    """
-
-    terms: tuple[tuple[str, ...], ...]
-    values: np.ndarray
-    intercept: np.ndarray
-
-
-@dataclass(frozen=True, slots=True)
-class Survival:
-    """When customers are expected to leave; see :meth:`Predictor.survival`. Rows that cannot be scored are NaN.
-
-    Attributes:
-        customers: ``(n,)`` their names.
-        times: ``(m,)`` from now on, in ``unit``.
-        survival: ``(n, m)`` float64, the probability of still being there.
-        elapsed: ``(n,)`` time that each has been there already, 0 where time begins now.
-        lifetime: ``(n,)`` expected time that each stays within ``limit`` from now.
-        limit: Time ahead that ``lifetime`` and ``value`` cover.
-        value: ``(n,)`` what each brings within it, in today's money; None where nobody said what they bring in a month.
-        unit: months, days, ...
-    """
-
-    customers: pl.Series
-    times: np.ndarray
-    survival: np.ndarray
-    elapsed: np.ndarray
-    lifetime: np.ndarray
-    limit: float
-    value: np.ndarray | None
-    unit: str
-
-    def frame(self) -> pl.DataFrame:
-        """Return a table: one row per customer, with a column ``survival_<time>`` for each time."""
-        columns = {"elapsed": self.elapsed, "expected_lifetime": self.lifetime}
-        columns |= {} if self.value is None else {"customer_value": self.value}
-        columns |= {f"survival_{time:g}": curve for time, curve in zip(self.times, self.survival.T, strict=True)}
-        table = pl.DataFrame({name: pl.Series(values, dtype=pl.Float64) for name, values in columns.items()})
-        return pl.concat([pl.DataFrame([self.customers]), table.fill_nan(None)], how="horizontal")
 
 
 class Predictor:
@@ -178,6 +116,10 @@ class Predictor:
         """
         return self._reader.read(table, rules=rules)
 
+    def as_reading(self, table: Any) -> Reading:
+        """Return a table that is read, or that has been already."""
+        return table if isinstance(table, Reading) else self.read(table)
+
     def logits(self, typed: pl.DataFrame) -> np.ndarray:
         """Return uncalibrated logits, ``(n,)`` or ``(n, n_outputs)``; float32 of a network, float64 of a baseline.
 
@@ -199,91 +141,6 @@ class Predictor:
         empty = np.zeros((0,) if n_outputs == 1 else (0, n_outputs), dtype=np.float32)
         return np.concatenate(parts) if parts else empty
 
-    def masks(self, table: Any) -> Masks:
-        """Say where a TabNet looked, raw column by raw column; for other models there is nothing to say.
-
-        A diagnosis of the network, not an explanation of its answers: measured on functions whose true attributions are
-        known, the correlation with them was 0.33 and 0.53 (expected gradients: 0.99 and 0.9).
-
-        Args:
-            table: A table or a :class:`Reading`. Rows that cannot be scored are NaN.
-
-        Raises:
-            TypeError: If the model has no masks.
-        """
-        from churnlib.models.network_model import NetworkModel
-
-        model = self.model
-        if not (isinstance(model, NetworkModel) and model.has_masks):
-            raise TypeError(f"the model {self.model_name} has no masks; a TabNet has (model=tabnet)")
-        reading = table if isinstance(table, Reading) else self.read(table)
-        parts = self._by_batches(reading, model.masks)
-        steps = np.concatenate([masks for masks, _ in parts], axis=1)
-        importance = np.concatenate([aggregate for _, aggregate in parts])
-        steps[:, reading.bad], importance[reading.bad] = np.nan, np.nan
-        return Masks(self.bundle.preparation.feature_names, steps, importance)
-
-    def contributions(self, table: Any) -> Contributions:
-        """Say exactly what an additive model's answers are made of.
-
-        The values of a row and the intercept sum to the log-odds of its ``churn_probability`` (for more than two
-        classes, to the logits whose softmax the probabilities are).
-
-        Args:
-            table: A table or a :class:`Reading`. Rows that cannot be scored are NaN.
-
-        Raises:
-            TypeError: If the model is no additive one, or its calibration leaves no sum a sum.
-        """
-        from churnlib.models.network_model import NetworkModel
-
-        model = self.model
-        if not (isinstance(model, NetworkModel) and model.is_additive):
-            raise TypeError(
-                f"the model {self.model_name} is no sum over columns; a single additive one is (model=additive)"
-            )
-        straight = additive(self.bundle.calibration)
-        if straight is None:
-            raise TypeError(
-                f"calibration={self.bundle.calibration.method} bends log-odds, whose parts then have no sum; "
-                "train with calibration=temperature or platt"
-            )
-        reading = table if isinstance(table, Reading) else self.read(table)
-        parts = self._by_batches(reading, model.contributions)
-        values = straight.terms(np.concatenate(parts))
-        intercept = straight.log_odds(model.intercept())
-        values[reading.bad] = np.nan
-        if len(self.classes) == 2:
-            values, intercept = values[:, :, 0], intercept[0]
-        names = self.bundle.preparation.feature_names
-        return Contributions(tuple(tuple(names[c] for c in term) for term in model.terms), values, intercept)
-
-    def effects(self, table: Any) -> np.ndarray:
-        """Say how much of each customer's probability of leaving a treatment would prevent, ``(n,)`` in [-1, 1].
-
-        Args:
-            table: A table or a :class:`Reading`. Rows that cannot be scored are NaN.
-
-        Raises:
-            TypeError: If the model is no uplift model.
-        """
-        from churnlib.models.uplift import UpliftModel
-
-        model = self.model
-        if not isinstance(model, UpliftModel):
-            raise TypeError(f"the model {self.model_name} knows no treatment; churnlib uplift fits one that does")
-        reading = table if isinstance(table, Reading) else self.read(table)
-        found = np.concatenate(self._by_batches(reading, model.effects))
-        found[reading.bad] = np.nan
-        return found
-
-    def _by_batches(self, reading: Reading, answer: Callable[[np.ndarray, np.ndarray], Any]) -> list[Any]:
-        """Return what a network answers to numbers and codes, a batch after the other; one for a table without rows."""
-        encoded = self.bundle.preparation.encode(reading.typed)
-        size = evaluation_rows(len(self.bundle.preparation.feature_names))
-        starts = range(0, max(1, len(encoded)), size)
-        return [answer(encoded.numeric[start : start + size], encoded.codes[start : start + size]) for start in starts]
-
     def probabilities(self, table: Any, *, horizon: float | None = None) -> np.ndarray:
         """Return calibrated probabilities: ``(n,)`` of leaving for two classes, ``(n, n_classes)`` for more, float64.
 
@@ -295,8 +152,8 @@ class Predictor:
         Raises:
             ConfigError: If the model does not say when, or not for so long a time.
         """
-        reading = table if isinstance(table, Reading) else self.read(table)
-        elapsed = None if self.bundle.hazards is None else self._elapsed(reading)
+        reading = self.as_reading(table)
+        elapsed = None if self.bundle.hazards is None else elapsed_of(reading, self.bundle.hazards)
         probability = self.calibrated(self.logits(reading.typed), elapsed, horizon=horizon)
         probability[reading.bad] = np.nan
         return probability
@@ -318,6 +175,47 @@ class Predictor:
         if horizon is not None:
             self.hazards(f"horizon={horizon:g}")
         return self.bundle.calibration.probabilities(logits)
+
+    # --- what goes on inside ------------------------------------------------------------------------------------------
+
+    def masks(self, table: Any) -> Masks:
+        """Say where a TabNet looked, raw column by raw column; for other models there is nothing to say.
+
+        A diagnosis of the network, not an explanation of its answers: measured on functions whose true attributions are
+        known, the correlation with them was 0.33 and 0.53 (expected gradients: 0.99 and 0.9).
+
+        Args:
+            table: A table or a :class:`Reading`. Rows that cannot be scored are NaN.
+
+        Raises:
+            TypeError: If the model has no masks.
+        """
+        return masks_of(self.bundle, self.as_reading(table))
+
+    def contributions(self, table: Any) -> Contributions:
+        """Say exactly what an additive model's answers are made of.
+
+        The values of a row and the intercept sum to the log-odds of its ``churn_probability`` (for more than two
+        classes, to the logits whose softmax the probabilities are).
+
+        Args:
+            table: A table or a :class:`Reading`. Rows that cannot be scored are NaN.
+
+        Raises:
+            TypeError: If the model is no additive one, or its calibration leaves no sum a sum.
+        """
+        return contributions_of(self.bundle, self.as_reading(table))
+
+    def effects(self, table: Any) -> np.ndarray:
+        """Say how much of each customer's probability of leaving a treatment would prevent, ``(n,)`` in [-1, 1].
+
+        Args:
+            table: A table or a :class:`Reading`. Rows that cannot be scored are NaN.
+
+        Raises:
+            TypeError: If the model is no uplift model.
+        """
+        return effects_of(self.bundle, self.as_reading(table))
 
     # --- when customers leave ---------------------------------------------------------------------------------------
 
@@ -378,37 +276,10 @@ class Predictor:
         curve = self.hazards("survival()")
         told = {"margin": margin, "margin_column": margin_column, "discount_rate": discount_rate}
         curve = replace(curve, **{key: value for key, value in told.items() if value is not None})
-        at = np.asarray(curve.breaks if times is None else times, dtype=np.float64)
-        until = curve.end if limit is None else float(limit)
-        if at.ndim != 1 or not np.isfinite(at).all() or (at < 0).any() or not 0 < until < np.inf:
-            raise ConfigError(f"times must be numbers of at least 0 and limit one above 0, got {times!r} and {limit!r}")
-        reading = table if isinstance(table, Reading) else self.read(table)
-        logits, elapsed = self.logits(reading.typed), self._elapsed(reading)
-        money = self._margins(reading, curve)
-        survival, lifetime = curve.survival(logits, at, elapsed), curve.expected_lifetime(logits, elapsed, limit=until)
-        value = None if money is None else curve.value(logits, money, elapsed, limit=until)
-        now = np.zeros(len(reading)) if elapsed is None else elapsed
-        for figures in (survival, lifetime, now, *(() if value is None else (value,))):
-            figures[reading.bad] = np.nan
-        return Survival(self.customer_ids(reading.frame), at, survival, now, lifetime, until, value, curve.unit)
-
-    def _elapsed(self, reading: Reading) -> np.ndarray | None:
-        """Return how long customers have been there, ``(n,)``; negative times count as 0, those of bad rows too."""
-        column = self.hazards("elapsed").elapsed
-        if column is None:
-            return None
-        return np.maximum(reading.typed[column].fill_null(0.0).to_numpy(), 0.0)
-
-    def _margins(self, reading: Reading, curve: HazardCurve) -> np.ndarray | None:
-        """Return what each customer brings in a month, NaN where nobody knows; None where that goes for all."""
-        n, name = len(reading), curve.margin_column
-        alike = np.full(n, np.nan if curve.margin is None else curve.margin)
-        if name is None or name not in reading.frame.columns:
-            if name is not None and curve.margin is None:
-                raise DataError(f"the table lacks the column {name!r}, which says what a customer brings in a month")
-            return None if curve.margin is None else alike
-        numbers = numbers_in(reading.frame, name)
-        return np.where(np.isnan(numbers), alike, numbers)
+        at, until = check_times(curve, times, limit)
+        reading = self.as_reading(table)
+        customers = self.customer_ids(reading.frame)
+        return survival_of(curve, reading, self.logits(reading.typed), customers, times=at, limit=until)
 
     # --- answers ----------------------------------------------------------------------------------------------------
 
@@ -430,7 +301,7 @@ class Predictor:
             DataError: If a required column is absent.
             ConfigError: If the model cannot speak of such a horizon.
         """
-        reading = table if isinstance(table, Reading) else self.read(table)
+        reading = self.as_reading(table)
         if on_error == "raise":
             self.check(reading)
         return self.answers(reading, horizon=horizon)

@@ -110,7 +110,7 @@ class RowPredictor:
         names = {column.name for column in bundle.schema.columns} | ({self._worth} if self._worth else set())
         self._known = frozenset(names)
         self._ignored = frozenset(ignored) - names
-        self._elapsed = bundle.schema.elapsed if bundle.hazards is not None else None
+        self._elapsed = None if bundle.hazards is None else bundle.hazards.elapsed
         self._has_flags = any(
             link.fitted.warning_flags()
             for one in (bundle.preparation, *bundle.preparation.branches)
@@ -118,9 +118,11 @@ class RowPredictor:
         )
         self._reader = OneRowReader(bundle.schema, bundle.preparation)
         plain = not bundle.preparation.has_steps and not bundle.schema.rules
-        normal = all(normalize_name(name) == name for name in names)
+        plain = plain and all(normalize_name(name) == name for name in names)
         self._usual = (
-            UsualRows(bundle.schema, bundle.preparation, known=names | self._ignored) if plain and normal else None
+            UsualRows(bundle.schema, bundle.preparation, known=names | self._ignored, elapsed=self._elapsed)
+            if plain
+            else None
         )
 
     def read(self, row: Mapping[str, Any]) -> ReadRow:
@@ -138,12 +140,20 @@ class RowPredictor:
         found = self._usual.read(row)
         if found is None:
             return self._read_carefully(row)
-        worth = math.nan
+        worth: Any = math.nan
         if self._worth is not None:
             worth = row.get(self._worth)
             if type(worth) not in (int, float) or not abs(worth) <= LARGEST:
                 return self._read_carefully(row)
         return ReadRow(self._reader, row, found.numbers, found.codes, elapsed=found.elapsed, worth=worth)
+
+    def is_usual(self, row: Mapping[str, Any]) -> bool:
+        """Whether a customer is read in the shortest way, there being nothing unusual about the row."""
+        return self._usual is not None and self._usual.read(row) is not None
+
+    def encode(self, rows: Sequence[ReadRow]) -> Encoded:
+        """Return customers as a network reads them."""
+        return self._reader.encode(rows)
 
     def answers(self, rows: Sequence[ReadRow], *, horizon: float | None = None) -> list[dict[str, Any]]:
         """Return the answers of customers, by one call of the model.
@@ -160,7 +170,7 @@ class RowPredictor:
             return []
         predictor = self.predictor
         elapsed = None if self._elapsed is None else np.maximum([row.elapsed for row in rows], 0.0)
-        logits = predictor.logits_of(self._reader.encode(rows))
+        logits = predictor.logits_of(self.encode(rows))
         probability = predictor.calibrated(logits, elapsed, horizon=horizon)
         bad = [place for place, row in enumerate(rows) if row.errors]
         if bad:

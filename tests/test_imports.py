@@ -24,6 +24,7 @@ FLOORS = [
     ("pages",),
     ("row_predictor",),
     ("predictor",),
+    ("inside", "staying"),
     ("answers", "reading"),
     ("bundle",),
     ("calibration",),

@@ -2,85 +2,109 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
-from typing import Any
+from collections import OrderedDict
+from types import MappingProxyType
 
-import numpy as np
-import polars as pl
 import pytest
-from made import TINY_MLP, made_bundle
+from made_rows import KINDS, compare, drawn_rows, row_predictor, usual_row
 
-from churnlib.decision import Offer, OwnThreshold
-from churnlib.errors import DataError
-from churnlib.exporting.onnx import exported
-from churnlib.models.onnx.running import OnnxModel
-from churnlib.predictor import Predictor
+from churnlib.data.customers import Customers
+from churnlib.errors import DataError, RowErrors
 from churnlib.row_predictor import RowPredictor
-from tests.test_one_row import CELLS, prepared, random_row
-
-OWN = OwnThreshold(
-    column="charges", times=2.0, otherwise=90.0, offer=Offer(offer_cost=10, contact_cost=1, acceptance=0.5)
-)
-
-
-def answered_by_onnx(bundle) -> Predictor:
-    """The bundle's model answers by ONNX Runtime, whose answers do not depend on the rows around."""
-    model = bundle.model
-    return Predictor(replace(bundle, model=OnnxModel(exported(bundle), original=lambda: model)))
-
-
-def say(values: object) -> str:
-    """What stands in values, told so that 1, True and 1.0 differ."""
-    return repr(values)
-
-
-def told(read: Callable[[Any], Any], row: Any) -> Any:
-    """What a reader returns, or the error that it raises."""
-    try:
-        return read(row)
-    except DataError as error:
-        return error
-
-
-def compare(row: Any, rows: RowPredictor) -> bool:
-    """Whether the row is one at all; if so, alone and as a table it is the same."""
-    predictor = rows.predictor
-    reading, read = (told(read, row) for read in (lambda row: predictor.read([row]), rows.read))
-    if isinstance(reading, DataError):
-        assert (type(read), str(read)) == (type(reading), str(reading)), row
-        return False
-    assert say(read.errors) == say(reading.errors), row
-    assert read.warnings == [(warning.column, warning.problem) for warning in reading.warnings], row
-    assert say(rows.answers([read])) == say(predictor.answers(reading).drop("customer_id").to_dicts()), row
-    cells = {n: v.to_physical() if v.dtype == pl.Datetime else v for n, v in reading.typed.to_dict().items()}
-    assert say(dict(read.typed)) == say({name: cell.to_list()[0] for name, cell in cells.items()}), row
-    return True
+from tests.test_one_row import CELLS, LISTS
 
 
 @pytest.fixture(scope="module")
-def customers():
-    return prepared(time=True)
+def made() -> tuple[RowPredictor, Customers]:
+    return row_predictor("mlp")
 
 
-@pytest.fixture(scope="module")
-def rows(customers) -> RowPredictor:
-    bundle = replace(made_bundle(customers, network=TINY_MLP), own_threshold=OWN)
-    return RowPredictor(answered_by_onnx(bundle))
-
-
-def test_random_rows_are_read_and_answered_as_a_table_of_them(rows, customers):
-    rng = np.random.default_rng(0)
-    drawn = [random_row(customers, rng) for _ in range(60)]
+@pytest.mark.parametrize("kind", KINDS)
+def test_random_rows_alone_and_as_tables_of_one_row(kind):
+    rows, customers = row_predictor(kind)
+    drawn = drawn_rows(customers, 48)
     kept = [row for row in drawn if compare(row, rows)]
     assert len(kept) > 40
-    alone = [rows.answers([rows.read(row)])[0] for row in kept]
-    assert rows.answers([rows.read(row) for row in kept]) == alone
+    together = rows.answers([rows.read(row) for row in kept])
+    assert together == [rows.answers([rows.read(row)])[0] for row in kept]
+    if not (customers.preparation.has_steps or kind == "rules"):
+        assert sum(map(rows.is_usual, drawn)) > 2  # else the shortest way was not looked at
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
+def test_hundreds_of_random_rows(kind):
+    """A part of what scripts/check_one_row.py compares."""
+    rows, customers = row_predictor(kind)
+    assert sum(compare(row, rows) for row in drawn_rows(customers, 150, seed=1)) > 120
 
 
 @pytest.mark.parametrize("cell", [cell for cell in CELLS if isinstance(cell, str | int | float | None)], ids=repr)
-def test_one_odd_cell(rows, customers, cell):
-    usual = {c.name: customers.frame[c.name][4] for c in customers.schema.features} | {"taken": "2023-01-05"}
-    usual = {name: v.to_list() if isinstance(v, pl.Series) else v for name, v in usual.items()}
-    usual["joined"] = str(usual["joined"])
-    assert all(compare({**usual, name: cell}, rows) for name in ("charges", "plan", "paperless", "joined", "band"))
+def test_one_odd_cell(made, cell):
+    rows, customers = made
+    usual = usual_row(customers)
+    names = ("charges", "plan", "paperless", "joined", "band", "usage")
+    assert all(compare({**usual, name: cell}, rows) for name in names)
+
+
+@pytest.mark.parametrize("cell", LISTS, ids=repr)
+def test_one_odd_list(made, cell):
+    rows, customers = made
+    usual = usual_row(customers)
+    assert compare({**usual, "usage": cell}, rows)
+    assert compare({**usual, "charges": cell}, rows) is not isinstance(cell, list)
+
+
+def test_an_answer_with_torch_has_the_bits_of_a_table():
+    rows, customers = row_predictor("tabnet", backend="torch")
+    assert all(compare(row, rows) for row in (usual_row(customers, number) for number in range(10)))
+    many = [usual_row(customers, number) for number in range(40)]
+    expected = rows.predictor.predict(many).drop("customer_id").to_dicts()
+    assert rows.answers([rows.read(row) for row in many]) == expected
+
+
+def test_a_row_is_any_mapping_and_nothing_else(made):
+    rows, customers = made
+    usual = usual_row(customers)
+    expected = rows.answers([rows.read(usual)])
+    for form in (OrderedDict(usual), MappingProxyType(usual), dict(reversed(usual.items()))):
+        assert rows.answers([rows.read(form)]) == expected
+    for wrong in ([1], None, "row", {}):
+        with pytest.raises(DataError):
+            rows.read(wrong)  # type: ignore[arg-type]
+
+
+def test_names_that_are_ignored_give_no_warning(made):
+    rows, customers = made
+    usual = usual_row(customers)
+    lenient = RowPredictor(rows.predictor, ignored=["customer_id", "tenure"])
+    for odd in ({}, {"plan": "unseen"}):
+        row = {**usual, **odd, "customer_id": "C1"}
+        assert lenient.read(row).warnings == rows.read({**usual, **odd}).warnings
+        assert rows.read(row).warnings[0] == ("customer_id", "is not a column of this model")
+        assert lenient.read(row).typed["tenure"] == usual["tenure"]
+
+
+def test_nobody_is_answered_nothing_and_a_bad_row_nothing_beside_good_ones(made):
+    rows, customers = made
+    good, bad = usual_row(customers), {**usual_row(customers), "charges": "free"}
+    assert rows.answers([]) == []
+    read = [rows.read(row) for row in (good, bad, good)]
+    found = rows.answers(read)
+    assert found[1] == {"churn_probability": None, "churn_prediction": None}
+    assert found[0] == found[2] == rows.answers(read[:1])[0]
+
+
+def test_cells_that_no_table_holds_are_named_all_together(made):
+    rows, customers = made
+    row = {**usual_row(customers), "charges": [1], "plan": {"a": 1}, "further": b"x", "paperless": "\ud800"}
+    with pytest.raises(RowErrors) as alone:
+        rows.read(row)
+    assert {error.column for error in alone.value.errors} == {"charges", "plan", "further", "paperless"}
+
+
+def test_a_horizon_is_that_of_the_predictor():
+    rows, customers = row_predictor("hazard")
+    usual = usual_row(customers)
+    expected = rows.predictor.predict([usual], horizon=20.0)["churn_probability"].to_list()
+    assert [answer["churn_probability"] for answer in rows.answers([rows.read(usual)], horizon=20.0)] == expected

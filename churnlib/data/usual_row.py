@@ -52,19 +52,22 @@ class UsualRows:
         schema: The model's schema; what its rules ask is not looked at.
         preparation: The model's preparation, which has no steps.
         known: Names of columns that are not read and may be there.
+        elapsed: Numeric column that says how long a customer has been there, of a model that answers by it.
     """
 
-    def __init__(self, schema: Schema, preparation: Preparation, *, known: Collection[str]) -> None:
+    def __init__(
+        self, schema: Schema, preparation: Preparation, *, known: Collection[str], elapsed: str | None = None
+    ) -> None:
         columns = {column.name: column for column in read_columns(schema)}
         required = set(schema.required())
         n_plain = len(preparation.numeric) - sum(history.n_steps for history in preparation.histories)
         numbers = [statistics.name for statistics in preparation.numeric[:n_plain]]
-        measured = numbers if schema.elapsed is None else [*numbers, schema.elapsed]
+        measured = numbers if elapsed is None else [*numbers, elapsed]
         coded = [vocabulary.name for vocabulary in preparation.categorical]
         rest = [name for name in columns if name not in {*measured, *coded}]
         self._names = names = [*measured, *coded, *rest]
         self._n_numbers, self._n_coded = len(measured), len(measured) + len(coded)
-        self._has_elapsed = schema.elapsed is not None
+        self._has_elapsed = elapsed is not None
         self._gaps = frozenset(place for place, name in enumerate(numbers) if name not in required)
         self._codes = [
             _codes(columns[one.name], one.values, nullable=one.name not in required) for one in preparation.categorical
@@ -94,13 +97,11 @@ class UsualRows:
         codes: list[Any] = list(map(dict.get, self._codes, coded))
         if None in codes or not self._has_known_columns(row):
             return None
-        numbers = cells[: self._n_numbers]
+        numbers: list[Any] = cells[: self._n_numbers]
         if (self._ranks or self._dates) and not self._become_numbers(numbers, cells):
             return None
-        if _NUMBERS.issuperset(map(type, numbers)):
-            if not sum(map(abs, numbers)) <= LARGEST:  # nor if one is NaN
-                return None
-        elif not self._are_filled(numbers):
+        plain = _NUMBERS.issuperset(map(type, numbers))
+        if not (_are_exact(numbers) if plain else self._are_filled(numbers)):
             return None
         if self._rest and not all(is_usual(cells[place]) for place, is_usual in self._rest):
             return None
@@ -148,7 +149,15 @@ class UsualRows:
             return False
         for place in gaps:
             numbers[place] = math.nan
-        return sum(map(abs, given)) <= LARGEST
+        return _are_exact(given)
+
+
+def _are_exact(numbers: list[Any]) -> bool:
+    """Whether no number is too large, infinite or NaN."""
+    try:
+        return sum(map(abs, numbers)) <= LARGEST
+    except OverflowError:  # a whole number beyond all floats
+        return False
 
 
 def _codes(column: Column, values: Sequence[str], *, nullable: bool) -> dict[Any, int]:
