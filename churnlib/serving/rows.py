@@ -75,7 +75,7 @@ class RowReader:
             if type(value) in (dict, list) and not (type(value) is list and self._kinds.get(name) is Kind.sequence):
                 message = f"{shown(name)} must be text, a number, true, false or null, not an object or array"
                 raise refuse(422, "invalid_field", message, field=name)
-        row = self._rows.read(cells)
+        row = self._rows.read(cells or dict.fromkeys(self._kinds))
         if row.errors:
             raise RequestError(next(iter(problems_by_row(row.errors).values())))
         warnings = [(shown(name), NOT_READ_FIELD) for name in unknown]

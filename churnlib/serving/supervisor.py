@@ -266,7 +266,7 @@ class Supervisor:
             child.is_ready = child.was_ready = True
             child.failures = 0
             self._served.update({key: value for key, value in message.items() if key != "event"})
-            if not self._announced and all(one.is_ready for one in self._children):
+            if not self._announced and all(one.is_ready for one in self._children if one.role == "http"):
                 self._announced = True
                 self._on_ready(self._served)
         elif event == "failed":
