@@ -20,23 +20,27 @@ class Answer:
 
     Attributes:
         status: HTTP status code.
-        body: JSON-ready values.
+        body: JSON-ready values, or the bytes that are sent as they are.
+        headers: Further response headers; where there is a ``content-type`` among them, the body is no JSON.
     """
 
     status: int
-    body: dict[str, Any]
+    body: dict[str, Any] | bytes
+    headers: tuple[tuple[str, str], ...] = ()
 
     @classmethod
     def refusal(cls, problem: Problem) -> Answer:
         """Return the answer that tells this problem; who holds the request id writes it in."""
-        return cls(problem.status, problem.envelope())
+        return cls(problem.status, problem.envelope(), problem.headers)
 
     def encode(self) -> bytes:
-        """Return the body as JSON in UTF-8.
+        """Return the body as it is sent: JSON in UTF-8, unless it is bytes already.
 
         Raises:
             ValueError: If a number is not finite or a text is not encodable; neither may reach a client.
         """
+        if isinstance(self.body, bytes):
+            return self.body
         return json.dumps(self.body, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
 
 
