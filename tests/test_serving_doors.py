@@ -17,7 +17,7 @@ from churnlib.predictor import Predictor
 from churnlib.serving import scored
 from churnlib.serving.answers import Answer
 from churnlib.serving.api import ChurnLitAPI
-from churnlib.serving.bulk import predict_batch
+from churnlib.serving.bulk_answers import predict_batch
 from churnlib.serving.review import Review
 
 

@@ -11,9 +11,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from churnlib.serving.answers import Answer
-from churnlib.serving.problems import INTERNAL, Problem, RequestError, refuse
+from churnlib.serving.problems import Problem, refuse
 from churnlib.serving.requests import parse_row
-from churnlib.serving.served import Served, log_failure, objections
+from churnlib.serving.served import Served, answered, objections
 
 FIELDS = ("customer_id", "label", "at", "model_version")
 LONGEST = 256
@@ -43,6 +43,7 @@ Sink = Callable[[Feedback], None]
 """Takes a label and keeps it somewhere; must not take long, and may raise."""
 
 
+@answered
 def feedback(served: Served, body: bytes, query: Mapping[str, str], *, sink: Sink | None = None) -> Answer:
     """Answer ``POST /feedback``: 202 with the label as it was understood.
 
@@ -54,17 +55,11 @@ def feedback(served: Served, body: bytes, query: Mapping[str, str], *, sink: Sin
     """
     if sink is None:
         return Answer.refusal(NOT_RECORDED)
-    try:
-        given = read_feedback(parse_row(body), served.predictor.classes)
-        refused = objections(served.opt_out, [given.customer_id])
-        if refused:
-            return Answer.refusal(refused[0])
-        sink(given)
-    except RequestError as error:
-        return Answer.refusal(error.problem)
-    except Exception as error:
-        log_failure(error)
-        return Answer.refusal(INTERNAL)
+    given = read_feedback(parse_row(body), served.predictor.classes)
+    refused = objections(served.opt_out, [given.customer_id])
+    if refused:
+        return Answer.refusal(refused[0])
+    sink(given)
     return Answer(202, asdict(given))
 
 

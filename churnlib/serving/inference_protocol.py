@@ -18,10 +18,10 @@ from churnlib.data.names import normalize_name
 from churnlib.schema import Kind
 from churnlib.serving.answers import Answer
 from churnlib.serving.documents import MAX_ROWS, check_rows, parse_object
-from churnlib.serving.problems import INTERNAL, Problem, RequestError, refuse
+from churnlib.serving.problems import Problem, RequestError, refuse
 from churnlib.serving.rows import CUSTOMER_ID
 from churnlib.serving.scored import Scored, score
-from churnlib.serving.served import Served, log_failure
+from churnlib.serving.served import Served, answered
 from churnlib.serving.tables import table_of_columns
 from churnlib.serving.tensors import Tensor, read_tensors, written
 
@@ -110,13 +110,7 @@ def infer(served: Served, body: bytes, query: Mapping[str, str], *, max_rows: in
         query: The header :data:`HEADER_LENGTH` under this name, where the request has it.
         max_rows: Most customers of one request.
     """
-    try:
-        return _infer(served, body, query.get(HEADER_LENGTH), max_rows)
-    except RequestError as error:
-        return in_protocol(Answer.refusal(error.problem))
-    except Exception as error:
-        log_failure(error)
-        return in_protocol(Answer.refusal(INTERNAL))
+    return in_protocol(_infer(served, body, query.get(HEADER_LENGTH), max_rows))
 
 
 def in_protocol(answer: Answer) -> Answer:
@@ -126,6 +120,7 @@ def in_protocol(answer: Answer) -> Answer:
     return Answer(answer.status, {"error": answer.body["error"]["message"]}, answer.headers)
 
 
+@answered
 def _infer(served: Served, body: bytes, header_length: str | None, max_rows: int) -> Answer:
     length = len(body)
     if header_length:

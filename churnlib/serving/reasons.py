@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 from churnlib.errors import ChurnlibError
 from churnlib.serving.answers import Answer
-from churnlib.serving.problems import INTERNAL, Problem, RequestError, refuse
+from churnlib.serving.problems import Problem, RequestError, refuse
 from churnlib.serving.requests import parse_row
-from churnlib.serving.scored import Scored, score
-from churnlib.serving.served import Served, log_failure
+from churnlib.serving.scored import score
+from churnlib.serving.served import Served, answered
 from churnlib.serving.tables import table_of_rows
 
 if TYPE_CHECKING:
@@ -82,6 +82,7 @@ class Reasons:
             return self._explainer
 
 
+@answered
 def explain(served: Served, body: bytes, query: Mapping[str, str]) -> Answer:
     """Answer ``POST /explain``: what ``POST /predict`` says of a customer, and all reasons.
 
@@ -91,27 +92,14 @@ def explain(served: Served, body: bytes, query: Mapping[str, str]) -> Answer:
         query: ``reasons``, the most that are wanted (1 to :data:`MOST`; all when absent), and ``target``, of more than
             two classes the one to explain.
     """
-    try:
-        top = _top(query.get("reasons"))
-        table = table_of_rows(served.reader, [parse_row(body)])
-        scored = score(served, table)
-        if scored.problems:
-            return Answer.refusal(scored.problems[0])
-        row = {name: cells[0] for name, cells in table.columns.items()}
-        said = served.reasons.explain(row, top=top, target=query.get("target"))
-    except RequestError as error:
-        return Answer.refusal(error.problem)
-    except Exception as error:
-        log_failure(error)
-        return Answer.refusal(INTERNAL)
-    return Answer(200, with_reasons(scored, said, served.predictor.version))
-
-
-def with_reasons(scored: Scored, said: Mapping[str, Any], version: str) -> dict[str, Any]:
-    """Return the answer of a single customer with what is said of it, results first."""
-    [answer] = scored.rows()
-    results = {name: answer.pop(name) for name in ("customer_id", *scored.results)}
-    return {**results, **said, "model_version": version, **answer}
+    top = _top(query.get("reasons"))
+    table = table_of_rows(served.reader, [parse_row(body)])
+    scored = score(served, table)
+    if scored.problems:
+        return Answer.refusal(scored.problems[0])
+    row = {name: cells[0] for name, cells in table.columns.items()}
+    said = served.reasons.explain(row, top=top, target=query.get("target"))
+    return Answer(200, scored.alone(served.predictor.version, said))
 
 
 def _top(given: str | None) -> int | None:
@@ -122,4 +110,4 @@ def _top(given: str | None) -> int | None:
     return int(given)
 
 
-__all__ = ["Reasons", "explain", "with_reasons"]
+__all__ = ["Reasons", "explain"]

@@ -72,6 +72,17 @@ class Scored:
             answers[row] = {"error": item_error(problem)}
         return answers
 
+    def alone(self, version: str, said: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Return the answer of a customer who came alone and was not refused, as ``POST /predict`` gives it.
+
+        Args:
+            version: Of the model.
+            said: What else is said of the results.
+        """
+        [answer] = self.rows()
+        results = {name: answer.pop(name) for name in ("customer_id", *self.results)}
+        return {**results, **(said or {}), "model_version": version, **answer}
+
 
 def item_error(problem: Problem) -> dict[str, Any]:
     """Return a refusal as it stands among other customers' answers, whose request has one id for all."""

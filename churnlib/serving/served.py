@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import logging
 import traceback
+from functools import wraps
 from typing import TYPE_CHECKING, Any, Protocol
 
 from churnlib.errors import ChurnlibError
-from churnlib.serving.problems import NO_OPT_OUT_LIST, OPTED_OUT, WITHOUT_NAME, Problem, RequestError
+from churnlib.serving.answers import Answer
+from churnlib.serving.problems import INTERNAL, NO_OPT_OUT_LIST, OPTED_OUT, WITHOUT_NAME, Problem, RequestError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from churnlib.data.opt_out import WatchedOptOut
     from churnlib.predictor import Predictor
@@ -78,4 +80,20 @@ def log_failure(error: Exception) -> None:
     _log.error("a request failed with %s at\n%s", type(error).__name__, frames)
 
 
-__all__ = ["Served", "log_failure", "objections"]
+def answered(job: Callable[..., Answer]) -> Callable[..., Answer]:
+    """Return a door that answers whatever happens: a refusal is told, a failure is logged and told as one."""
+
+    @wraps(job)
+    def door(*args: Any, **options: Any) -> Answer:
+        try:
+            return job(*args, **options)
+        except RequestError as error:
+            return Answer.refusal(error.problem)
+        except Exception as error:
+            log_failure(error)
+            return Answer.refusal(INTERNAL)
+
+    return door
+
+
+__all__ = ["Served", "answered", "log_failure", "objections"]

@@ -56,16 +56,24 @@ class CustomerTable:
         return len(self.ids)
 
 
-def table_of_rows(reader: RowReader, rows: Sequence[Any]) -> CustomerTable:
-    """Read customers who come as a JSON object each; who is wrong about a field is refused alone."""
+def table_of_rows(
+    reader: RowReader, rows: Sequence[Any], *, problems: Mapping[int, Problem] | None = None
+) -> CustomerTable:
+    """Read customers who come as a JSON object each; who is wrong about a field is refused alone.
+
+    Args:
+        reader: Knows the model's columns.
+        rows: The customers.
+        problems: By place who is refused already.
+    """
     n = len(rows)
-    table = CustomerTable([None] * n, {})
+    table = CustomerTable([None] * n, {}, dict(problems or {}))
     spelled: dict[tuple[str, ...], list[int]] = {}
     for place, row in enumerate(rows):
-        if type(row) is dict:
+        if type(row) is not dict:
+            table.problems.setdefault(place, NOT_AN_OBJECT)
+        elif place not in table.problems:
             spelled.setdefault(tuple(row), []).append(place)
-        else:
-            table.problems[place] = NOT_AN_OBJECT
     cells: dict[str, list[Any]] = {}
     for names, places in spelled.items():
         try:
@@ -96,8 +104,15 @@ def _gather(
             kept[place] = value
 
 
-def table_of_columns(reader: RowReader, columns: Mapping[str, Any]) -> CustomerTable:
+def table_of_columns(
+    reader: RowReader, columns: Mapping[str, Any], *, problems: Mapping[int, Problem] | None = None
+) -> CustomerTable:
     """Read customers who come as columns.
+
+    Args:
+        reader: Knows the model's columns.
+        columns: Values by name.
+        problems: By place who is refused already.
 
     Raises:
         RequestError: 422 if a column is no array, or they differ in length; if one is there under two spellings, is
@@ -114,7 +129,7 @@ def table_of_columns(reader: RowReader, columns: Mapping[str, Any]) -> CustomerT
     absent = next((name for name in reader.required if name not in fields.names), None)
     if absent is not None and length:
         raise refuse(422, "invalid_field", f"{shown(absent)} is required and missing", field=absent)
-    table = CustomerTable([None] * (length or 0), {})
+    table = CustomerTable([None] * (length or 0), {}, dict(problems or {}))
     table.warnings += [Warned(name, message) for name, message in fields.warnings]
     _fill(table, reader, {column: columns[name] for column, name in fields.names.items()})
     return table

@@ -24,14 +24,15 @@ import msgspec
 
 from churnlib.serving.answers import Answer
 from churnlib.serving.documents import MAX_ROWS, check_rows, parse_object
-from churnlib.serving.problems import RequestError, refuse
+from churnlib.serving.problems import refuse
 from churnlib.serving.scored import Scored, item_error, score
-from churnlib.serving.served import Served
+from churnlib.serving.served import Served, answered
 from churnlib.serving.tables import CustomerTable, table_of_columns, table_of_rows
 
 FORMS = ("instances", "columns")
 
 
+@answered
 def predict_batch(served: Served, body: bytes, query: Mapping[str, str], *, max_rows: int = MAX_ROWS) -> Answer:
     """Answer ``POST /predict/batch``.
 
@@ -41,12 +42,8 @@ def predict_batch(served: Served, body: bytes, query: Mapping[str, str], *, max_
         query: Not looked at.
         max_rows: Most customers of one request.
     """
-    try:
-        document = parse_object(body)
-        table = read_table(served, document, max_rows)
-        scored = score(served, table)
-    except RequestError as error:
-        return Answer.refusal(error.problem)
+    document = parse_object(body)
+    scored = score(served, read_table(served, document, max_rows))
     said = by_rows(scored) if "instances" in document else by_columns(scored)
     return Answer(200, msgspec.json.encode(said | {"model_version": served.predictor.version}))
 
