@@ -25,6 +25,7 @@ COMMANDS = {
     "scorecard": ("churnlib.commands.scorecard", "write an additive model as points that a person can add up"),
     "export": ("churnlib.commands.export", "write a trained model for other programs: ONNX, PyTorch, Triton"),
     "serve": ("churnlib.serving.server", "serve a trained model over HTTP"),
+    "key": ("churnlib.commands.key", "make an API key for the server"),
     "simulate": ("churnlib.commands.simulate", "write a file of simulated customers"),
     "pseudonymise": ("churnlib.commands.pseudonymise", "replace the customers' names in a table by keyed pseudonyms"),
     "subject-report": ("churnlib.commands.subject_report", "write down everything that is stored about a customer"),

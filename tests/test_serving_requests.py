@@ -20,10 +20,11 @@ from churnlib.serving.batching import GatherLoop
 from churnlib.serving.front import Front
 from churnlib.serving.options import parse_options, usage
 from churnlib.serving.problems import RequestError, shown
-from churnlib.serving.requests import MAX_DEPTH, check_content, parse_row, request_id
+from churnlib.serving.requests import LIMITS, check_content, parse_row, request_id
 from churnlib.serving.server import curl
 
 METADATA = {"model": "mlp", "model_version": "abc"}
+MAX_DEPTH = LIMITS.depth
 
 # --- JSON ---------------------------------------------------------------------------------------------------------
 

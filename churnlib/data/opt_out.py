@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
 
+from churnlib.data.watched import Watched
 from churnlib.errors import ConfigError, DataError
 from churnlib.schema import parsing
 
@@ -107,8 +109,10 @@ def read_opt_out(path: str | Path, *, id: str | None = None, **reading: Any) -> 
     return OptOut(frozenset(texts.to_list()))
 
 
-class WatchedOptOut:
+class WatchedOptOut(Watched[OptOut]):
     """A list on disk that is read again when its file has changed, so that an objection counts from the next answer.
+
+    Once its file cannot be read, nobody may be scored: whoever has objected meanwhile is not known.
 
     Args:
         path: The file, on this machine.
@@ -116,29 +120,7 @@ class WatchedOptOut:
     """
 
     def __init__(self, path: str | Path, *, id: str | None = None) -> None:  # noqa: A002 - the field's name
-        self.path, self.id = Path(path), id
-        self._stamp = self._stamp_now()
-        self._list = read_opt_out(path, id=id)
-
-    def current(self) -> OptOut:
-        """Return the list as it is now.
-
-        Raises:
-            DataError, ConfigError: If the file has changed to something that cannot be read, or is gone. Nobody may be
-                scored then: whoever has objected meanwhile is not known.
-        """
-        stamp = self._stamp_now()
-        if stamp != self._stamp:
-            self._list = read_opt_out(self.path, id=self.id)
-            self._stamp = stamp
-        return self._list
-
-    def _stamp_now(self) -> tuple[int, int, int]:
-        try:
-            found = self.path.stat()
-        except OSError as error:
-            raise ConfigError(f"opt_out={self.path} cannot be read ({error.strerror}); give the file again") from error
-        return found.st_mtime_ns, found.st_size, found.st_ino
+        super().__init__(path, partial(read_opt_out, id=id), option="opt_out")
 
 
 def refuse_nameless(id: str | None, columns: list[str]) -> None:  # noqa: A002 - the field's name

@@ -1,58 +1,58 @@
 """From the bytes of an HTTP request to one customer's row, refusing everything doubtful before any queue.
 
-JSON is read strictly (RFC 8259 with no liberties): valid UTF-8 without a byte order mark, neither ``NaN`` nor
-``Infinity``, no key twice in one object, no lone surrogates, at most :data:`MAX_DEPTH` levels, no number outside the
-range of a 64-bit float. Python's own parser lets most of these through, and each would surface later as a 500 or a
-silently wrong row.
+JSON is read strictly (:mod:`churnlib.serving.strict_json`). Python's own parser lets through most of what is refused
+here, and each would surface later as a 500 or a silently wrong row.
 """
 
 from __future__ import annotations
 
-import json
-import math
 import re
 import uuid
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from churnlib.serving.problems import refuse
+from churnlib.serving import strict_json
+from churnlib.serving.limits import Limits
+from churnlib.serving.problems import Problem, RequestError, refuse
 
-MAX_DEPTH = 8
-"""Levels of objects and arrays, the row itself being the first."""
-
-_INTEGER_DIGITS = 308
-"""Longest integer that always fits a 64-bit float (its largest is 1.8e308)."""
+LIMITS = Limits()
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
 
 
-def parse_row(body: bytes) -> dict[str, Any]:
+def parse_row(body: bytes, limits: Limits = LIMITS) -> dict[str, Any]:
     r"""Return the JSON object of a request body.
 
     Args:
         body: The raw bytes, already below the size limit.
+        limits: How much may be in it.
 
     Raises:
-        RequestError: 400 if the bytes are not strict JSON, 422 if they are JSON but not an object.
+        RequestError: 400 if the bytes are not strict JSON, 422 if they are JSON but not an object or hold too much.
 
     >>> parse_row(b'{"tenure": 12}')
     {'tenure': 12}
     """
-    if not body.strip():
-        raise refuse(400, "malformed_json", "the body is empty; expected a JSON object with the customer's columns")
-    try:
-        row = json.loads(body.decode(), **_STRICT)
-    except UnicodeDecodeError:
-        raise refuse(400, "malformed_json", "the body is not valid UTF-8") from None
-    except json.JSONDecodeError as error:
-        where = f"at line {error.lineno}, column {error.colno}"
-        raise refuse(400, "malformed_json", f"the body is not valid JSON: {_reason(error)} {where}") from None
-    except RecursionError:
-        raise _too_deep() from None
-    if not isinstance(row, dict):
-        raise refuse(422, "not_an_object", f"expected a JSON object with the customer's columns, got {_kind(row)}")
-    _check(row, depth=1)
+    row = _row_of(body, limits)
+    if row is not None:
+        return row
+    row = strict_json.read(body)
+    problem = strict_json.find_flaw(row, limits)
+    if problem is None and not isinstance(row, dict):
+        told = f"expected a JSON object with the customer's columns, got {strict_json.kind_of(row)}"
+        problem = Problem(422, "not_an_object", told)
+    if problem is not None:
+        raise RequestError(problem)
     return row
+
+
+def _row_of(body: bytes, limits: Limits) -> dict[str, Any] | None:
+    """Return a row that is read fast, None if it must be read the slow way."""
+    try:
+        row = limits.decode_row(body) if len(body) <= limits.text else limits.decode_long_row(body)
+    except (ValueError, RecursionError):
+        return None
+    return row if strict_json.each_key_once(body, len(row), row, row.values()) else None
 
 
 def check_content(headers: Mapping[str, str]) -> None:
@@ -102,78 +102,3 @@ def request_id(headers: Mapping[str, str]) -> str:
 def headers_of(raw: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
     """Return ASGI headers as text, names in lower case; the last of a repeated header counts."""
     return {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in raw}
-
-
-def _integer(token: str) -> int:
-    if len(token.lstrip("-")) > _INTEGER_DIGITS:
-        raise _out_of_range()
-    return int(token)
-
-
-def _float(token: str) -> float:
-    number = float(token)
-    if not math.isfinite(number):
-        raise _out_of_range()
-    return number
-
-
-def _constant(token: str) -> float:
-    raise refuse(400, "malformed_json", f"the body is not valid JSON: {token} is no JSON number; send null for missing")
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    row = dict(pairs)
-    if len(row) < len(pairs):
-        seen: set[str] = set()
-        name = next(key for key, _ in pairs if key in seen or seen.add(key))
-        raise refuse(400, "duplicate_field", "a field is there twice; which one counts is not defined", field=name)
-    return row
-
-
-_STRICT: dict[str, Any] = {
-    "parse_int": _integer,
-    "parse_float": _float,
-    "parse_constant": _constant,
-    "object_pairs_hook": _object,
-}
-
-
-def _check(value: Any, *, depth: int) -> None:
-    """Walk what was parsed: depth and text; no column holds a nested value, so this is mostly one pass over a row."""
-    if isinstance(value, str):
-        if not value.isascii():
-            _check_text(value)
-    elif isinstance(value, dict | list):
-        if depth > MAX_DEPTH:
-            raise _too_deep()
-        if isinstance(value, dict):
-            for name in value:
-                _check_text(name)
-            value = list(value.values())
-        for item in value:
-            _check(item, depth=depth + 1)
-
-
-def _check_text(text: str) -> None:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        raise refuse(400, "malformed_json", "the body holds half a surrogate pair, which is no character") from None
-
-
-def _reason(error: json.JSONDecodeError) -> str:
-    """Return the parser's reason: fixed words of the standard library, never text of the body."""
-    return error.msg[:1].lower() + error.msg[1:].split(": ")[0]
-
-
-def _kind(value: Any) -> str:
-    names = {list: "an array", str: "text", bool: "true or false", int: "a number", float: "a number"}
-    return names.get(type(value), "null")
-
-
-def _out_of_range() -> Exception:
-    return refuse(400, "number_out_of_range", "a number is outside the range of a 64-bit float")
-
-
-def _too_deep() -> Exception:
-    return refuse(400, "nested_too_deep", f"the body is nested deeper than {MAX_DEPTH} levels")
