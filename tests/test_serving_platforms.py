@@ -13,6 +13,7 @@ from made_served import ROW, MadeServed, made_served
 
 from churnlib.data.opt_out import WatchedOptOut
 from churnlib.errors import ConfigError
+from churnlib.serving.limits import Limits
 from churnlib.serving.platforms import CONTENT_TYPE, Platform, invocations, platform_routes, vertex
 
 
@@ -141,4 +142,4 @@ def test_other_forms_are_a_415_and_too_many_a_413(served: MadeServed) -> None:
     assert invocations(served, b"<a/>", {CONTENT_TYPE: "application/xml"}).status == 415
     three = {"text/csv": "tenure\n1\n2\n3", "application/jsonlines": "1\n2\n3", "": '{"instances": [1, 2, 3]}'}
     for media, body in three.items():
-        assert invocations(served, body.encode(), {CONTENT_TYPE: media}, max_rows=2).status == 413
+        assert invocations(served, body.encode(), {CONTENT_TYPE: media}, limits=Limits(rows=2)).status == 413

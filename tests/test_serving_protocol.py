@@ -22,6 +22,7 @@ from tritonclient.utils import InferenceServerException, np_to_triton_dtype
 from churnlib.data.opt_out import WatchedOptOut
 from churnlib.serving.answers import Answer
 from churnlib.serving.inference_protocol import HEADER_LENGTH, in_protocol, infer, protocol_routes
+from churnlib.serving.limits import Limits
 from churnlib.serving.metadata import describe
 from churnlib.serving.problems import Problem
 
@@ -274,7 +275,7 @@ def test_outputs_that_there_are_not_are_a_400(served: MadeServed, outputs: Any) 
 
 def test_too_many_customers_are_a_413(served: MadeServed) -> None:
     tensor = {**TENURE, "shape": [3], "data": [1, 2, 3]}
-    assert infer(served, json.dumps({"inputs": [tensor]}).encode(), {}, max_rows=2).status == 413
+    assert infer(served, json.dumps({"inputs": [tensor]}).encode(), {}, limits=Limits(rows=2)).status == 413
 
 
 def test_plain_json_is_answered_in_plain_json(address: str, served: MadeServed) -> None:

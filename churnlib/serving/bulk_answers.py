@@ -23,50 +23,32 @@ from typing import Any
 import msgspec
 
 from churnlib.serving.answers import Answer
-from churnlib.serving.documents import MAX_ROWS, check_rows, parse_object
-from churnlib.serving.problems import refuse
+from churnlib.serving.bulk import parse_bulk
+from churnlib.serving.limits import Limits
+from churnlib.serving.requests import LIMITS
 from churnlib.serving.scored import Scored, item_error, score
 from churnlib.serving.served import Served, answered
-from churnlib.serving.tables import CustomerTable, table_of_columns, table_of_rows
-
-FORMS = ("instances", "columns")
+from churnlib.serving.tables import table_of_columns, table_of_rows
 
 
 @answered
-def predict_batch(served: Served, body: bytes, query: Mapping[str, str], *, max_rows: int = MAX_ROWS) -> Answer:
+def predict_batch(served: Served, body: bytes, query: Mapping[str, str], *, limits: Limits = LIMITS) -> Answer:
     """Answer ``POST /predict/batch``.
 
     Args:
         served: The model.
         body: JSON.
         query: Not looked at.
-        max_rows: Most customers of one request.
+        limits: How many customers there may be, and how much of each.
     """
-    document = parse_object(body)
-    scored = score(served, read_table(served, document, max_rows))
-    said = by_rows(scored) if "instances" in document else by_columns(scored)
+    bulk = parse_bulk(body, limits)
+    if bulk.rows is not None:
+        scored = score(served, table_of_rows(served.reader, bulk.rows, problems=bulk.problems))
+        said = by_rows(scored)
+    else:
+        scored = score(served, table_of_columns(served.reader, bulk.columns or {}, problems=bulk.problems))
+        said = by_columns(scored)
     return Answer(200, msgspec.json.encode(said | {"model_version": served.predictor.version}))
-
-
-def read_table(served: Served, document: Mapping[str, Any], max_rows: int) -> CustomerTable:
-    """Read the customers of a request.
-
-    Raises:
-        RequestError: 422 if they are there in neither form or in both, 413 if they are too many.
-    """
-    given = [form for form in FORMS if form in document]
-    if len(given) != 1:
-        raise refuse(422, "invalid_field", 'expected {"instances": [row, ...]} or {"columns": {name: [value, ...]}}')
-    customers = document[given[0]]
-    if given == ["instances"]:
-        if not isinstance(customers, list):
-            raise refuse(422, "invalid_field", "instances must be an array of objects", field="instances")
-        check_rows(len(customers), max_rows)
-        return table_of_rows(served.reader, customers)
-    if not isinstance(customers, dict):
-        raise refuse(422, "invalid_field", "columns must be an object of arrays", field="columns")
-    check_rows(max((len(values) for values in customers.values() if isinstance(values, list)), default=0), max_rows)
-    return table_of_columns(served.reader, customers)
 
 
 def by_rows(scored: Scored) -> dict[str, Any]:
@@ -91,4 +73,4 @@ def by_columns(scored: Scored) -> dict[str, Any]:
     }
 
 
-__all__ = ["by_columns", "by_rows", "predict_batch", "read_table"]
+__all__ = ["by_columns", "by_rows", "predict_batch"]

@@ -1,4 +1,4 @@
-"""The JSON of requests that are more than one customer's row."""
+"""The JSON of requests that are neither one customer's row nor a bulk of them."""
 
 from __future__ import annotations
 
@@ -6,30 +6,32 @@ from typing import Any
 
 import msgspec
 
-from churnlib.serving.problems import Problem, RequestError, refuse
+from churnlib.serving import strict_json
+from churnlib.serving.limits import Limits
+from churnlib.serving.problems import RequestError, refuse
 
-MAX_ROWS = 10_000
-"""Customers of one request, unless the server was told otherwise."""
+_LIMITS = Limits()
+_NESTED = {dict, list}
 
 
 def parse_document(body: bytes) -> Any:
-    """Return what a body says in JSON.
+    """Return what a body says in JSON, as strictly read as a customer's row is.
 
     Raises:
-        RequestError: 400 if it is no JSON, or no JSON that a customer's values could be in.
+        RequestError: 400 if it is no JSON, or no JSON that is to be served.
     """
-    if not body.strip():
-        raise refuse(400, "malformed_json", "the body is empty; expected a JSON object")
     try:
-        return msgspec.json.decode(body)
-    except UnicodeDecodeError:
-        raise refuse(400, "malformed_json", "the body is not valid UTF-8") from None
-    except msgspec.ValidationError:  # of a body without a type only numbers are validated
-        raise refuse(400, "number_out_of_range", "a number is outside the range of a 64-bit float") from None
-    except msgspec.DecodeError:
-        raise refuse(400, "malformed_json", "the body is not valid JSON") from None
-    except RecursionError:
-        raise refuse(400, "nested_too_deep", "the body is nested too deeply") from None
+        document = msgspec.json.decode(body)
+        members, keys, cells = _told(document)
+        if strict_json.each_key_once(body, members, keys, cells):
+            return document
+    except (ValueError, RecursionError):
+        pass
+    document = strict_json.read(body)
+    problem = strict_json.find_flaw(document, _LIMITS)
+    if problem is not None:
+        raise RequestError(problem)
+    return document
 
 
 def parse_object(body: bytes) -> dict[str, Any]:
@@ -40,7 +42,7 @@ def parse_object(body: bytes) -> dict[str, Any]:
     """
     document = parse_document(body)
     if not isinstance(document, dict):
-        raise refuse(422, "not_an_object", "expected a JSON object")
+        raise refuse(422, "not_an_object", f"expected a JSON object, got {strict_json.kind_of(document)}")
     return document
 
 
@@ -51,8 +53,25 @@ def check_rows(n: int, most: int) -> None:
         RequestError: 413.
     """
     if n > most:
-        message = f"the request has more than {most:,} customers; send them in several requests"
-        raise RequestError(Problem(413, "too_many_rows", message))
+        raise refuse(413, "too_many_rows", f"more than {most:,} customers; send them in several requests")
 
 
-__all__ = ["MAX_ROWS", "check_rows", "parse_document", "parse_object"]
+def _told(document: Any) -> tuple[int, list[str], list[Any]]:
+    """Return how many members the objects of a document have, their keys, and the values that hold no others."""
+    members, keys, cells, left = 0, [], [], [document]
+    while left:
+        value = left.pop()
+        if type(value) is dict:
+            members += len(value)
+            keys += value
+            left += value.values()
+        elif type(value) is list and not _NESTED.isdisjoint(map(type, value)):
+            left += value
+        elif type(value) is list:
+            cells += value
+        else:
+            cells.append(value)
+    return members, keys, cells
+
+
+__all__ = ["check_rows", "parse_document", "parse_object"]

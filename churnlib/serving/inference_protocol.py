@@ -17,8 +17,10 @@ import msgspec
 from churnlib.data.names import normalize_name
 from churnlib.schema import Kind
 from churnlib.serving.answers import Answer
-from churnlib.serving.documents import MAX_ROWS, check_rows, parse_object
+from churnlib.serving.documents import check_rows, parse_object
+from churnlib.serving.limits import Limits
 from churnlib.serving.problems import Problem, RequestError, refuse
+from churnlib.serving.requests import LIMITS
 from churnlib.serving.rows import CUSTOMER_ID
 from churnlib.serving.scored import Scored, score
 from churnlib.serving.served import Served, answered
@@ -101,16 +103,16 @@ def model_metadata(metadata: Mapping[str, Any], name: str) -> dict[str, Any]:
     }
 
 
-def infer(served: Served, body: bytes, query: Mapping[str, str], *, max_rows: int = MAX_ROWS) -> Answer:
+def infer(served: Served, body: bytes, query: Mapping[str, str], *, limits: Limits = LIMITS) -> Answer:
     """Answer ``POST /v2/models/NAME/infer``, refusals in the protocol's shape.
 
     Args:
         served: The model.
         body: JSON, and behind it the tensors that are not in it.
         query: The header :data:`HEADER_LENGTH` under this name, where the request has it.
-        max_rows: Most customers of one request.
+        limits: How many customers there may be.
     """
-    return in_protocol(_infer(served, body, query.get(HEADER_LENGTH), max_rows))
+    return in_protocol(_infer(served, body, query.get(HEADER_LENGTH), limits.rows))
 
 
 def in_protocol(answer: Answer) -> Answer:

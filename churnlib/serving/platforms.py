@@ -16,9 +16,11 @@ import msgspec
 
 from churnlib.errors import ConfigError
 from churnlib.serving.answers import Answer
-from churnlib.serving.bulk_answers import FORMS, by_rows, predict_batch, read_table
-from churnlib.serving.documents import MAX_ROWS, check_rows, parse_document, parse_object
+from churnlib.serving.bulk_answers import predict_batch
+from churnlib.serving.documents import check_rows, parse_object
+from churnlib.serving.limits import Limits
 from churnlib.serving.problems import Problem, RequestError, refuse
+from churnlib.serving.requests import LIMITS, parse_row
 from churnlib.serving.scored import Scored, item_error, score
 from churnlib.serving.served import Served, answered
 from churnlib.serving.tables import table_of_columns, table_of_rows
@@ -90,19 +92,21 @@ def _port(name: str, value: str) -> int:
 
 
 @answered
-def vertex(served: Served, body: bytes, query: Mapping[str, str], *, max_rows: int = MAX_ROWS) -> Answer:
+def vertex(served: Served, body: bytes, query: Mapping[str, str], *, limits: Limits = LIMITS) -> Answer:
     """Answer Vertex AI: ``{"instances": [...], "parameters": ...}``, of which the parameters are not looked at."""
     document = parse_object(body)
-    document.pop("parameters", None)
-    scored = score(served, read_table(served, {"instances": None} | document, max_rows))
-    return Answer(200, msgspec.json.encode({**by_rows(scored), "model_version": served.predictor.version}))
+    if "columns" in document:
+        raise refuse(422, "not_a_bulk", 'expected {"instances": [{...}, ...]}')
+    if document.pop("parameters", None):
+        body = msgspec.json.encode(document)
+    return predict_batch(served, body, query, limits=limits)
 
 
 # --- SageMaker --------------------------------------------------------------------------------------------------------
 
 
 @answered
-def invocations(served: Served, body: bytes, query: Mapping[str, str], *, max_rows: int = MAX_ROWS) -> Answer:
+def invocations(served: Served, body: bytes, query: Mapping[str, str], *, limits: Limits = LIMITS) -> Answer:
     """Answer ``POST /invocations`` in the form in which it asks.
 
     ``application/json``: one customer, answered as ``POST /predict``, or what ``POST /predict/batch`` takes.
@@ -113,33 +117,33 @@ def invocations(served: Served, body: bytes, query: Mapping[str, str], *, max_ro
         served: The model.
         body: In the content type that the query tells.
         query: The request's header under :data:`CONTENT_TYPE`; JSON when it says nothing.
-        max_rows: Most customers of one request.
+        limits: How many customers there may be, and how much of each.
     """
     media = query.get(CONTENT_TYPE, "").partition(";")[0].strip().lower() or JSON
     answer = {JSON: _json, JSON_LINES: _json_lines, CSV: _csv}.get(_SAME.get(media, media))
     if answer is None:
         raise refuse(415, "unsupported_media_type", f"the content type must be one of {', '.join(MEDIA)}")
-    return answer(served, body, max_rows)
+    return answer(served, body, limits)
 
 
-def _json(served: Served, body: bytes, max_rows: int) -> Answer:
+def _json(served: Served, body: bytes, limits: Limits) -> Answer:
     document = parse_object(body)
-    if any(form in document for form in FORMS):
-        return predict_batch(served, body, {}, max_rows=max_rows)
-    scored = score(served, table_of_rows(served.reader, [document]))
+    if "instances" in document or "columns" in document:
+        return predict_batch(served, body, {}, limits=limits)
+    scored = score(served, table_of_rows(served.reader, [parse_row(body, limits)]))
     if scored.problems:
         return Answer.refusal(scored.problems[0])
     return Answer(200, scored.alone(served.predictor.version))
 
 
-def _json_lines(served: Served, body: bytes, max_rows: int) -> Answer:
+def _json_lines(served: Served, body: bytes, limits: Limits) -> Answer:
     lines = [line for line in body.split(b"\n") if line.strip()]
-    check_rows(len(lines), max_rows)
+    check_rows(len(lines), limits.rows)
     rows: list[Any] = []
     problems: dict[int, Problem] = {}
     for place, line in enumerate(lines):
         try:
-            rows.append(parse_document(line))
+            rows.append(parse_row(line, limits))
         except RequestError as error:
             rows.append(None)
             problems[place] = error.problem
@@ -148,13 +152,13 @@ def _json_lines(served: Served, body: bytes, max_rows: int) -> Answer:
     return Answer(200, b"".join(encode(row) + b"\n" for row in scored.rows()), ((CONTENT_TYPE, JSON_LINES),))
 
 
-def _csv(served: Served, body: bytes, max_rows: int) -> Answer:
-    columns = _cells(body, max_rows)
+def _csv(served: Served, body: bytes, limits: Limits) -> Answer:
+    columns = _cells(body, limits)
     scored = score(served, table_of_columns(served.reader, columns))
     return Answer(200, _as_csv(scored), ((CONTENT_TYPE, "text/csv; charset=utf-8"),))
 
 
-def _cells(body: bytes, max_rows: int) -> dict[str, list[str | None]]:
+def _cells(body: bytes, limits: Limits) -> dict[str, list[str | None]]:
     """Return the columns of a CSV body, texts all of them; an empty cell is missing."""
     try:
         lines = [line for line in csv.reader(io.StringIO(body.decode("utf-8-sig"), newline=""), strict=True) if line]
@@ -165,7 +169,7 @@ def _cells(body: bytes, max_rows: int) -> dict[str, list[str | None]]:
     if not lines:
         raise refuse(400, "malformed_csv", "the body is empty; expected a line of column names, and one per customer")
     names, rows = lines[0], lines[1:]
-    check_rows(len(rows), max_rows)
+    check_rows(len(rows), limits.rows)
     if len(set(names)) < len(names):
         raise refuse(400, "duplicate_field", "two columns have one name; is the first line the names?")
     wrong = next((number for number, row in enumerate(rows) if len(row) != len(names)), None)

@@ -123,7 +123,7 @@ def table_of_columns(
         if type(values) is not list:
             raise refuse(422, "invalid_field", f"{shown(name)} must be an array with a value per customer", field=name)
         if length is not None and len(values) != length:
-            raise refuse(422, "invalid_field", "the columns differ in length", field=name)
+            raise refuse(422, "unequal_lengths", "the columns are not all of one length", field=name)
         length = len(values)
     fields = reader.fields(columns)
     absent = next((name for name in reader.required if name not in fields.names), None)
