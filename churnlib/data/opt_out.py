@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -55,6 +56,27 @@ def name_of(value: object) -> str | None:
         return str(value)  # of any length
     cell = pl.Series("name", [value], strict=False)
     return cell.to_frame().select(parsing.category(pl.col("name"), cell.dtype)).item()
+
+
+def names_of(values: Sequence[object]) -> list[str | None]:
+    """Return the names of customers who come together, each as :func:`name_of` reads it alone.
+
+    >>> names_of([" C-1 ", 12.0, 12, None])
+    ['C-1', '12', '12', None]
+    """
+    names: list[str | None] = [None] * len(values)
+    alike: dict[type, list[int]] = {}
+    for place, value in enumerate(values):
+        alike.setdefault(type(value), []).append(place)
+    for kind, places in alike.items():
+        if kind in (str, float, bool):  # a column of one type reads its cells as each would be read alone
+            cell = pl.Series("name", [values[place] for place in places])
+            found = cell.to_frame().select(parsing.category(pl.col("name"), cell.dtype)).to_series().to_list()
+        else:
+            found = [None if kind is type(None) else name_of(values[place]) for place in places]
+        for place, name in zip(places, found, strict=True):
+            names[place] = name
+    return names
 
 
 def read_opt_out(path: str | Path, *, id: str | None = None, **reading: Any) -> OptOut:  # noqa: A002 - the field's name
@@ -115,4 +137,4 @@ def refuse_nameless(id: str | None, columns: list[str]) -> None:  # noqa: A002 -
         raise ConfigError(f"opt_out needs the customers' names, and the table has no column {id!r}; add it")
 
 
-__all__ = ["OPTED_OUT", "OptOut", "WatchedOptOut", "name_of", "read_opt_out", "refuse_nameless"]
+__all__ = ["OPTED_OUT", "OptOut", "WatchedOptOut", "name_of", "names_of", "read_opt_out", "refuse_nameless"]

@@ -16,9 +16,6 @@ MOST_NAMED = 20
 """Fields named in one answer; the rest is counted, so that a wide wrong row is not answered by a book."""
 
 
-JSON = "application/json"
-
-
 @dataclass(frozen=True, slots=True)
 class Answer:
     """What one request gets back.
@@ -26,9 +23,8 @@ class Answer:
     Attributes:
         status: HTTP status code.
         body: JSON-ready values, or the bytes of a body that is encoded already.
-        headers: Further response headers, names in lower case.
+        headers: Further response headers; where there is a ``content-type`` among them, the body is no JSON.
         version: Version of the model that answered, empty where none was asked.
-        media_type: Of the body.
         problem: What a refusal tells; its envelope takes the place of an empty body.
         decisions: What was predicted, for the metrics.
         warned: Kinds of the warnings in it, for the metrics.
@@ -38,7 +34,6 @@ class Answer:
     body: dict[str, Any] | bytes
     headers: tuple[tuple[str, str], ...] = ()
     version: str = ""
-    media_type: str = JSON
     problem: Problem | None = None
     decisions: Sequence[int | str] = ()
     warned: Sequence[str] = ()

@@ -12,8 +12,9 @@ import litserve
 from starlette.responses import Response
 
 from churnlib.serving.answers import Answer
-from churnlib.serving.endpoint import Endpoint, log_failure
+from churnlib.serving.endpoint import Endpoint
 from churnlib.serving.problems import INTERNAL
+from churnlib.serving.served import log_failure
 
 
 class ChurnLitAPI(Endpoint, litserve.LitAPI):
@@ -62,6 +63,5 @@ class ChurnLitAPI(Endpoint, litserve.LitAPI):
 
 
 def _response(answer: Answer) -> Response:
-    return Response(
-        answer.encode(), status_code=answer.status, media_type=answer.media_type, headers=dict(answer.headers)
-    )
+    headers = {"content-type": "application/json", **dict(answer.headers)}
+    return Response(answer.encode(), status_code=answer.status, headers=headers)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -25,9 +26,12 @@ def front_of(options: ServeOptions, *, admin: Any = None) -> Front:
     Raises:
         ConfigError: If the file of keys or an address is wrong.
     """
+    from churnlib.serving.platforms import platform_routes
     from churnlib.serving.watching import Watched
 
     front = Front(intake_of(options), holder=holder_of(options), admin=admin)
+    platform = platform_routes(os.environ, taken=front.paths)
+    front.add_platform(platform.ready, {path: job.__name__ for path, job in platform.jobs.items()})
     front.watching = Watched(options, front.names, lambda: 0 if front.engine is None else front.engine.waiting)
     return front
 
@@ -72,6 +76,7 @@ def endpoint_options(options: ServeOptions) -> dict[str, Any]:
         "unknown": options.unknown,
         "opt_out": options.opt_out,
         "max_bulk_rows": options.max_bulk_rows,
+        "record_folder": options.record,
     }
 
 

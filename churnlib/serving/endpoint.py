@@ -8,29 +8,26 @@ method raises for one customer, since a whole batch would fail with it: each req
 
 from __future__ import annotations
 
-import logging
 import math
-import traceback
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from churnlib.errors import ChurnlibError
 from churnlib.serving.answers import Answer, named_warnings
 from churnlib.serving.problems import (
     INTERNAL,
-    NO_OPT_OUT_LIST,
-    OPTED_OUT,
-    WITHOUT_NAME,
+    NOT_READ,
     RequestError,
     refuse,
 )
-from churnlib.serving.problems import NOT_READ_FIELD as NOT_READ
-
 from churnlib.serving.requests import LIMITS, parse_row
+from churnlib.serving.served import log_failure, objections
 
 if TYPE_CHECKING:
     from churnlib.data.opt_out import WatchedOptOut
     from churnlib.predictor import Predictor
+    from churnlib.serving.feedback import Sink
+    from churnlib.serving.inference_protocol import ProtocolRoutes
+    from churnlib.serving.reasons import Reasons
     from churnlib.serving.recording import Recorder
     from churnlib.serving.review import Review
     from churnlib.serving.rows import Customer, RowReader
@@ -42,8 +39,6 @@ _KINDS = {"is absent": "absent", "has a value that training did not see": "unsee
 
 _LONGEST_CELL, _LONGEST_TEXT = 4096, 65_536
 """Characters of a cell; of a model that reads texts."""
-
-_log = logging.getLogger(__name__)
 
 
 class Endpoint:
@@ -58,6 +53,7 @@ class Endpoint:
         opt_out: Table of the customers who have objected to being scored; empty for none.
         max_bulk_rows: Most customers of one request.
         recorder: Is given every prediction; None for no record.
+        record_folder: Where labels are kept beside the records; empty for nowhere.
     """
 
     def __init__(
@@ -71,13 +67,17 @@ class Endpoint:
         opt_out: str = "",
         max_bulk_rows: int = 10_000,
         recorder: Recorder | None = None,
+        record_folder: str = "",
     ) -> None:
         self.bundle = bundle
         self.trust = tuple(trust)
         self.backend, self.threads = backend, threads
         self.unknown, self.opt_out_path = unknown, opt_out
         self.max_bulk_rows = max_bulk_rows
-        self.recorder = recorder
+        self.recorder, self.record_folder = recorder, record_folder
+        self._reasons: Reasons | None = None
+        self._labels: Sink | None = None
+        self._protocol: ProtocolRoutes | None = None
         self._opt_out: WatchedOptOut | None = None
         self._predictor: Predictor | None = None
         self._reader: RowReader | None = None
@@ -135,6 +135,37 @@ class Endpoint:
         """Version of the model."""
         return self.predictor.version
 
+    @property
+    def opt_out(self) -> WatchedOptOut | None:
+        """The customers who have objected to being scored; None where there is no list."""
+        return self._opt_out
+
+    @property
+    def reasons(self) -> Reasons:
+        """What says why."""
+        if self._reasons is None:
+            from churnlib.serving.reasons import Reasons
+
+            self._reasons = Reasons(self.predictor)
+        return self._reasons
+
+    @property
+    def labels(self) -> Sink | None:
+        """Where labels that come later are kept; None where nobody keeps them."""
+        if self._labels is None and self.recorder is not None and self.record_folder:
+            from churnlib.serving.labels import LabelFile
+
+            self._labels = LabelFile(self.record_folder, self.recorder)
+        return self._labels
+
+    def protocol(self) -> ProtocolRoutes:
+        """Return the addresses of the Open Inference Protocol."""
+        if self._protocol is None:
+            from churnlib.serving.inference_protocol import protocol_routes
+
+            self._protocol = protocol_routes(self.describe())
+        return self._protocol
+
     def describe(self) -> dict[str, Any]:
         """Return the body of ``GET /metadata``."""
         from churnlib.serving.metadata import describe
@@ -160,7 +191,8 @@ class Endpoint:
                 raise refuse(422, "not_an_object", "expected a JSON object with the customer's columns")
             customer = self.reader.customer(request, request_id=request_id)
             if self._opt_out is not None:
-                self.check_objection(customer.id)
+                for problem in objections(self._opt_out, [customer.id]).values():
+                    return Answer.refusal(problem)
         except RequestError as error:
             return Answer.refusal(error.problem)
         except Exception as error:
@@ -221,47 +253,16 @@ class Endpoint:
             features=[customer.row.typed for customer in customers] if "features" in self.recorder.fields else None,
         )
 
-    def check_objection(self, name: Any) -> None:
-        """Refuse a customer who has objected to being scored, one without a name, and anybody while the list is lost.
-
-        Raises:
-            RequestError: 403, 422 or 503.
-        """
-        if self._opt_out is None:
-            return
-        from churnlib.data.opt_out import name_of
-
-        names = self.objections()
-        known = name_of(name)
-        if known is None:
-            raise RequestError(WITHOUT_NAME)
-        if known in names:
-            raise RequestError(OPTED_OUT)
-
-    def objections(self) -> frozenset[str]:
-        """Return the names of all who have objected to being scored.
-
-        Raises:
-            RequestError: 503 while the list cannot be read.
-        """
-        if self._opt_out is None:
-            return frozenset()
-        try:
-            return self._opt_out.current().names
-        except ChurnlibError as error:
-            _log.error("nobody is scored: %s", error)  # names the file, and no customer
-            raise RequestError(NO_OPT_OUT_LIST) from None
-
     # --- everything else --------------------------------------------------------------------------------------------
 
     def run(self, job: str, body: bytes = b"", query: Query | None = None, request_id: str = "") -> Answer:
         """Do one of the :data:`~churnlib.serving.jobs.JOBS`; like ``predict``, it never raises."""
-        from churnlib.serving.jobs import JOBS
+        from churnlib.serving.jobs import done
 
         try:
             if job == "predict":
                 return self.predict([self.decode_request(body, request_id=request_id)])[0]
-            return JOBS[job](self, body, query or {})
+            return done(self, job, body, query or {})
         except RequestError as error:
             return Answer.refusal(error.problem)
         except Exception as error:
@@ -276,9 +277,3 @@ def kinds_of(warnings: Sequence[tuple[str, str]]) -> list[str]:
     ['absent', 'unseen']
     """
     return [_KINDS.get(message, "other") for _, message in warnings]
-
-
-def log_failure(error: BaseException) -> None:
-    """Log where a request failed; the text of the error is left out, since it may quote the customer's values."""
-    frames = "".join(traceback.format_tb(error.__traceback__))
-    _log.error("a request failed with %s at\n%s", type(error).__name__, frames)

@@ -13,13 +13,16 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from churnlib.serving.answers import Answer
 from churnlib.serving.endpoint import Endpoint
+from churnlib.serving.jobs import QUICK
 from churnlib.serving.models import Models
 from churnlib.serving.problems import DEADLINE, INTERNAL
-from churnlib.serving.rows import Customer
+
+if TYPE_CHECKING:
+    from churnlib.serving.rows import Customer
 
 Observed = Callable[[Sequence[float], float], None]
 """Told of each batch: seconds that each request waited, seconds that the model took."""
@@ -143,6 +146,8 @@ class Inline:
 
     async def run(self, job: str, body: bytes, query: Mapping[str, str], deadline: float, request_id: str) -> Answer:
         """Do a job, where that does not keep the loop waiting."""
+        if job in QUICK:
+            return self.models.run(job, body, query, request_id)
         return await self.jobs.run(job, body, query, deadline, request_id)
 
     def _decode(self, body: bytes, deadline: float, request_id: str, is_gone: Any) -> Waiting | Answer:
@@ -150,14 +155,13 @@ class Inline:
         customer = endpoint.decode_request(body, request_id=request_id)
         if type(customer) is Answer:
             return customer
-        assert isinstance(customer, Customer)
         if self.models.challenger is not None:
-            chosen = self.models.choose(customer.id)
+            chosen = self.models.choose(cast("Customer", customer).id)
             if chosen is not endpoint:
                 endpoint, customer = chosen, chosen.decode_request(body, request_id=request_id)
-                if not isinstance(customer, Customer):
+                if type(customer) is Answer:
                     return customer
-        return Waiting(endpoint, customer, self._loop.create_future(), deadline, is_gone)
+        return Waiting(endpoint, cast("Customer", customer), self._loop.create_future(), deadline, is_gone)
 
     def _flush(self) -> None:
         items, self._items = self._items, []
@@ -180,7 +184,6 @@ class Threaded:
 
     def __init__(self, models: Models, *, max_rows: int, jobs: Jobs, observed: Observed) -> None:
         self._inline = Inline(models, max_rows=max_rows, jobs=jobs, observed=observed)
-        self.jobs = jobs
         self._queue: deque[Waiting] = deque()
         self._wanted = threading.Event()
         self._busy = 0
@@ -212,8 +215,8 @@ class Threaded:
             return Answer.refusal(DEADLINE)
 
     async def run(self, job: str, body: bytes, query: Mapping[str, str], deadline: float, request_id: str) -> Answer:
-        """Do a job on a thread of its own."""
-        return await self.jobs.run(job, body, query, deadline, request_id)
+        """Do a job, where that does not keep the loop waiting."""
+        return await self._inline.run(job, body, query, deadline, request_id)
 
     def _work(self) -> None:
         loop, max_rows, observed = self._inline._loop, self._inline.max_rows, self._inline._observed

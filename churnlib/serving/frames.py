@@ -46,7 +46,6 @@ class Told(msgspec.Struct, array_like=True):
         body: As it goes to the client.
         headers: Further response headers.
         version: Version of the model that answered.
-        media_type: Of the body.
         decisions: What was predicted, for the metrics.
         warned: Kinds of the warnings in it.
         code: Of a refusal.
@@ -57,7 +56,6 @@ class Told(msgspec.Struct, array_like=True):
     body: bytes
     headers: list[tuple[str, str]] = []
     version: str = ""
-    media_type: str = "application/json"
     decisions: list[int | str] = []
     warned: list[str] = []
     code: str = ""

@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
 from churnlib.serving import requests
-from churnlib.serving.answers import JSON, Answer
+from churnlib.serving.answers import Answer
 from churnlib.serving.engines import Engine
+from churnlib.serving.jobs import PATH
 from churnlib.serving.problems import DRAINING, FULL, INTERNAL, NOT_READY, Problem, RequestError, refuse
 from churnlib.serving.watching import Unwatched, Watching
 
@@ -33,6 +34,10 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Handler = Callable[["Request"], Awaitable[Answer]]
 
 STARTING, READY, DRAINING_STATE = "starting", "ready", "draining"
+
+_JSON = (b"content-type", b"application/json")
+
+_PROTOCOL_HEADERS = ("content-type", "inference-header-content-length")
 
 _MOST_BULK = 4
 """Bulk requests of one process that may wait; more are told to come back."""
@@ -142,15 +147,31 @@ class Front:
         self._active = 0
         self._ids = _request_ids()
         self._routes = self._table()
+        self._protocol_infer = Route("v2_infer", {"POST": self.bulk("infer", needs=_PROTOCOL_HEADERS)})
+        self._protocol = Route("v2", _get(self.job("protocol")))
 
-    def add(self, path: str, route: Route) -> None:
-        """Answer one more address."""
-        self._routes[path] = route
+    def add_platform(self, ready: Sequence[str], jobs: Mapping[str, str]) -> None:
+        """Answer the addresses that a cloud asks for.
+
+        Args:
+            ready: Answered as ``/readyz``.
+            jobs: Names of jobs by address.
+        """
+        for path in ready:
+            self._routes[path] = Route("readyz", _get(self._ready), None)
+        for path, job in jobs.items():
+            self._routes[path] = Route(job, {"POST": self.bulk(job, needs=("content-type",))})
+
+    @property
+    def paths(self) -> frozenset[str]:
+        """All addresses but those of the models of the Open Inference Protocol."""
+        return frozenset(self._routes)
 
     @property
     def names(self) -> Sequence[str]:
         """Labels of all addresses."""
-        return tuple(dict.fromkeys(route.name for route in self._routes.values()))
+        routes = (*self._routes.values(), self._protocol, self._protocol_infer)
+        return tuple(dict.fromkeys(route.name for route in routes))
 
     @property
     def active(self) -> int:
@@ -189,18 +210,19 @@ class Front:
     # --- what each address answers ----------------------------------------------------------------------------------
 
     def _table(self) -> dict[str, Route]:
-        def get(handler: Handler) -> dict[str, Handler]:
-            return {"GET": handler, "HEAD": handler}
-
         table = {
             "/predict": Route("predict", {"POST": self._predict}),
             "/predict/batch": Route("batch", {"POST": self.bulk("batch")}),
             "/explain": Route("explain", {"POST": self.job("explain")}),
-            "/health": Route("health", get(self._ready), None),
-            "/readyz": Route("readyz", get(self._ready), None),
-            "/livez": Route("livez", get(self._alive), None),
-            "/metadata": Route("metadata", get(self.job("metadata"))),
-            "/metrics": Route("metrics", get(self._metrics), "metrics"),
+            "/feedback": Route("feedback", {"POST": self.job("feedback")}),
+            "/health": Route("health", _get(self._ready), None),
+            "/readyz": Route("readyz", _get(self._ready), None),
+            "/livez": Route("livez", _get(self._alive), None),
+            "/v2": Route("v2", _get(self.job("protocol")), None),
+            "/v2/health/live": Route("livez", _get(self._alive), None),
+            "/v2/health/ready": Route("readyz", _get(self._ready), None),
+            "/metadata": Route("metadata", _get(self.job("metadata"))),
+            "/metrics": Route("metrics", _get(self._metrics), "metrics"),
         }
         if self._admin is not None:
             for word in ("reload", "rollback"):
@@ -208,7 +230,10 @@ class Front:
         return table
 
     def _handler(self, request: Request) -> Handler:
-        route = self._routes.get(request.scope["path"])
+        path = request.scope["path"]
+        route = self._routes.get(path)
+        if route is None and path.startswith("/v2/"):
+            route = self._protocol_infer if path.endswith("/infer") else self._protocol
         if route is None:
             raise refuse(404, "not_found", "no such address; GET /openapi.json lists them")
         request.route = route.name
@@ -238,14 +263,25 @@ class Front:
 
         return handle
 
-    def bulk(self, name: str) -> Handler:
-        """Return a handler that has a job for many customers done."""
+    def bulk(self, name: str, *, needs: Sequence[str] = ()) -> Handler:
+        """Return a handler that has a job for many customers done.
+
+        Args:
+            name: Of the job.
+            needs: Headers that it looks at; with ``content-type`` among them it takes other bodies than JSON.
+        """
 
         async def handle(request: Request) -> Answer:
             with self._bulk_place():
                 limits = self.limits
-                body = await self._body(request, limits.max_bulk_bytes, limits.bulk_timeout)
-                return await self._engine().run(name, body, request.query(), request.deadline, request.id)
+                body = await self._body(
+                    request, limits.max_bulk_bytes, limits.bulk_timeout, is_json="content-type" not in needs
+                )
+                query = request.query()
+                for header in needs:
+                    query[header] = request.headers.get(header.encode(), b"").decode("latin-1")
+                query[PATH] = request.scope["path"]
+                return await self._engine().run(name, body, query, request.deadline, request.id)
 
         return handle
 
@@ -256,7 +292,8 @@ class Front:
             body = await self._body(request, limits.max_body_bytes, limits.bulk_timeout)
         else:
             request.deadline = request.started + limits.bulk_timeout
-        return await self._engine().run(name, body, request.query(), request.deadline, request.id)
+        query = {**request.query(), PATH: request.scope["path"]}
+        return await self._engine().run(name, body, query, request.deadline, request.id)
 
     async def _ready(self, request: Request) -> Answer:
         if self.state == DRAINING_STATE:
@@ -272,12 +309,12 @@ class Front:
     async def _metrics(self, request: Request) -> Answer:
         accept = request.headers.get(b"accept", b"").decode("latin-1")
         content, media_type = await asyncio.to_thread(self.watching.metrics, accept)
-        return Answer(200, content, media_type=media_type)
+        return Answer(200, content, (("content-type", media_type),))
 
     def _order(self, word: str) -> Handler:
         async def handle(request: Request) -> Answer:
             assert self._admin is not None
-            body = await self._body(request, self.limits.max_body_bytes, self.limits.bulk_timeout, empty=True)
+            body = await self._body(request, self.limits.max_body_bytes, self.limits.bulk_timeout)
             return await self._admin(word, body)
 
         return handle
@@ -303,7 +340,7 @@ class Front:
         sent = headers.get(b"x-request-id")
         return next(self._ids) if sent is None else requests.request_id(sent.decode("latin-1")) or next(self._ids)
 
-    async def _body(self, request: Request, limit: int, seconds: float, *, empty: bool = False) -> bytes:
+    async def _body(self, request: Request, limit: int, seconds: float, *, is_json: bool = True) -> bytes:
         """Read the body, counting as it comes: the announced length may be missing or wrong."""
         headers = request.headers
         shorter = headers.get(b"x-request-timeout-ms")
@@ -311,7 +348,7 @@ class Front:
             seconds = requests.shorter(shorter, seconds)
         request.deadline = request.started + seconds
         if headers.get(b"content-type") != b"application/json" or b"content-encoding" in headers:
-            requests.check_content(headers)
+            requests.check_content(headers, is_json=is_json)
         length = headers.get(b"content-length")
         if length is not None:
             requests.check_length(length, limit)
@@ -339,18 +376,17 @@ class Front:
         return b"".join(chunks)
 
     async def _send(self, send: Send, request: Request, answer: Answer, body: bytes) -> None:
-        media_type = b"application/json" if answer.media_type is JSON else answer.media_type.encode()
-        headers = [
-            (b"content-type", media_type),
-            (b"content-length", b"%d" % len(body)),
-            (b"x-request-id", request.id.encode()),
-        ]
+        headers = [(b"content-length", b"%d" % len(body)), (b"x-request-id", request.id.encode())]
         if request.trace is not None:
             headers.append((b"traceparent", request.trace.header))
         if answer.version:
             headers.append((b"x-model-version", answer.version.encode()))
+        is_json = True
         for name, value in answer.headers:
             headers.append((name.lower().encode(), value.encode()))
+            is_json = is_json and headers[-1][0] != b"content-type"
+        if is_json:
+            headers.append(_JSON)
         if self.state == DRAINING_STATE or answer.status in (408, 413):
             headers.append((b"connection", b"close"))  # the rest of a refused body was not read
         await send({"type": "http.response.start", "status": answer.status, "headers": headers})
@@ -371,6 +407,10 @@ class Front:
         await receive()
         self.state = DRAINING_STATE
         await send({"type": "lifespan.shutdown.complete"})
+
+
+def _get(handler: Handler) -> dict[str, Handler]:
+    return {"GET": handler, "HEAD": handler}
 
 
 def _request_ids() -> Iterator[str]:

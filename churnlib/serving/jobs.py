@@ -1,21 +1,93 @@
 """What a server does besides the answer for one customer: jobs by name, done where they do not keep customers waiting.
 
-Each takes the model, the body of the request and the words of its query, and returns an answer.
+Each takes the model, the body of the request and the words of its query, and returns an answer. Under ``:path``,
+``:content-type`` and the like the query holds what a job needs of the request's head; a client's own word has no colon.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from churnlib.serving.answers import Answer
+from churnlib.serving.problems import refuse
 
 if TYPE_CHECKING:
     from churnlib.serving.endpoint import Endpoint, Job, Query
 
-
-def metadata(endpoint: Endpoint, body: bytes, query: Query) -> Answer:
-    """Say what the model is, what it reads and what it answers."""
-    return Answer(200, endpoint.describe(), version=endpoint.version)
+PATH = ":path"
 
 
-JOBS: dict[str, Job] = {"metadata": metadata}
+def _batch(endpoint: Endpoint, body: bytes, query: Query) -> Answer:
+    from churnlib.serving.bulk_answers import predict_batch
+
+    return predict_batch(endpoint, body, query, limits=endpoint.limits)
+
+
+def _explain(endpoint: Endpoint, body: bytes, query: Query) -> Answer:
+    from churnlib.serving.reasons import explain
+
+    return explain(endpoint, body, query)
+
+
+def _feedback(endpoint: Endpoint, body: bytes, query: Query) -> Answer:
+    from churnlib.serving.feedback import feedback
+
+    return feedback(endpoint, body, query, sink=endpoint.labels)
+
+
+def _metadata(endpoint: Endpoint, body: bytes, query: Query) -> Answer:
+    return Answer(200, endpoint.describe())
+
+
+def _infer(endpoint: Endpoint, body: bytes, query: Query) -> Answer:
+    from churnlib.serving.inference_protocol import in_protocol, infer
+
+    if query[PATH] not in endpoint.protocol().infer:
+        return in_protocol(Answer.refusal(refuse(404, "not_found", "no such model").problem))
+    return infer(endpoint, body, query, limits=endpoint.limits)
+
+
+def _protocol(endpoint: Endpoint, body: bytes, query: Query) -> Answer:
+    from churnlib.serving.inference_protocol import in_protocol
+
+    routes, path = endpoint.protocol(), query[PATH]
+    for known in (routes.documents, routes.ready, routes.live):
+        if path in known:
+            return Answer(200, known[path])
+    return in_protocol(Answer.refusal(refuse(404, "not_found", "no such address of the protocol").problem))
+
+
+def _vertex(endpoint: Endpoint, body: bytes, query: Query) -> Answer:
+    from churnlib.serving.platforms import vertex
+
+    return vertex(endpoint, body, query, limits=endpoint.limits)
+
+
+def _invocations(endpoint: Endpoint, body: bytes, query: Query) -> Answer:
+    from churnlib.serving.platforms import invocations
+
+    return invocations(endpoint, body, query, limits=endpoint.limits)
+
+
+JOBS: dict[str, Job] = {
+    "batch": _batch,
+    "explain": _explain,
+    "feedback": _feedback,
+    "infer": _infer,
+    "invocations": _invocations,
+    "metadata": _metadata,
+    "protocol": _protocol,
+    "vertex": _vertex,
+}
+
+QUICK = frozenset({"metadata", "protocol"})
+"""Jobs that are done at once, where the model is."""
+
+
+def done(endpoint: Endpoint, job: str, body: bytes, query: Query) -> Answer:
+    """Do a job, and say which version of the model has answered."""
+    answer = JOBS[job](endpoint, body, query)
+    if answer.problem is None and not answer.version:
+        return replace(answer, version=endpoint.version)
+    return answer

@@ -61,7 +61,7 @@ def shown(name: str) -> str:
     return printable + ("..." if len(name) > _SHOWN_CHARACTERS else "")
 
 
-NOT_READ_FIELD = "is not a column of this model and was not read"
+NOT_READ = "is not a column of this model and was not read"
 """Warning of a field that has changed nothing of the answer."""
 
 INTERNAL = Problem(500, "internal_error", "the server failed on this request; its log has the request_id")

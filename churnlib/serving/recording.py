@@ -238,16 +238,20 @@ class Recorder:
 
     def _finished(self, record: Record) -> Record:
         """Return a record as a sink may see it: names as pseudonyms, and only the columns that are allowed."""
-        names: Sequence[Any] = [None] * len(record)
-        if "customer_id" in self.fields:
-            if self._ids == "clear":
-                names = record.customer_ids
-            elif self._pseudonyms is not None:
-                names = _pseudonyms_of(self._pseudonyms, record.customer_ids)
+        names = self.names_of(record.customer_ids)
         features = record.features
         if features is not None and self._columns is not None:
             features = [{name: row[name] for name in self._columns if name in row} for row in features]
         return replace(record, customer_ids=names, features=features)
+
+    def names_of(self, customer_ids: Sequence[Any]) -> Sequence[Any]:
+        """Return under which names customers are recorded; None of all where there is no key for pseudonyms."""
+        if "customer_id" in self.fields:
+            if self._ids == "clear":
+                return customer_ids
+            if self._pseudonyms is not None:
+                return _pseudonyms_of(self._pseudonyms, customer_ids)
+        return [None] * len(customer_ids)
 
     def _failed(self, error: Exception) -> None:
         """Count a failure of the sink and, once in a while, log its kind; its text could quote anything."""

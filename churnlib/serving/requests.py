@@ -54,7 +54,7 @@ def _row_of(body: bytes, limits: Limits) -> dict[str, Any] | None:
     return row if strict_json.each_key_once(body, len(row), row, row.values()) else None
 
 
-def check_content(headers: Mapping[bytes, bytes]) -> None:
+def check_content(headers: Mapping[bytes, bytes], *, is_json: bool = True) -> None:
     """Refuse bodies that are not plain JSON.
 
     A request without a content type is read as JSON, since simple clients send none; ``curl -d`` announces a form and
@@ -62,15 +62,16 @@ def check_content(headers: Mapping[bytes, bytes]) -> None:
 
     Args:
         headers: Request headers, names in lower case.
+        is_json: Whether the body must be JSON; only the encoding is looked at otherwise.
 
     Raises:
         RequestError: 415 for another media type, another charset, or a compressed body.
     """
     media, _, parameters = headers.get(b"content-type", b"application/json").decode("latin-1").lower().partition(";")
-    if media.strip() != "application/json":
+    if is_json and media.strip() != "application/json":
         raise refuse(415, "unsupported_media_type", "expected the header Content-Type: application/json")
     charset = re.search(r"charset\s*=\s*\"?([^\s\";]+)", parameters)
-    if charset and charset.group(1) not in ("utf-8", "utf8", "us-ascii"):
+    if is_json and charset and charset.group(1) not in ("utf-8", "utf8", "us-ascii"):
         raise refuse(415, "unsupported_media_type", "JSON is read as UTF-8; leave the charset out")
     if headers.get(b"content-encoding", b"identity").strip().lower() not in (b"", b"identity"):
         raise refuse(415, "unsupported_encoding", "compressed bodies are not read; send the JSON as it is")

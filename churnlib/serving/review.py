@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from churnlib.serving.problems import NOT_READ_FIELD as NOT_READ
+from churnlib.serving.problems import NOT_READ
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from churnlib.predictor import Predictor
 
 
@@ -31,6 +33,18 @@ class Review:
         probability = result.get("churn_probability")
         is_open = self.band is not None and probability is not None and self.band[0] <= probability <= self.band[1]
         return is_open or any(message != NOT_READ for _, message in warnings)
+
+    def wanted_among(self, probability: np.ndarray | None, odd: np.ndarray) -> np.ndarray:
+        """Say the same of many customers, ``(n,)`` bool.
+
+        Args:
+            probability: ``(n,)`` of leaving, NaN of those without an answer; None for more than two classes.
+            odd: ``(n,)`` bool, who has a warning that tells of more than a field that was not read.
+        """
+        if self.band is None or probability is None:
+            return odd
+        low, high = self.band
+        return odd | ((probability >= low) & (probability <= high))
 
 
 def threshold_band(metrics: Mapping[str, Any]) -> tuple[float, float] | None:

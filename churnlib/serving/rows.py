@@ -6,7 +6,7 @@ depends on who shares the batch.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -15,13 +15,29 @@ from churnlib.data.names import normalize_name
 from churnlib.row_predictor import ReadRow, RowPredictor
 from churnlib.schema import Kind
 from churnlib.serving.answers import problems_by_row
-from churnlib.serving.problems import NOT_READ_FIELD, RequestError, refuse, shown
+from churnlib.serving.problems import NOT_READ, RequestError, refuse, shown
 
 if TYPE_CHECKING:
     from churnlib.predictor import Predictor
 
 CUSTOMER_ID = "customer_id"
 """Key of the customer's name in requests and answers, whatever the table called it."""
+
+ABSENT = "is absent"
+"""Warning of an optional field that is not there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fields:
+    """What the fields of a row, or the columns of a table, are to the model.
+
+    Attributes:
+        names: By the model's name of a column (or of the customer's name) the field as the client spells it.
+        warnings: ``(field, message)`` for columns that are unknown or absent.
+    """
+
+    names: dict[str, str]
+    warnings: list[tuple[str, str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +60,11 @@ class Customer:
 class RowReader:
     """Takes customers out of JSON objects, and asks the model about them.
 
+    Attributes:
+        columns: Names of the columns that the model reads, in table order.
+        required: Those of them that must be there.
+        id_names: Fields that may hold what the client calls the customer, the one that counts first.
+
     Args:
         predictor: The model.
         refuse_unknown: Refuse fields that are no columns of the model, instead of naming them in a warning.
@@ -54,10 +75,15 @@ class RowReader:
         self._refuse_unknown = refuse_unknown
         self._rows = RowPredictor(predictor)
         self._kinds = {column.name: column.kind for column in read_columns(self._schema)}
-        own = predictor.bundle.own_threshold
-        self._read = frozenset(self._kinds) | ({own.column} if own is not None else set())
-        self._ids = tuple(n for n in (CUSTOMER_ID, self._schema.id) if n is not None and n not in self._kinds)
-        self._known = self._read.union(self._ids)
+        self._optional = set(self._kinds) - set(self._schema.required())
+        self.columns = tuple(self._kinds)
+        self.required = tuple(name for name in self.columns if name not in self._optional)
+        self.id_names = [n for n in (CUSTOMER_ID, self._schema.id) if n is not None and n not in self._kinds]
+        self._known = frozenset((*self.columns, *self.id_names))
+
+    def kind(self, column: str) -> Kind | None:
+        """Return what the cells of a column are; None of the columns with the customers' names."""
+        return self._kinds.get(column)
 
     def customer(self, request: Mapping[str, Any], *, request_id: str = "") -> Customer:
         """Read one object.
@@ -67,42 +93,68 @@ class RowReader:
                 a field holds an object, or an array where no sequence belongs, or is there under two spellings; or is
                 unknown, where such are refused.
         """
-        unknown: list[str] = []
-        cells = request if request.keys() <= self._known else self._sorted_out(request, unknown)
-        if unknown and self._refuse_unknown:
-            raise refuse(422, "unknown_field", f"{shown(unknown[0])} is not a column of this model", field=unknown[0])
+        warnings: list[tuple[str, str]] = []
+        if request.keys() <= self._known:  # spelled as the model spells them
+            cells = request
+        else:
+            fields = self.fields(request)
+            cells = {column: request[name] for column, name in fields.names.items()}
+            warnings = [warned for warned in fields.warnings if warned[1] == NOT_READ]
         for name, value in cells.items():
-            if type(value) in (dict, list) and not (type(value) is list and self._kinds.get(name) is Kind.sequence):
-                message = f"{shown(name)} must be text, a number, true, false or null, not an object or array"
-                raise refuse(422, "invalid_field", message, field=name)
-        row = self._rows.read(cells or dict.fromkeys(self._kinds))
+            if type(value) in (dict, list):
+                self.scalar(name, value)
+        row = self._rows.read(cells or dict.fromkeys(self.columns))
         if row.errors:
             raise RequestError(next(iter(problems_by_row(row.errors).values())))
-        warnings = [(shown(name), NOT_READ_FIELD) for name in unknown]
         if row.warnings:
-            warnings += [(shown(name), problem) for name, problem in row.warnings if name not in self._ids]
-        return Customer(self._id(cells), row, warnings, request_id)
+            warnings += [(shown(name), problem) for name, problem in row.warnings if name not in self.id_names]
+        return Customer(self.id_of(cells), row, warnings, request_id)
 
     def answers(self, customers: Sequence[Customer]) -> list[dict[str, Any]]:
         """Return what the model says of each, together: the columns of ``Predictor.predict`` but for the id."""
         return self._rows.answers([customer.row for customer in customers])
 
-    def _id(self, cells: Mapping[str, Any]) -> Any:
-        for name in self._ids:
-            value = cells.get(name)
+    def fields(self, names: Iterable[str]) -> Fields:
+        """Say what the fields of a row, or the columns of a table, are to the model.
+
+        Raises:
+            RequestError: 422 if one is there under two spellings, or is unknown where such are refused.
+        """
+        known: dict[str, str] = {}
+        unknown: list[str] = []
+        for name in names:
+            column = normalize_name(name)
+            if column in self._known:
+                if column in known:
+                    raise refuse(422, "duplicate_field", f"{shown(column)} is there under two spellings", field=column)
+                known[column] = name
+            elif column not in self._schema:
+                unknown.append(name)
+        if unknown and self._refuse_unknown:
+            raise refuse(422, "unknown_field", f"{shown(unknown[0])} is not a column of this model", field=unknown[0])
+        warnings = [(shown(name), NOT_READ) for name in unknown]
+        warnings += [(shown(name), ABSENT) for name in self.columns if name in self._optional and name not in known]
+        return Fields(known, warnings)
+
+    def id_of(self, known: Mapping[str, Any]) -> Any:
+        """Return what the client calls a customer: the first of the names' columns that has something in it."""
+        for name in self.id_names:
+            value = known.get(name)
             if value is not None:
                 return value
         return None
 
-    def _sorted_out(self, request: Mapping[str, Any], unknown: list[str]) -> dict[str, Any]:
-        """Return the cells by the schema's names, without what the model knows in another role; collect the others."""
-        cells: dict[str, Any] = {}
-        for name, value in request.items():
-            column = normalize_name(name)
-            if column in self._known:
-                if column in cells:
-                    raise refuse(422, "duplicate_field", f"{shown(column)} is there under two spellings", field=column)
-                cells[column] = value
-            elif column not in self._schema:
-                unknown.append(name)
-        return cells
+    def scalar(self, column: str, value: Any) -> Any:
+        """Return a value that reads alike alone and in a column of others.
+
+        Raises:
+            RequestError: 422 if it is an object, or an array where no sequence belongs.
+        """
+        if isinstance(value, list) and self._kinds.get(column) is Kind.sequence:
+            return value
+        if isinstance(value, dict | list):
+            message = f"{shown(column)} must be text, a number, true, false or null, not an object or array"
+            raise refuse(422, "invalid_field", message, field=column)
+        if isinstance(value, bool) and self._kinds.get(column) is Kind.numeric:
+            return int(value)  # among numbers, true would become the text "true"
+        return value

@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any
 from litserve.loops.base import LitLoop
 
 from churnlib.serving.answers import Answer
-from churnlib.serving.endpoint import log_failure
 from churnlib.serving.frames import Ask, Frames, Told, frame
 from churnlib.serving.problems import DEADLINE, INTERNAL
+from churnlib.serving.served import log_failure
 
 if TYPE_CHECKING:
     from churnlib.serving.models import Models
@@ -179,7 +179,6 @@ def _told(ask: Ask, answer: Answer) -> Told:
         body,
         list(answer.headers),
         answer.version,
-        answer.media_type,
         list(answer.decisions),
         list(answer.warned),
         "" if answer.problem is None else answer.problem.code,
