@@ -166,7 +166,10 @@ def test_requests_in_neither_form_are_refused_whole(served: MadeServed, case: st
     assert (found, body["error"]["code"], body["error"]["field"]) == (status, code, name)
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b'{"instances": [NaN]}', b"\xff", b'{"instances":' + b"[" * 9_000, b'{"columns": 1e400}'])
+NO_JSON = [b"", b"{", b'{"instances": [NaN]}', b"\xff", b'{"instances":' + b"[" * 9_000, b'{"columns": 1e400}']
+
+
+@pytest.mark.parametrize("body", NO_JSON)
 def test_what_is_no_json_is_a_400(served: MadeServed, body: bytes) -> None:
     assert predict_batch(served, body, {}).status == 400
 
