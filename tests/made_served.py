@@ -43,7 +43,7 @@ class MadeServed:
     def __post_init__(self) -> None:
         from churnlib.serving.reasons import Reasons
 
-        self.reader = RowReader(self.predictor.schema, refuse_unknown=self.unknown == "refuse")
+        self.reader = RowReader(self.predictor, refuse_unknown=self.unknown == "refuse")
         self.review = Review(self.predictor)
         self.reasons = Reasons(self.predictor)
 

@@ -64,8 +64,8 @@ def test_no_door_asks_for_it_or_shows_it(predictor):
     assert "region" not in predictor.bundle.profile["columns"]
     assert not [golden for golden in predictor.bundle.golden if "region" in golden["row"]]
     row = made_customers(1).to_dicts()[0]
-    sent = RowReader(predictor.schema).customer(row)
-    assert "region" not in sent.row and not [name for name, _ in sent.warnings if "region" in name]
+    sent = RowReader(predictor).customer(row)
+    assert "region" not in sent.row.typed and not [name for name, _ in sent.warnings if "region" in name]
     one = OneRowReader(predictor.schema, predictor.bundle.preparation).read({**row, "region": None})
     assert not one.missing and not one.unseen
 

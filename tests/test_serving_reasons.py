@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -121,7 +122,7 @@ def test_a_model_without_background_customers_is_a_501(folder: Path, caplog: pyt
 
 
 def test_a_model_of_when_customers_leave_is_a_501(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(type(made_served(folder).predictor.bundle), "hazards", property(lambda self: object()))
+    monkeypatch.setattr(type(made_served(folder).predictor.bundle), "hazards", property(lambda self: SimpleNamespace(elapsed=None)))
     served = made_served(folder)
     with pytest.raises(Exception, match="says when customers leave") as caught:
         served.reasons.explain(ROW, top=3)
@@ -149,7 +150,7 @@ from churnlib.serving.rows import RowReader
 class Served:
     predictor = churnlib.load(sys.argv[1], backend="onnx")
     opt_out = None
-Served.reader, Served.review = RowReader(Served.predictor.schema), Review(Served.predictor)
+Served.reader, Served.review = RowReader(Served.predictor), Review(Served.predictor)
 Served.reasons = Reasons(Served.predictor)
 print(explain(Served, sys.argv[2].encode(), {"reasons": "3"}).encode().decode())
 """

@@ -26,12 +26,12 @@ def front_of(options: ServeOptions, *, admin: Any = None) -> Front:
     Raises:
         ConfigError: If the file of keys or an address is wrong.
     """
-    from churnlib.serving.platforms import platform_routes
+    from churnlib.serving.platform_routes import platform_routes
     from churnlib.serving.watching import Watched
 
     front = Front(intake_of(options), holder=holder_of(options), admin=admin)
     platform = platform_routes(os.environ, taken=front.paths)
-    front.add_platform(platform.ready, {path: job.__name__ for path, job in platform.jobs.items()})
+    front.add_platform(platform.ready, platform.jobs)
     front.watching = Watched(options, front.names, lambda: 0 if front.engine is None else front.engine.waiting)
     return front
 

@@ -1,20 +1,14 @@
-"""The addresses under which clouds ask a container: other names of doors that there are, and their own wrappings.
-
-SageMaker asks ``GET /ping`` and ``POST /invocations`` on port 8080; Vertex AI names its addresses and the port in the
-environment; Azure ML takes any addresses, which its deployment names, and asks ``/score`` of older ones.
-"""
+"""How clouds ask a container, and what they are answered: doors that there are, in wrappings of their own."""
 
 from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
-from churnlib.errors import ConfigError
 from churnlib.serving.answers import Answer
 from churnlib.serving.bulk_answers import predict_batch
 from churnlib.serving.documents import check_rows, parse_object
@@ -34,58 +28,6 @@ _SAME = {"application/x-jsonlines": JSON_LINES, "application/jsonl": JSON_LINES,
 CONTENT_TYPE = "content-type"
 """Under this name the query of :func:`invocations` holds the header of the request."""
 
-Job = Callable[..., Answer]
-
-
-@dataclass(frozen=True, slots=True)
-class Platform:
-    """What the surroundings of a container ask for.
-
-    Attributes:
-        ready: Addresses that are answered as ``GET /readyz`` is.
-        jobs: By address what is answered to POST, as all slow doors are: ``job(served, body, query)``.
-        port: Port to listen on; None where nobody says.
-    """
-
-    ready: tuple[str, ...]
-    jobs: dict[str, Job]
-    port: int | None = None
-
-
-def platform_routes(environ: Mapping[str, str], *, taken: frozenset[str] = frozenset()) -> Platform:
-    """Return the addresses that a platform asks for; those of SageMaker are always there.
-
-    Args:
-        environ: The environment's variables.
-        taken: Addresses of the server's own, which keep their meaning.
-
-    Raises:
-        ConfigError: If a variable holds no address or port, or one that is taken for something else.
-    """
-    ready, jobs = ["/ping"], {"/invocations": invocations}
-    health, predict = environ.get("AIP_HEALTH_ROUTE"), environ.get("AIP_PREDICT_ROUTE")
-    if health and _address("AIP_HEALTH_ROUTE", health) not in taken:
-        ready.append(health)
-    if predict:
-        if _address("AIP_PREDICT_ROUTE", predict) in taken:
-            raise ConfigError(f"AIP_PREDICT_ROUTE={predict} is an address of the server's own; choose another")
-        jobs[predict] = vertex
-    if environ.get("AZUREML_MODEL_DIR"):
-        jobs["/score"] = invocations
-    name = next((name for name in ("AIP_HTTP_PORT", "SAGEMAKER_BIND_TO_PORT") if environ.get(name)), None)
-    return Platform(tuple(ready), jobs, None if name is None else _port(name, environ[name]))
-
-
-def _address(name: str, value: str) -> str:
-    if not value.startswith("/") or len(value) < 2 or any(letter in value for letter in "?# "):
-        raise ConfigError(f"{name} must be an address such as /predict, got {value!r}")
-    return value
-
-
-def _port(name: str, value: str) -> int:
-    if not (value.isascii() and value.isdigit() and 1024 <= int(value) <= 65535):
-        raise ConfigError(f"{name} must be a port in [1024, 65535], got {value!r}")
-    return int(value)
 
 
 # --- Vertex AI --------------------------------------------------------------------------------------------------------
@@ -189,4 +131,4 @@ def _as_csv(scored: Scored) -> bytes:
     return written.getvalue().encode()
 
 
-__all__ = ["CONTENT_TYPE", "MEDIA", "Platform", "invocations", "platform_routes", "vertex"]
+__all__ = ["CONTENT_TYPE", "MEDIA", "invocations", "vertex"]
