@@ -16,9 +16,8 @@ from pathlib import Path
 from rich.progress import track
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
-from made_rows import KINDS, compare, drawn_rows, row_predictor
+from tests.made_rows import KINDS, compare, drawn_rows, row_predictor
 
 
 def main(words: list[str]) -> int:

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import polars as pl
 import torch
-from made import TINY_MLP, TINY_TABNET, made_bundle
 
 from churnlib.bundle import Bundle
 from churnlib.calibration import Beta, Isotonic, Platt
@@ -29,6 +28,7 @@ from churnlib.row_predictor import RowPredictor
 from churnlib.schema import Schema
 from churnlib.survival import HazardCurve
 from churnlib.training.baselines import rows_of, task_of
+from tests.made import TINY_MLP, TINY_TABNET, made_bundle
 from tests.test_one_row import CELLS, prepared, random_row
 
 OFFER = Offer(offer_cost=10, contact_cost=1, acceptance=0.5)

@@ -6,11 +6,11 @@ from collections import OrderedDict
 from types import MappingProxyType
 
 import pytest
-from made_rows import KINDS, compare, drawn_rows, row_predictor, usual_row
 
 from churnlib.data.customers import Customers
 from churnlib.errors import DataError, RowErrors
 from churnlib.row_predictor import RowPredictor
+from tests.made_rows import KINDS, compare, drawn_rows, row_predictor, usual_row
 from tests.test_one_row import CELLS, LISTS
 
 

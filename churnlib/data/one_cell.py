@@ -36,21 +36,16 @@ _NUMBER = re.compile(r"-?[0-9]{1,15}(?:\.[0-9]{1,15})?")
 _IN_NO_NUMBER = re.compile(r"[^0-9eE+\-._infatyINFATY\x00-\x20\x7f]")
 """A character that stands in no number, however it is written."""
 _WHOLE = re.compile(r"(-?[0-9]+)\.0+")
+_MISSING = frozenset(MISSING_WORDS)
 _TRUTH = {**dict.fromkeys(TRUE_WORDS, "true"), **dict.fromkeys(FALSE_WORDS, "false"), **dict.fromkeys(MISSING_WORDS)}
 _EPOCH = date(1970, 1, 1).toordinal()
-
-
-def is_nothing(cell: Any) -> bool:
-    """Whether a cell is missing, whatever kind is expected."""
-    kind = type(cell)
-    return cell is None or (kind is str and not cell.strip(_BLANKS)) or (kind is float and cell != cell)
 
 
 def number(cell: Any) -> Any:
     """Return a finite float, None for a word that means no value, :data:`UNREADABLE` or :data:`ODD`."""
     kind = type(cell)
     if kind is float:
-        return cell if math.isfinite(cell) else UNREADABLE
+        return cell if math.isfinite(cell) else UNREADABLE if cell == cell else None
     if kind is int or kind is bool:
         return float(cell) if cell in INT64 else ODD
     if kind is not str or not cell.isascii():
@@ -58,39 +53,39 @@ def number(cell: Any) -> Any:
     text = cell.strip(_BLANKS)
     if _NUMBER.fullmatch(text):
         return float(text)
-    if text.lower() in MISSING_WORDS:
+    if text.lower() in _MISSING:
         return None
     return UNREADABLE if _IN_NO_NUMBER.search(text) else ODD
 
 
 def category(cell: Any) -> Any:
-    """Return the text of a category, or :data:`ODD`."""
+    """Return the text of a category, None for a blank one, or :data:`ODD`."""
     kind = type(cell)
     if kind is str:
         if not cell.isascii():
             return ODD
         text = cell.strip(_BLANKS)
         whole = _WHOLE.fullmatch(text) if text[-1:] == "0" else None
-        return whole[1] if whole else text
+        return whole[1] if whole else text or None
     if kind is bool:
         return "true" if cell else "false"
     if kind is int:
         return str(cell) if cell in INT64 else ODD
-    if kind is float and cell and abs(cell) < 1e15 and cell.is_integer():  # without zero, which may be a negative one
+    if kind is float and abs(cell) < 1e15 and cell and cell.is_integer():  # without zero, which may be a negative one
         return str(int(cell))
-    return ODD
+    return ODD if cell == cell else None
 
 
 def truth(cell: Any) -> Any:
     """Return ``"true"``, ``"false"``, None for a word that means no value, any other text, or :data:`ODD`."""
     text = category(cell)
-    return text if text is ODD else _TRUTH.get(text.lower(), text)
+    return _TRUTH.get(text.lower(), text) if type(text) is str else text
 
 
 def moment(cell: Any) -> Any:
-    """Return the microseconds since 1970 of an ISO 8601 date, with seconds or without, or :data:`ODD`."""
+    """Return the microseconds since 1970 of an ISO 8601 date, with seconds or without, None or :data:`ODD`."""
     if type(cell) is not str or cell[4:5] != "-" or cell[7:8] != "-":
-        return ODD
+        return None if _is_blank(cell) else ODD
     try:
         if len(cell) == 10:
             return (date.fromisoformat(cell).toordinal() - _EPOCH) * 86_400_000_000
@@ -104,7 +99,9 @@ def moment(cell: Any) -> Any:
 
 
 def sequence(cell: Any) -> Any:
-    """Return the steps of a list of numbers, :data:`UNREADABLE` or :data:`ODD`."""
+    """Return the steps of a list of numbers, None, :data:`UNREADABLE` or :data:`ODD`."""
+    if _is_blank(cell):
+        return None
     if type(cell) is not list or not {type(step) for step in cell} <= {int, float, type(None)}:
         return ODD
     if any(type(step) is int and step not in INT64 for step in cell):
@@ -113,13 +110,18 @@ def sequence(cell: Any) -> Any:
     return UNREADABLE if any(step is not None and math.isinf(step) for step in steps) else steps
 
 
+def _is_blank(cell: Any) -> bool:
+    kind = type(cell)
+    return (kind is str and not cell.strip(_BLANKS)) or (kind is float and cell != cell)
+
+
 READERS: dict[Kind, Callable[[Any], Any]] = {
     Kind.numeric: number,
     Kind.datetime: moment,
     Kind.boolean: truth,
     Kind.sequence: sequence,
 }
-"""How the usual cells of a kind are read; texts of the other kinds are categories."""
+"""How the usual cells of a kind are read, None left out; texts of the other kinds are categories."""
 
 
 def read_by_polars(column: Column, cell: Any) -> Any:
@@ -149,6 +151,6 @@ def _frame(column: Column, cell: Any) -> pl.DataFrame:
 
 
 __all__ = [
-    "DTYPES", "ODD", "READERS", "UNREADABLE", "Value", "as_it_came", "category", "is_nothing", "moment", "number",
+    "DTYPES", "ODD", "READERS", "UNREADABLE", "Value", "as_it_came", "category", "moment", "number",
     "read_by_polars", "sequence", "truth",
 ]  # fmt: skip

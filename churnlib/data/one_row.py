@@ -19,7 +19,7 @@ import polars as pl
 
 from churnlib.data.coercion import read_columns
 from churnlib.data.inputs import FIRST_KNOWN, MICROSECONDS_PER_DAY, MISSING, UNSEEN
-from churnlib.data.one_cell import DTYPES, ODD, READERS, UNREADABLE, Value, category, is_nothing, read_by_polars
+from churnlib.data.one_cell import DTYPES, ODD, READERS, UNREADABLE, Value, category, read_by_polars
 from churnlib.data.preparation import Encoded, Preparation
 from churnlib.data.scaling import FLOAT32_MAX
 from churnlib.data.validation.one_row import OneRowRules
@@ -114,7 +114,7 @@ class OneRowReader:
         missing: list[str] = []
         for name, read, column, required in self._readers:
             cell = row.get(name)
-            value: Any = None if is_nothing(cell) else read(cell)
+            value: Any = None if cell is None else read(cell)
             if value is ODD:
                 value = read_by_polars(column, cell)
             if value is UNREADABLE:

@@ -240,7 +240,7 @@ def _cell(value: Any) -> Any:
 
 def _typed(name: str, cells: list[Any], types: set[type]) -> pl.Series:
     """Return the cells as a column of one type, or as text where they do not agree on one."""
-    kinds: set[object] = types - {type(None)}
+    kinds: set[Any] = types - {type(None)}
     if kinds == {str}:
         return pl.Series(name, cells, dtype=pl.String)
     if not kinds <= PLAIN or (int in kinds and not _fit_int64(cells)):

@@ -17,7 +17,7 @@ import polars as pl
 from churnlib.data.coercion import coerce, read_columns
 from churnlib.data.inputs import FIRST_KNOWN, MICROSECONDS_PER_DAY, MISSING
 from churnlib.data.names import is_unicode
-from churnlib.data.one_cell import ODD, READERS, UNREADABLE, category, is_nothing, moment, sequence, truth
+from churnlib.data.one_cell import ODD, READERS, UNREADABLE, category, moment, sequence, truth
 from churnlib.data.one_row import last_steps
 from churnlib.data.preparation import Preparation
 from churnlib.data.tables import PLAIN
@@ -132,11 +132,11 @@ class UsualRows:
                 return False
             numbers[place] = rank
         time = None if self._time is None else moment(cells[self._time])
-        if time is ODD:
+        if self._time is not None and type(time) is not int:
             return False
         for place in self._dates:
             date = moment(numbers[place])
-            if date is ODD:
+            if type(date) is not int:
                 return False
             numbers[place] = (date if time is None else time - date) / MICROSECONDS_PER_DAY
         return True
@@ -197,7 +197,7 @@ def _is_usual(kind: Kind) -> Callable[[Any], bool]:
     unusual = (None, ODD, UNREADABLE)
 
     def is_usual(cell: Any) -> bool:
-        return not is_nothing(cell) and read(cell) not in unusual
+        return cell is not None and read(cell) not in unusual
 
     return is_usual
 

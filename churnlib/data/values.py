@@ -7,7 +7,7 @@ import math
 import numpy as np
 import polars as pl
 
-from churnlib.data.one_cell import ODD, UNREADABLE, is_nothing, number, read_by_polars
+from churnlib.data.one_cell import ODD, UNREADABLE, number, read_by_polars
 from churnlib.errors import ConfigError
 from churnlib.schema import Column, Kind, parsing, unknown_column
 
@@ -28,9 +28,7 @@ def number_in(cell: object) -> float:
     >>> number_in("70.5"), number_in("free")
     (70.5, nan)
     """
-    if is_nothing(cell):
-        return math.nan
-    found = number(cell)
+    found = None if cell is None else number(cell)
     if found is ODD:
         found = read_by_polars(Column("number", Kind.numeric), cell)
     return math.nan if found is None or found is UNREADABLE else found
