@@ -33,9 +33,9 @@ GROWTH = 32_000_000
 """Bytes by which memory may grow after the first fifth of the requests: caches and arenas fill."""
 
 TOKENS = [
-    b"\r\n", b"\r\n\r\n", b"\n", b"\r", b"\x00", b" ", b"\t", b":", b";", b",", b"\xff", b"\xc3\xa9", b"%", b"%00", b"%zz",
-    b"?", b"#", b"..", b"//", b"GET ", b"POST ", b"CONNECT ", b"OPTIONS * ", b"HTTP/1.0", b"HTTP/1.1", b"HTTP/2.0", b"HTTP/0.9",
-    b"PRI * HTTP/2.0", b"PROXY TCP4 1.1.1.1 1.1.1.1 1 1\r\n", b"\x16\x03\x01\x02\x00\x01",
+    b"\r\n", b"\r\n\r\n", b"\n", b"\r", b"\x00", b" ", b"\t", b":", b";", b",", b"\xff", b"\xc3\xa9", b"%", b"%00",
+    b"%zz", b"?", b"#", b"..", b"//", b"GET ", b"POST ", b"CONNECT ", b"OPTIONS * ", b"HTTP/1.0", b"HTTP/1.1",
+    b"HTTP/2.0", b"HTTP/0.9", b"PRI * HTTP/2.0", b"PROXY TCP4 1.1.1.1 1.1.1.1 1 1\r\n", b"\x16\x03\x01\x02\x00\x01",
     b"content-length: 5\r\n", b"content-length: -1\r\n", b"content-length: 5, 5\r\n",
     b"content-length: 99999999999999999999\r\n", b"transfer-encoding: chunked\r\n", b"transfer-encoding: identity\r\n",
     b"transfer-encoding: gzip, chunked\r\n", b"expect: 100-continue\r\n", b"connection: close\r\n", b"upgrade: h2c\r\n",
