@@ -22,7 +22,9 @@ from churnlib import cli
 ALONG = {"requests": "pooch", "starlette": "litserve", "uvicorn": "litserve", "yaml": "omegaconf"}
 """Packages that a declared one brings and whose objects its interface hands out."""
 
-CALLED = {"hydra": "hydra-core", "imblearn": "imbalanced-learn", "sklearn": "scikit-learn"}
+CALLED = {
+    "hydra": "hydra-core", "imblearn": "imbalanced-learn", "opentelemetry": "opentelemetry-sdk", "sklearn": "scikit-learn",
+}  # fmt: skip
 """Distributions that are not called like their package."""
 
 

@@ -20,23 +20,27 @@ class Background:
         name: Name of the thread.
         every: Seconds between two calls.
         job: Takes what is there and writes it away.
+        at_exit: Called when the process ends by itself; None stops the thread, after one last call.
     """
 
-    def __init__(self, name: str, every: float, job: Callable[[], None]) -> None:
+    def __init__(
+        self, name: str, every: float, job: Callable[[], None], *, at_exit: Callable[[], object] | None = None
+    ) -> None:
         self._name = name
         self._every = every
         self._job = job
+        self._at_exit = at_exit or self.stop
         self._wake = threading.Event()
         self._ending = False
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Start the thread if it does not run; it ends with the process after one last call."""
+        """Start the thread if it does not run."""
         if self._thread is None:
             self._ending = False
             self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
             self._thread.start()
-            atexit.register(self.stop)  # not called where a process ends with os._exit, as multiprocessing's do
+            atexit.register(self._at_exit)  # not called where a process ends with os._exit, as multiprocessing's do
 
     def wake(self) -> None:
         """Let the next call happen now."""
@@ -52,7 +56,7 @@ class Background:
             Whether the last call has ended.
         """
         thread, self._thread = self._thread, None
-        atexit.unregister(self.stop)
+        atexit.unregister(self._at_exit)
         self._ending = True
         self._wake.set()
         if thread is None:

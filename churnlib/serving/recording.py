@@ -11,6 +11,7 @@ What the customer is like is recorded only where it is asked for, and a name in 
 
 from __future__ import annotations
 
+import itertools
 import logging
 import random
 import threading
@@ -218,7 +219,7 @@ class Recorder:
             return
         rows = sum(map(len, records))
         try:
-            self._sink([self._finished(record) for record in records])
+            self._sink(self._finished(records))
         except Exception as error:
             self.dropped += rows
             self._failed(error)
@@ -236,18 +237,27 @@ class Recorder:
             return record
         return record.take([row for row in range(len(record)) if self._random.random() < self._rate])
 
-    def _finished(self, record: Record) -> Record:
-        """Return a record as a sink may see it: names as pseudonyms, and only the columns that are allowed."""
-        names: Sequence[Any] = [None] * len(record)
-        if "customer_id" in self.fields:
-            if self._ids == "clear":
-                names = record.customer_ids
-            elif self._pseudonyms is not None:
-                names = _pseudonyms_of(self._pseudonyms, record.customer_ids)
-        features = record.features
-        if features is not None and self._columns is not None:
-            features = [{name: row[name] for name in self._columns if name in row} for row in features]
-        return replace(record, customer_ids=names, features=features)
+    def _finished(self, records: Sequence[Record]) -> list[Record]:
+        """Return records as a sink may see them: names as pseudonyms, and only the columns that are allowed."""
+        names = iter(self._names(records))
+        return [
+            replace(record, customer_ids=list(itertools.islice(names, len(record))), features=self._allowed(record))
+            for record in records
+        ]
+
+    def _names(self, records: Sequence[Record]) -> Sequence[Any]:
+        """Return the names of all customers as they are recorded, in one go: one batch holds few."""
+        names = [name for record in records for name in record.customer_ids]
+        if "customer_id" in self.fields and self._ids == "clear":
+            return names
+        if "customer_id" in self.fields and self._pseudonyms is not None:
+            return _pseudonyms_of(self._pseudonyms, names)
+        return [None] * len(names)
+
+    def _allowed(self, record: Record) -> Sequence[Mapping[str, Any]] | None:
+        if record.features is None or self._columns is None:
+            return record.features
+        return [{name: row[name] for name in self._columns if name in row} for row in record.features]
 
     def _failed(self, error: Exception) -> None:
         """Count a failure of the sink and, once in a while, log its kind; its text could quote anything."""

@@ -16,6 +16,9 @@ HEADER = b"traceparent"
 _TRACEPARENT = re.compile(rb"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?", re.DOTALL)
 _NO_TRACE = b"0" * 32
 _NO_SPAN = b"0" * 16
+_NOT_ZERO = 1 << 64 | 1
+"""A bit of each id that is always set: an id of zeros is none."""
+
 _bits = random.getrandbits  # seeded anew in each process, also after a fork
 
 
@@ -57,5 +60,7 @@ def trace(traceparent: bytes | None, *, sampled: bool = False) -> Trace:
             version, trace_id, parent_id, flags, more = found.groups()
             known = version != b"ff" and (more is None or version != b"00")
             if known and trace_id != _NO_TRACE and parent_id != _NO_SPAN:
-                return Trace(trace_id.decode(), f"{_bits(64) or 1:016x}", parent_id.decode(), bool(int(flags, 16) & 1))
-    return Trace(f"{_bits(128) or 1:032x}", f"{_bits(64) or 1:016x}", "", sampled)
+                recorded = flags[1] in b"13579bdf"
+                return Trace(trace_id.decode(), f"{_bits(64) or 1:016x}", parent_id.decode(), recorded)
+    both = f"{_bits(192) | _NOT_ZERO:048x}"
+    return Trace(both[:32], both[32:], "", sampled)
