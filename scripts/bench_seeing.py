@@ -40,8 +40,9 @@ DEFAULTS = {"requests": "50000", "rounds": "5", "batch": "10"}
 TRACEPARENT = b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
 
-Job = tuple[str, str, str, Callable[[int], None], int]
-"""Name, where it runs, of what the cost is told, a function that does it so many times, how many share one time."""
+Job = tuple[str, str, str, Callable[[int], None], int, int]
+"""Name, where it runs, of what the cost is told, a function that does it so many times, how many of these one time is,
+and on how many requests there is one time of it."""
 
 
 def main(words: list[str]) -> int:
@@ -50,9 +51,16 @@ def main(words: list[str]) -> int:
     requests, rounds, batch = (int(options[name]) for name in DEFAULTS)
     table = Table("what", "where", "us", "per")
     with tempfile.TemporaryDirectory() as folder:
-        jobs = [*_metric_jobs(batch), *_log_jobs(Path(folder)), *_trace_jobs(), *_record_jobs(Path(folder), batch)]
-        for what, where, per, repeat, together in jobs:
-            table.add_row(what, where, f"{best(repeat, max(requests // together, 1), rounds) / together:.2f}", per)
+        jobs = [
+            *_comparisons(),
+            *_metric_jobs(batch),
+            *_log_jobs(Path(folder)),
+            *_trace_jobs(),
+            *_record_jobs(Path(folder), batch),
+        ]
+        for what, where, per, repeat, units, every in jobs:
+            cost = best(repeat, max(requests // every, 1), rounds) / units
+            table.add_row(what, where, f"{cost:.2f}", per)
     Console(width=120).print(table)
     return 0
 
@@ -67,20 +75,32 @@ def best(repeat: Callable[[int], None], calls: int, rounds: int) -> float:
     return min(found)
 
 
-def _metric_jobs(batch: int) -> list[Job]:
+def _comparisons() -> list[Job]:
     registry = CollectorRegistry()
     counter = Counter("direct_requests", "x", ["route", "code"], registry=registry)
     seconds = Histogram("direct_seconds", "x", ["route"], buckets=SECONDS, registry=registry)
     waits = Histogram("direct_waits", "x", buckets=SHORT_SECONDS, registry=registry)
     child, timer = counter.labels("/predict", "200"), seconds.labels("/predict")
-    metrics = Metrics(["/predict"])
-    queue, decisions = [0.0001] * batch, [0, 1] * (batch // 2) + [0] * (batch % 2)
 
     def direct(times: int) -> None:
         for _ in range(times):
             child.inc()
             timer.observe(0.0012)
             waits.observe(0.0001)
+
+    def uuids(times: int) -> None:
+        for _ in range(times):
+            uuid.uuid4().hex  # noqa: B018
+
+    return [
+        ("for comparison: uuid.uuid4().hex", "request path", "request", uuids, 1, 1),
+        ("prometheus_client's own objects: counter, 2 histograms", "request path", "request", direct, 1, 1),
+    ]
+
+
+def _metric_jobs(batch: int) -> list[Job]:
+    metrics = Metrics(["/predict"])
+    queue, decisions = [0.0001] * batch, [0, 1] * (batch // 2) + [0] * (batch % 2)
 
     def ours(times: int) -> None:
         for _ in range(times):
@@ -92,25 +112,19 @@ def _metric_jobs(batch: int) -> list[Job]:
             metrics.predicted("v1", decisions)
 
     def flush(times: int) -> None:
-        for _ in range(times * 100):
+        for _ in range(times):
             metrics.request("/predict", 200, 0.0012)
             metrics.flush()
 
     def render(times: int) -> None:
-        for _ in range(times * 1000):
+        for _ in range(times):
             metrics.render()
 
-    def uuids(times: int) -> None:
-        for _ in range(times):
-            uuid.uuid4().hex  # noqa: B018
-
     return [
-        ("for comparison: uuid.uuid4().hex", "request path", "request", uuids, 1),
-        ("prometheus_client's own objects: counter, 2 histograms", "request path", "request", direct, 1),
-        ("Metrics.request", "request path", "request", ours, 1),
-        (f"Metrics.batch and .predicted, {batch} together", "request path", "request", ours_batch, batch),
-        ("Metrics.flush, 4 times a second", "thread", "flush", flush, 100),
-        ("Metrics.render, GET /metrics of one process", "thread", "scrape", render, 1000),
+        ("Metrics.request", "request path", "request", ours, 1, 1),
+        (f"Metrics.batch and .predicted, {batch} together", "request path", "request", ours_batch, batch, batch),
+        ("Metrics.flush, 4 times a second", "thread", "flush", flush, 1, 100),
+        ("Metrics.render, GET /metrics of one process", "thread", "scrape", render, 1, 1000),
     ]
 
 
@@ -123,13 +137,13 @@ def _log_jobs(folder: Path) -> list[Job]:
                         key="billing", model_version="2026-11-20-a1b2")  # fmt: skip
 
     def write(times: int) -> None:
-        for _ in range(max(times // CAPACITY, 1)):
+        for _ in range(times):
             append(CAPACITY)
             log.flush()
 
     return [
-        ("Log.request", "request path", "request", append, 1),
-        ("the same, with its line written", "both", "request", write, 1),
+        ("Log.request", "request path", "request", append, 1, 1),
+        ("the same, with its line written", "both", "request", write, CAPACITY, CAPACITY),
     ]
 
 
@@ -153,14 +167,14 @@ def _trace_jobs() -> list[Job]:
     def made(times: int) -> None:
         from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 
-        for _ in range(max(times // 512, 1)):
+        for _ in range(times):
             encode_spans([exporter._span(*entry) for _ in range(512)]).SerializeToString()
 
     return [
-        ("trace() without traceparent, with the answer's header", "request path", "request", absent, 1),
-        ("trace() with traceparent, with the answer's header", "request path", "request", followed, 1),
-        ("Spans.request", "request path", "request", noted, 1),
-        ("a span made and encoded", "thread", "span", made, 1),
+        ("trace() without traceparent, with the answer's header", "request path", "request", absent, 1, 1),
+        ("trace() with traceparent, with the answer's header", "request path", "request", followed, 1, 1),
+        ("Spans.request", "request path", "request", noted, 1, 1),
+        ("a span made and encoded", "thread", "span", made, 512, 512),
     ]
 
 
@@ -179,14 +193,14 @@ def _record_jobs(folder: Path, batch: int) -> list[Job]:
             recorder.record("v1", ids, names, many, decisions)
 
     def written(times: int) -> None:
-        for _ in range(max(times * batch // 25_000, 1)):
+        for _ in range(times):
             together(25_000 // batch)
             recorder.flush()
 
     return [
-        ("Recorder.record, one customer", "request path", "request", alone, 1),
-        (f"Recorder.record, {batch} together", "request path", "request", together, batch),
-        ("the same, with its part of 25,000 written", "both", "request", written, batch),
+        ("Recorder.record, one customer", "request path", "request", alone, 1, 1),
+        (f"Recorder.record, {batch} together", "request path", "request", together, batch, batch),
+        ("the same, with its part of 25,000 written", "both", "request", written, 25_000, 25_000),
     ]
 
 

@@ -23,8 +23,11 @@ ALONG = {"requests": "pooch", "starlette": "litserve", "uvicorn": "litserve", "y
 """Packages that a declared one brings and whose objects its interface hands out."""
 
 CALLED = {
-    "hydra": "hydra-core", "imblearn": "imbalanced-learn", "opentelemetry": "opentelemetry-sdk", "sklearn": "scikit-learn",
-}  # fmt: skip
+    "hydra": "hydra-core",
+    "imblearn": "imbalanced-learn",
+    "opentelemetry": "opentelemetry-sdk",
+    "sklearn": "scikit-learn",
+}
 """Distributions that are not called like their package."""
 
 

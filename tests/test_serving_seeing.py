@@ -188,19 +188,24 @@ mark_dead(alive[0])
 alive[0] = child(50, "wait")
 show("restarted")
 
-watcher, told = os.fork(), 0
+reader, writer = os.pipe()
+watcher = os.fork()
 if watcher == 0:  # reads all the time while numbers move from the dead to their grave
-    metrics, before, reads = Metrics(), (0.0, 0.0), 0
+    metrics, before = Metrics(), (0.0, 0.0)
     while not os.path.exists(sys.argv[1]):
         found = {line.split(" ")[0]: float(line.split(" ")[1]) for line in metrics.render()[0].decode().splitlines()
                  if line.startswith("churnlib_request")}
         now = (found['churnlib_requests_total{code="200",route="/predict"}'],
                found['churnlib_request_seconds_count{route="/predict"}'])
         assert now[0] >= before[0] and now[1] >= before[1], (before, now)
-        before, reads = now, reads + 1
-    os._exit(0 if reads > 20 else 3)
-for _ in range(60):
+        before = now
+        os.write(writer, b"x")
+    os._exit(0)
+os.close(writer)
+for number in range(60):
     child(10, "close")
+    if number % 3 == 0:
+        os.read(reader, 1)
 open(sys.argv[1], "w").close()
 print("watcher", os.waitstatus_to_exitcode(os.waitpid(watcher, 0)[1]))
 show("many")
@@ -228,7 +233,7 @@ def test_four_processes_and_their_restarts_add_up_to_all_requests(tmp_path):
     assert total(answers["four"], "churnlib_ready") == total(answers["many"], "churnlib_ready") == 4
     assert total(answers["restarted"], "churnlib_in_flight_rows") == 8
     assert files["many"] <= files["restarted"] + 3  # what the watcher and this process have themselves
-    assert "watcher 0" in done.stdout
+    assert "watcher 0" in done.stdout, done.stderr
 
 
 def test_the_folder_is_private_empty_and_gone_afterwards(tmp_path, monkeypatch):
