@@ -5,7 +5,11 @@ from __future__ import annotations
 import atexit
 import logging
 import threading
+import time
 from collections.abc import Callable
+
+TOLD_SECONDS = 60.0
+"""Least time between two lines in the log about a job that fails."""
 
 _log = logging.getLogger(__name__)
 
@@ -14,7 +18,8 @@ class Background:
     """Calls a job again and again in a thread of its own.
 
     Nothing runs before :meth:`start`, so that objects may be made before a process forks. A job that raises is called
-    again at the next turn; its error is logged by kind, since its text may quote what customers sent.
+    again at the next turn; its error is logged at most once a minute and by kind, since its text may quote what
+    customers sent.
 
     Args:
         name: Name of the thread.
@@ -32,6 +37,7 @@ class Background:
         self._at_exit = at_exit or self.stop
         self._wake = threading.Event()
         self._ending = False
+        self._told = -TOLD_SECONDS
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
@@ -77,4 +83,6 @@ class Background:
         try:
             self._job()
         except Exception as error:
-            _log.error("%s failed with %s", self._name, type(error).__name__)
+            if time.monotonic() - self._told >= TOLD_SECONDS:
+                self._told = time.monotonic()
+                _log.error("%s failed with %s", self._name, type(error).__name__)

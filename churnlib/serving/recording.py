@@ -35,9 +35,6 @@ CAPACITY = 50_000
 
 HAND_OVER_SECONDS = 60.0
 
-TOLD_SECONDS = 60.0
-"""Least time between two lines in the log about a sink that fails."""
-
 FIELDS = (
     "time",
     "request_id",
@@ -150,7 +147,6 @@ class Recorder:
         self._lock = threading.Lock()
         self._waiting: deque[tuple[Any, ...]] = deque()
         self._rows = 0
-        self._told = -TOLD_SECONDS
         self._random = random.Random()
         self._background = Background("churnlib-record", every, self.flush)
         if ids == "keyed" and pseudonyms is None and "customer_id" in self.fields:
@@ -210,7 +206,7 @@ class Recorder:
             self._background.wake()
 
     def flush(self) -> None:
-        """Hand over what waits; for the thread."""
+        """Hand over what waits; for the thread, which logs by kind what the sink raises."""
         with self._lock:
             waiting, self._waiting = self._waiting, deque()
             self._rows = 0
@@ -220,11 +216,11 @@ class Recorder:
         rows = sum(map(len, records))
         try:
             self._sink(self._finished(records))
-        except Exception as error:
+        except Exception:
+            self.failures += 1
             self.dropped += rows
-            self._failed(error)
-        else:
-            self.recorded += rows
+            raise
+        self.recorded += rows
 
     def _lose_oldest(self) -> None:
         while self._rows > self._capacity:
@@ -258,14 +254,6 @@ class Recorder:
         if record.features is None or self._columns is None:
             return record.features
         return [{name: row[name] for name in self._columns if name in row} for row in record.features]
-
-    def _failed(self, error: Exception) -> None:
-        """Count a failure of the sink and, once in a while, log its kind; its text could quote anything."""
-        self.failures += 1
-        if time.monotonic() - self._told >= TOLD_SECONDS:
-            self._told = time.monotonic()
-            kind = type(error).__name__
-            _log.error("the record of predictions failed with %s (%d times so far)", kind, self.failures)
 
 
 def _pseudonyms_of(pseudonyms: Pseudonyms, names: Sequence[Any]) -> list[str | None]:

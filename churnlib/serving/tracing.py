@@ -16,9 +16,6 @@ HEADER = b"traceparent"
 _TRACEPARENT = re.compile(rb"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?", re.DOTALL)
 _NO_TRACE = b"0" * 32
 _NO_SPAN = b"0" * 16
-_NOT_ZERO = 1 << 64 | 1
-"""A bit of each id that is always set: an id of zeros is none."""
-
 _bits = random.getrandbits  # seeded anew in each process, also after a fork
 
 
@@ -61,6 +58,6 @@ def trace(traceparent: bytes | None, *, sampled: bool = False) -> Trace:
             known = version != b"ff" and (more is None or version != b"00")
             if known and trace_id != _NO_TRACE and parent_id != _NO_SPAN:
                 recorded = flags[1] in b"13579bdf"
-                return Trace(trace_id.decode(), f"{_bits(64) or 1:016x}", parent_id.decode(), recorded)
-    both = f"{_bits(192) | _NOT_ZERO:048x}"
-    return Trace(both[:32], both[32:], "", sampled)
+                return Trace(trace_id.decode(), _bits(64).to_bytes(8).hex(), parent_id.decode(), recorded)
+    ids = _bits(192).to_bytes(24)  # zeros would be no id; they come once in 2^64
+    return Trace(ids[:16].hex(), ids[16:].hex(), "", sampled)
