@@ -1,7 +1,7 @@
 """What seeing costs a request: metrics, log, trace, record, beside prometheus_client's own objects.
 
     python scripts/bench_seeing.py
-    python scripts/bench_seeing.py requests=200000 rounds=7 batch=10
+    python scripts/bench_seeing.py requests=200000 rounds=20 batch=10
 
 Microseconds of processor time: the least of several rounds, since whatever else the machine does only adds.
 "request path" is what the request itself waits for, "thread" what a thread does about it later; both take the same
@@ -36,7 +36,7 @@ from churnlib.serving.record_files import open_record
 from churnlib.serving.spans import Spans, _Exporter
 from churnlib.serving.tracing import trace
 
-DEFAULTS = {"requests": "50000", "rounds": "5", "batch": "10"}
+DEFAULTS = {"requests": "20000", "rounds": "10", "batch": "10"}
 TRACEPARENT = b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
 
@@ -58,21 +58,20 @@ def main(words: list[str]) -> int:
             *_trace_jobs(),
             *_record_jobs(Path(folder), batch),
         ]
-        for what, where, per, repeat, units, every in jobs:
-            cost = best(repeat, max(requests // every, 1), rounds) / units
-            table.add_row(what, where, f"{cost:.2f}", per)
+        costs = [[cost(job, requests) for job in jobs] for _ in range(rounds)]  # in turn: the machine's pace changes
+    for (what, where, per, *_), each in zip(jobs, zip(*costs, strict=True), strict=True):
+        table.add_row(what, where, f"{min(each):.2f}", per)
     Console(width=120).print(table)
     return 0
 
 
-def best(repeat: Callable[[int], None], calls: int, rounds: int) -> float:
-    """Return microseconds of processor time per call, in the best round."""
-    found = []
-    for _ in range(rounds):
-        start = time.thread_time()
-        repeat(calls)
-        found.append((time.thread_time() - start) / calls * 1e6)
-    return min(found)
+def cost(job: Job, requests: int) -> float:
+    """Return microseconds of processor time."""
+    _, _, _, repeat, units, every = job
+    times = max(requests // every, 1)
+    start = time.thread_time()
+    repeat(times)
+    return (time.thread_time() - start) / (times * units) * 1e6
 
 
 def _comparisons() -> list[Job]:
