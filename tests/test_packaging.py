@@ -28,7 +28,12 @@ ALONG = {
 }
 """Packages that a declared one brings and whose objects its interface hands out."""
 
-CALLED = {"hydra": "hydra-core", "imblearn": "imbalanced-learn", "sklearn": "scikit-learn"}
+CALLED = {
+    "hydra": "hydra-core",
+    "imblearn": "imbalanced-learn",
+    "opentelemetry": "opentelemetry-sdk",
+    "sklearn": "scikit-learn",
+}
 """Distributions that are not called like their package."""
 
 

@@ -77,6 +77,8 @@ def endpoint_options(options: ServeOptions) -> dict[str, Any]:
         "opt_out": options.opt_out,
         "max_bulk_rows": options.max_bulk_rows,
         "record_folder": options.record,
+        "keys": bool(options.keys),
+        "admin": options.admin,
     }
 
 

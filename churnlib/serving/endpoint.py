@@ -53,6 +53,8 @@ class Endpoint:
         opt_out: Table of the customers who have objected to being scored; empty for none.
         max_bulk_rows: Most customers of one request.
         recorder: Is given every prediction; None for no record.
+        keys: Whether the server asks for keys; for its documents.
+        admin: Whether it takes orders; for its documents.
         record_folder: Where labels are kept beside the records; empty for nowhere.
     """
 
@@ -68,6 +70,8 @@ class Endpoint:
         max_bulk_rows: int = 10_000,
         recorder: Recorder | None = None,
         record_folder: str = "",
+        keys: bool = False,
+        admin: bool = False,
     ) -> None:
         self.bundle = bundle
         self.trust = tuple(trust)
@@ -75,7 +79,9 @@ class Endpoint:
         self.unknown, self.opt_out_path = unknown, opt_out
         self.max_bulk_rows = max_bulk_rows
         self.recorder, self.record_folder = recorder, record_folder
+        self.keys, self.admin = keys, admin
         self._reasons: Reasons | None = None
+        self._openapi: dict[str, Any] | None = None
         self._labels: Sink | None = None
         self._protocol: ProtocolRoutes | None = None
         self._opt_out: WatchedOptOut | None = None
@@ -165,6 +171,16 @@ class Endpoint:
 
             self._protocol = protocol_routes(self.describe())
         return self._protocol
+
+    def openapi(self) -> dict[str, Any]:
+        """Return the body of ``GET /openapi.json``."""
+        if self._openapi is None:
+            from churnlib.serving.openapi import openapi
+
+            self._openapi = openapi(
+                self.predictor, keys=self.keys, admin=self.admin, unknown=self.unknown, limits=self.limits
+            )
+        return self._openapi
 
     def describe(self) -> dict[str, Any]:
         """Return the body of ``GET /metadata``."""

@@ -222,6 +222,8 @@ class Front:
             "/v2/health/live": Route("livez", _get(self._alive), None),
             "/v2/health/ready": Route("readyz", _get(self._ready), None),
             "/metadata": Route("metadata", _get(self.job("metadata"))),
+            "/openapi.json": Route("openapi", _get(self.job("openapi"))),
+            "/docs": Route("docs", _get(self.job("docs"))),
             "/metrics": Route("metrics", _get(self._metrics), "metrics"),
         }
         if self._admin is not None:

@@ -40,6 +40,17 @@ def _metadata(endpoint: Endpoint, body: bytes, query: Query) -> Answer:
     return Answer(200, endpoint.describe())
 
 
+def _openapi(endpoint: Endpoint, body: bytes, query: Query) -> Answer:
+    return Answer(200, endpoint.openapi())
+
+
+def _docs(endpoint: Endpoint, body: bytes, query: Query) -> Answer:
+    from churnlib.serving.docs_page import docs_page
+
+    page = docs_page(endpoint.openapi()).encode()
+    return Answer(200, page, (("content-type", "text/html; charset=utf-8"),))
+
+
 def _infer(endpoint: Endpoint, body: bytes, query: Query) -> Answer:
     from churnlib.serving.inference_protocol import in_protocol, infer
 
@@ -72,16 +83,18 @@ def _invocations(endpoint: Endpoint, body: bytes, query: Query) -> Answer:
 
 JOBS: dict[str, Job] = {
     "batch": _batch,
+    "docs": _docs,
     "explain": _explain,
     "feedback": _feedback,
     "infer": _infer,
     "invocations": _invocations,
     "metadata": _metadata,
+    "openapi": _openapi,
     "protocol": _protocol,
     "vertex": _vertex,
 }
 
-QUICK = frozenset({"metadata", "protocol"})
+QUICK = frozenset({"docs", "metadata", "openapi", "protocol"})
 """Jobs that are done at once, where the model is."""
 
 

@@ -37,12 +37,11 @@ class Lines:
         Returns:
             How many could not be written: the disk is full, or nobody has the other end any more.
         """
-        lost, opened = 0, False
+        lost = 0
         for chunk in _chunks(lines):
             try:
-                if not opened and self._path is not None:
+                if self._path is not None:
                     self._open(self._path)
-                opened = True
                 _write_all(self._descriptor, b"".join(chunk))
             except OSError:
                 lost += len(chunk)

@@ -118,6 +118,11 @@ class MetricFiles:
             for key, value in changes.items():
                 file.write_value(key, value, 0.0)
 
+    def close(self) -> None:
+        """Close the files, which stay for whoever adds up."""
+        for file in self._files.values():
+            file.close()
+
     def _key(self, family: Family, ending: str, values: tuple[str, ...]) -> str:
         found = self._keys.get((family.name, ending, values))
         if found is None:

@@ -71,7 +71,7 @@ class Metrics:
         self.folder = os.fspath(folder if folder is not None else os.environ.get(FOLDER_VARIABLE, ""))
         self._lock = threading.Lock()
         self._writing = threading.Lock()
-        self._changed = False
+        self._changed = self._closed = False
         self._other = _Route()
         self._routes = {OTHER: self._other, **{route: _Route() for route in routes}}
         self._batch = {
@@ -80,7 +80,7 @@ class Metrics:
         self._counts: dict[str, dict[tuple[str, ...], float]] = {}
         self._watched: dict[str, Callable[[], float]] = {}
         self._files: MetricFiles | None = None
-        self._background = Background("churnlib-metrics", FLUSH_SECONDS, self.flush)
+        self._background = Background("churnlib-metrics", FLUSH_SECONDS, self.flush, at_exit=self.close)
 
     def start(self) -> None:
         """Begin to write to the folder, if there is one."""
@@ -88,8 +88,12 @@ class Metrics:
             self._background.start()
 
     def close(self) -> None:
-        """Write the last numbers; what this process counted stays in the folder."""
+        """Write the last numbers and count no more; what this process has counted stays in the folder."""
         self._background.stop()
+        with self._writing:
+            self._closed = True
+            if self._files is not None:
+                self._files.close()
 
     def request(self, route: str, code: int, seconds: float) -> None:
         """Count an answer.
@@ -172,6 +176,8 @@ class Metrics:
         if not self.folder:
             return
         with self._writing:
+            if self._closed:
+                return
             with self._lock:
                 changed, self._changed = self._changed, False
                 samples = list(self._samples()) if changed else []

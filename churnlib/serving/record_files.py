@@ -12,10 +12,12 @@ import itertools
 import json
 import os
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from churnlib.config.checks import check_choice
 from churnlib.errors import ConfigError
@@ -84,10 +86,8 @@ class RecordFolder:
             self._write_whole(path, self._bytes([record for record in records if record.model_version == version]))
         self._forget_oldest()
 
-    def _bytes(self, records: Iterable[Record]) -> bytes:
-        import polars as pl
-
-        table = pl.concat([_table(record).select(self._fields) for record in records], how="vertical_relaxed")
+    def _bytes(self, records: Sequence[Record]) -> bytes:
+        table = _table(records, self._fields)
         buffer = io.BytesIO()
         if self._form == "parquet":
             table.write_parquet(buffer)
@@ -160,26 +160,37 @@ def _key() -> Pseudonyms | None:
     )
 
 
-def _table(record: Record) -> pl.DataFrame:
-    """Return a record as a table, a row per customer; probabilities of several classes as a list."""
+def _table(records: Sequence[Record], fields: Sequence[str]) -> pl.DataFrame:
+    """Return records of one version as a table, a row per customer; probabilities of several classes as a list."""
     import polars as pl
 
-    rows = len(record)
-    features = record.features
-    return pl.DataFrame(
-        {
-            "time": pl.Series([datetime.fromtimestamp(record.time, UTC)] * rows, dtype=pl.Datetime("us", "UTC")),
-            "request_id": pl.Series(list(record.request_ids), dtype=pl.String),
-            "model_version": pl.Series([record.model_version] * rows, dtype=pl.String),
-            "customer_id": pl.Series([_text(name) for name in record.customer_ids], dtype=pl.String),
-            "churn_probability": pl.Series(record.probabilities.tolist()),
-            "churn_prediction": pl.Series([_plain(decision) for decision in record.decisions]),
-            "features": pl.Series([None] * rows if features is None else map(_json, features), dtype=pl.String),
-            "encoded": pl.Series(
-                [None] * rows if record.encoded is None else record.encoded.tolist(), dtype=pl.List(pl.Float32)
-            ),
-        }
-    )
+    def each(values: Callable[[Record], Iterable[Any]]) -> list[Any]:
+        return [value for record in records for value in values(record)]
+
+    columns: dict[str, Callable[[], pl.Series]] = {
+        "time": lambda: pl.Series(each(lambda record: [round(record.time * 1e6)] * len(record)), dtype=pl.Int64).cast(
+            pl.Datetime("us", "UTC")
+        ),
+        "request_id": lambda: pl.Series(each(lambda record: record.request_ids), dtype=pl.String),
+        "model_version": lambda: pl.Series(each(lambda record: [record.model_version] * len(record)), dtype=pl.String),
+        "customer_id": lambda: pl.Series(each(lambda record: map(_text, record.customer_ids)), dtype=pl.String),
+        "churn_probability": lambda: pl.Series(each(lambda record: np.asarray(record.probabilities).tolist())),
+        "churn_prediction": lambda: pl.Series(each(lambda record: map(_plain, record.decisions))),
+        "features": lambda: pl.Series(each(_cells), dtype=pl.String),
+        "encoded": lambda: pl.Series(each(_numbers), dtype=pl.List(pl.Float32)),
+    }
+    return pl.DataFrame({name: columns[name]() for name in fields})
+
+
+def _cells(record: Record) -> Iterable[str | None]:
+    """Return the cells of each customer as one text of JSON: a column takes one type, and cells as sent have any."""
+    if record.features is None:
+        return [None] * len(record)
+    return (json.dumps(row, ensure_ascii=False, default=str) for row in record.features)
+
+
+def _numbers(record: Record) -> list[Any]:
+    return [None] * len(record) if record.encoded is None else record.encoded.tolist()
 
 
 def _text(name: Any) -> str | None:
@@ -188,11 +199,6 @@ def _text(name: Any) -> str | None:
 
 def _plain(decision: Any) -> Any:
     return decision.item() if hasattr(decision, "item") else decision
-
-
-def _json(row: Any) -> str:
-    """Return cells as one text of JSON: a column takes one type, and cells as sent have any."""
-    return json.dumps(row, ensure_ascii=False, default=str)
 
 
 __all__ = ["KEY_VARIABLE", "RecordFolder", "open_record"]

@@ -11,6 +11,7 @@ What the customer is like is recorded only where it is asked for, and a name in 
 
 from __future__ import annotations
 
+import itertools
 import logging
 import random
 import threading
@@ -33,9 +34,6 @@ CAPACITY = 50_000
 """Customers that wait for the thread; at half of it the sink is called early."""
 
 HAND_OVER_SECONDS = 60.0
-
-TOLD_SECONDS = 60.0
-"""Least time between two lines in the log about a sink that fails."""
 
 FIELDS = (
     "time",
@@ -149,7 +147,6 @@ class Recorder:
         self._lock = threading.Lock()
         self._waiting: deque[tuple[Any, ...]] = deque()
         self._rows = 0
-        self._told = -TOLD_SECONDS
         self._random = random.Random()
         self._background = Background("churnlib-record", every, self.flush)
         if ids == "keyed" and pseudonyms is None and "customer_id" in self.fields:
@@ -209,7 +206,7 @@ class Recorder:
             self._background.wake()
 
     def flush(self) -> None:
-        """Hand over what waits; for the thread."""
+        """Hand over what waits; for the thread, which logs by kind what the sink raises."""
         with self._lock:
             waiting, self._waiting = self._waiting, deque()
             self._rows = 0
@@ -218,12 +215,12 @@ class Recorder:
             return
         rows = sum(map(len, records))
         try:
-            self._sink([self._finished(record) for record in records])
-        except Exception as error:
+            self._sink(self._finished(records))
+        except Exception:
+            self.failures += 1
             self.dropped += rows
-            self._failed(error)
-        else:
-            self.recorded += rows
+            raise
+        self.recorded += rows
 
     def _lose_oldest(self) -> None:
         while self._rows > self._capacity:
@@ -236,30 +233,26 @@ class Recorder:
             return record
         return record.take([row for row in range(len(record)) if self._random.random() < self._rate])
 
-    def _finished(self, record: Record) -> Record:
-        """Return a record as a sink may see it: names as pseudonyms, and only the columns that are allowed."""
-        names = self.names_of(record.customer_ids)
-        features = record.features
-        if features is not None and self._columns is not None:
-            features = [{name: row[name] for name in self._columns if name in row} for row in features]
-        return replace(record, customer_ids=names, features=features)
+    def _finished(self, records: Sequence[Record]) -> list[Record]:
+        """Return records as a sink may see them: names as pseudonyms, and only the columns that are allowed."""
+        names = iter(self.names_of([name for record in records for name in record.customer_ids]))
+        return [
+            replace(record, customer_ids=list(itertools.islice(names, len(record))), features=self._allowed(record))
+            for record in records
+        ]
 
     def names_of(self, customer_ids: Sequence[Any]) -> Sequence[Any]:
         """Return under which names customers are recorded; None of all where there is no key for pseudonyms."""
-        if "customer_id" in self.fields:
-            if self._ids == "clear":
-                return customer_ids
-            if self._pseudonyms is not None:
-                return _pseudonyms_of(self._pseudonyms, customer_ids)
+        if "customer_id" in self.fields and self._ids == "clear":
+            return customer_ids
+        if "customer_id" in self.fields and self._pseudonyms is not None:
+            return _pseudonyms_of(self._pseudonyms, customer_ids)
         return [None] * len(customer_ids)
 
-    def _failed(self, error: Exception) -> None:
-        """Count a failure of the sink and, once in a while, log its kind; its text could quote anything."""
-        self.failures += 1
-        if time.monotonic() - self._told >= TOLD_SECONDS:
-            self._told = time.monotonic()
-            kind = type(error).__name__
-            _log.error("the record of predictions failed with %s (%d times so far)", kind, self.failures)
+    def _allowed(self, record: Record) -> Sequence[Mapping[str, Any]] | None:
+        if record.features is None or self._columns is None:
+            return record.features
+        return [{name: row[name] for name in self._columns if name in row} for row in record.features]
 
 
 def _pseudonyms_of(pseudonyms: Pseudonyms, names: Sequence[Any]) -> list[str | None]:

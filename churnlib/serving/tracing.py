@@ -57,5 +57,7 @@ def trace(traceparent: bytes | None, *, sampled: bool = False) -> Trace:
             version, trace_id, parent_id, flags, more = found.groups()
             known = version != b"ff" and (more is None or version != b"00")
             if known and trace_id != _NO_TRACE and parent_id != _NO_SPAN:
-                return Trace(trace_id.decode(), f"{_bits(64) or 1:016x}", parent_id.decode(), bool(int(flags, 16) & 1))
-    return Trace(f"{_bits(128) or 1:032x}", f"{_bits(64) or 1:016x}", "", sampled)
+                recorded = flags[1] in b"13579bdf"
+                return Trace(trace_id.decode(), _bits(64).to_bytes(8).hex(), parent_id.decode(), recorded)
+    ids = _bits(192).to_bytes(24)  # zeros would be no id; they come once in 2^64
+    return Trace(ids[:16].hex(), ids[16:].hex(), "", sampled)
