@@ -13,7 +13,8 @@ from churnlib.data.sources import scan_table
 from churnlib.explanation.effects import Explainer
 from churnlib.explanation.reasons import explain
 from churnlib.explanation.wording import Wording
-from churnlib.predictor import Predictor, Reading
+from churnlib.predictor import Predictor
+from churnlib.reading import Reading
 from churnlib.scoring import Scored, score_file
 
 

@@ -17,7 +17,8 @@ from churnlib.errors import ConfigError
 from churnlib.explanation.reasons import as_wording
 from churnlib.planning.files import check_folder
 from churnlib.planning.plan import Plan, Planner
-from churnlib.predictor import Predictor, Reading
+from churnlib.predictor import Predictor
+from churnlib.reading import Reading
 from churnlib.scoring import score_file
 
 

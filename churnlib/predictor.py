@@ -5,168 +5,31 @@ Scoring files, the server, evaluation and monitoring all call this class, so tha
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
-import polars.selectors as cs
 
+from churnlib.answers import answers_table
 from churnlib.bundle import Bundle, read_bundle
-from churnlib.calibration import additive
-from churnlib.data.coercion import PROBLEMS, cell_value, coerce, read_columns
+from churnlib.data.coercion import read_columns
+from churnlib.data.preparation import Encoded
 from churnlib.data.rows_at_a_time import evaluation_rows
-from churnlib.data.tables import table_from
-from churnlib.data.validation.masks import broken
 from churnlib.data.values import numbers_in
-from churnlib.decision import decide
-from churnlib.errors import BundleError, CellError, ConfigError, DataError, RowErrors
+from churnlib.errors import BundleError, ConfigError, DataError, RowErrors
+from churnlib.inside import Contributions, Masks, contributions_of, effects_of, masks_of
 from churnlib.models.fitted import FittedModel
 from churnlib.models.onnx.running import OnnxModel, original
-from churnlib.schema import Kind, Schema, near_misses
-from churnlib.schema.rules import Check
+from churnlib.reading import Reading, TableReader
+from churnlib.schema import near_misses
+from churnlib.staying import Survival, check_times, elapsed_of, survival_of
 from churnlib.survival import HazardCurve
-
-UNUSUAL = "says that this customer is unlike those of training in several columns together"
-"""Of whom the flag of an isolation forest is 1."""
 
 GOLDEN_TOLERANCE = 1e-5
 """Largest difference between a golden row's stored and replayed probability (other processors round differently)."""
-
-
-@dataclass(frozen=True, slots=True)
-class CellWarning:
-    """Something about a cell that the model had to make do with.
-
-    Attributes:
-        row: Number of the row, counted from 0; None if it concerns all rows.
-        column: Name of the column.
-        problem: What it is, without the value.
-    """
-
-    row: int | None
-    column: str
-    problem: str
-
-    def __str__(self) -> str:
-        return f"{self.column!r} {self.problem}"
-
-
-@dataclass(frozen=True, slots=True)
-class Masks:
-    """Where a TabNet looked; see :meth:`Predictor.masks` for what that is worth.
-
-    Attributes:
-        columns: Names of the raw columns, K of them.
-        steps: ``(n_steps, n, K)`` float32; each row of each step sums to 1.
-        importance: ``(n, K)`` float32, the steps weighted by their part in the decision; rows sum to 1.
-    """
-
-    columns: tuple[str, ...]
-    steps: np.ndarray
-    importance: np.ndarray
-
-
-@dataclass(frozen=True, slots=True)
-class Contributions:
-    """What each column adds to the log-odds of each customer; see :meth:`Predictor.contributions`.
-
-    Attributes:
-        terms: Names of the columns, one each, and of the pairs that the model has, K in all.
-        values: ``(n, K)`` float64, or ``(n, K, n_classes)``; 0 on average over the training rows.
-        intercept: Log-odds where all values are 0, float64 of shape ``()``, or ``(n_classes,)``.
-    """
-
-    terms: tuple[tuple[str, ...], ...]
-    values: np.ndarray
-    intercept: np.ndarray
-
-
-@dataclass(frozen=True, slots=True)
-class Survival:
-    """When customers are expected to leave; see :meth:`Predictor.survival`. Rows that cannot be scored are NaN.
-
-    Attributes:
-        customers: ``(n,)`` their names.
-        times: ``(m,)`` from now on, in ``unit``.
-        survival: ``(n, m)`` float64, the probability of still being there.
-        elapsed: ``(n,)`` time that each has been there already, 0 where time begins now.
-        lifetime: ``(n,)`` expected time that each stays within ``limit`` from now.
-        limit: Time ahead that ``lifetime`` and ``value`` cover.
-        value: ``(n,)`` what each brings within it, in today's money; None where nobody said what they bring in a month.
-        unit: months, days, ...
-    """
-
-    customers: pl.Series
-    times: np.ndarray
-    survival: np.ndarray
-    elapsed: np.ndarray
-    lifetime: np.ndarray
-    limit: float
-    value: np.ndarray | None
-    unit: str
-
-    def frame(self) -> pl.DataFrame:
-        """Return a table: one row per customer, with a column ``survival_<time>`` for each time."""
-        columns = {"elapsed": self.elapsed, "expected_lifetime": self.lifetime}
-        columns |= {} if self.value is None else {"customer_value": self.value}
-        columns |= {f"survival_{time:g}": curve for time, curve in zip(self.times, self.survival.T, strict=True)}
-        table = pl.DataFrame({name: pl.Series(values, dtype=pl.Float64) for name, values in columns.items()})
-        return pl.concat([pl.DataFrame([self.customers]), table.fill_nan(None)], how="horizontal")
-
-
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """A table as the model reads it, with all that is wrong or unusual about it.
-
-    Attributes:
-        frame: The table as it came.
-        typed: Its columns with the types of the schema.
-        bad: ``(n,)`` bool, rows that cannot be scored, or that break a rule of the schema.
-        warnings: Unseen categories, absent optional columns, unknown columns, customers whom a forest finds unusual.
-    """
-
-    frame: pl.DataFrame
-    typed: pl.DataFrame
-    bad: np.ndarray
-    warnings: list[CellWarning]
-    _unreadable: pl.DataFrame = field(repr=False)
-    _missing: pl.DataFrame = field(repr=False)
-    _broken: pl.DataFrame = field(repr=False)
-    _schema: Schema = field(repr=False)
-
-    def __len__(self) -> int:
-        return len(self.frame)
-
-    @property
-    def errors(self) -> list[CellError]:
-        """Every cell that keeps its row from being scored, in row order."""
-        return list(self.iter_errors())
-
-    def iter_errors(self) -> Iterator[CellError]:
-        """Yield every cell that keeps its row from being scored, in row order."""
-        for row in np.flatnonzero(self.bad).tolist():
-            for column in read_columns(self._schema):
-                name = column.name
-                if name in self._unreadable.columns and self._unreadable[name][row]:
-                    yield CellError(row, name, PROBLEMS[column.kind], cell_value(self.frame[name], row))
-                elif name in self._missing.columns and self._missing[name][row]:
-                    yield CellError(row, name, "is required and missing")
-            yield from self._rule_errors(row)
-
-    def _rule_errors(self, row: int) -> Iterator[CellError]:
-        for rule in self._schema.rules:
-            if rule.name not in self._broken.columns or not self._broken[rule.name][row]:
-                continue
-            if rule.check is Check.required:
-                if rule.column not in self._missing.columns:  # which says so already
-                    yield CellError(row, rule.column, rule.problem)
-            elif rule.check is Check.holds:  # of several columns: the value of the first may be right
-                yield CellError(row, rule.column, rule.problem)
-            else:
-                yield CellError(row, rule.column, rule.problem, cell_value(self.frame[rule.column], row))
 
 
 class Predictor:
@@ -184,8 +47,7 @@ class Predictor:
     def __init__(self, bundle: Bundle) -> None:
         self.bundle = bundle
         self.schema = bundle.schema
-        self._worth = None if bundle.own_threshold is None else bundle.own_threshold.column
-        self._sequences = {column.name for column in bundle.schema.columns if column.kind is Kind.sequence}
+        self._reader = TableReader(bundle)
 
     @property
     def model_name(self) -> str:
@@ -252,29 +114,11 @@ class Predictor:
         Raises:
             DataError: If it is no table.
         """
-        frame = table_from(table, sequences=self._sequences)
-        coerced = coerce(frame, self.schema)
-        required = set(self.schema.required())
-        missing = coerced.typed.select(
-            cs.by_name(*(c.name for c in read_columns(self.schema) if c.name in required)).is_null()
-        )
-        unreadable = coerced.unreadable
-        bad = np.zeros(len(frame), dtype=bool)
-        breaks = broken(coerced.typed, self.schema.rules if rules else ())
-        for mask in (*missing, *unreadable, *breaks):
-            bad |= mask.to_numpy()
-        warnings = [CellWarning(None, name, "is absent") for name in coerced.absent if name not in required]
-        warnings += self._worth_warnings(frame)
-        warnings += [
-            CellWarning(None, name, "is not a column of this model")
-            for name in frame.columns
-            if name not in self.schema and name != self._worth
-        ]
-        for name, rows in self.bundle.preparation.unseen(coerced.typed).items():
-            warnings += [CellWarning(int(row), name, "has a value that training did not see") for row in rows]
-        for name, rows in self.bundle.preparation.flagged(coerced.typed).items():
-            warnings += [CellWarning(int(row), name, UNUSUAL) for row in rows]
-        return Reading(frame, coerced.typed, bad, warnings, unreadable, missing, breaks, self.schema)
+        return self._reader.read(table, rules=rules)
+
+    def as_reading(self, table: Any) -> Reading:
+        """Return a table that is read, or that has been already."""
+        return table if isinstance(table, Reading) else self.read(table)
 
     def logits(self, typed: pl.DataFrame) -> np.ndarray:
         """Return uncalibrated logits, ``(n,)`` or ``(n, n_outputs)``; float32 of a network, float64 of a baseline.
@@ -282,15 +126,57 @@ class Predictor:
         Args:
             typed: Columns as :func:`churnlib.data.coercion.coerce` returns them.
         """
-        encoded = self.bundle.preparation.encode(typed)
+        return self.logits_of(self.bundle.preparation.encode(typed))
+
+    def logits_of(self, encoded: Encoded) -> np.ndarray:
+        """Return uncalibrated logits of encoded rows; see :meth:`logits`."""
         batch_rows = evaluation_rows(len(self.bundle.preparation.feature_names))
         parts = [
             self.bundle.model.logits(*(part[start : start + batch_rows] for part in (encoded.numeric, encoded.codes)))
             for start in range(0, len(encoded), batch_rows)
         ]
+        if len(parts) == 1:
+            return parts[0]
         n_outputs = self.bundle.n_outputs
         empty = np.zeros((0,) if n_outputs == 1 else (0, n_outputs), dtype=np.float32)
         return np.concatenate(parts) if parts else empty
+
+    def probabilities(self, table: Any, *, horizon: float | None = None) -> np.ndarray:
+        """Return calibrated probabilities: ``(n,)`` of leaving for two classes, ``(n, n_classes)`` for more, float64.
+
+        Args:
+            table: A table or a :class:`Reading`. Rows that cannot be scored are NaN.
+            horizon: Time ahead within which a customer leaves, of a model that says when (``task=hazard``); the
+                bundle's own when None. Who has been there for some time is known to have stayed so long.
+
+        Raises:
+            ConfigError: If the model does not say when, or not for so long a time.
+        """
+        reading = self.as_reading(table)
+        elapsed = None if self.bundle.hazards is None else elapsed_of(reading, self.bundle.hazards)
+        probability = self.calibrated(self.logits(reading.typed), elapsed, horizon=horizon)
+        probability[reading.bad] = np.nan
+        return probability
+
+    def calibrated(
+        self, logits: np.ndarray, elapsed: np.ndarray | None = None, *, horizon: float | None = None
+    ) -> np.ndarray:
+        """Return the probabilities that logits mean.
+
+        Args:
+            logits: See :meth:`logits`.
+            elapsed: ``(n,)`` time that each customer has been there already, at least 0, of a model that needs it.
+            horizon: See :meth:`probabilities`.
+        """
+        curve = self.bundle.hazards
+        if curve is not None:
+            ahead = curve.horizon if horizon is None else self.check_horizon(horizon)
+            return curve.probabilities(logits, elapsed, horizon=ahead)
+        if horizon is not None:
+            self.hazards(f"horizon={horizon:g}")
+        return self.bundle.calibration.probabilities(logits)
+
+    # --- what goes on inside ------------------------------------------------------------------------------------------
 
     def masks(self, table: Any) -> Masks:
         """Say where a TabNet looked, raw column by raw column; for other models there is nothing to say.
@@ -304,17 +190,7 @@ class Predictor:
         Raises:
             TypeError: If the model has no masks.
         """
-        from churnlib.models.network_model import NetworkModel
-
-        model = self.model
-        if not (isinstance(model, NetworkModel) and model.has_masks):
-            raise TypeError(f"the model {self.model_name} has no masks; a TabNet has (model=tabnet)")
-        reading = table if isinstance(table, Reading) else self.read(table)
-        parts = self._by_batches(reading, model.masks)
-        steps = np.concatenate([masks for masks, _ in parts], axis=1)
-        importance = np.concatenate([aggregate for _, aggregate in parts])
-        steps[:, reading.bad], importance[reading.bad] = np.nan, np.nan
-        return Masks(self.bundle.preparation.feature_names, steps, importance)
+        return masks_of(self.bundle, self.as_reading(table))
 
     def contributions(self, table: Any) -> Contributions:
         """Say exactly what an additive model's answers are made of.
@@ -328,28 +204,7 @@ class Predictor:
         Raises:
             TypeError: If the model is no additive one, or its calibration leaves no sum a sum.
         """
-        from churnlib.models.network_model import NetworkModel
-
-        model = self.model
-        if not (isinstance(model, NetworkModel) and model.is_additive):
-            raise TypeError(
-                f"the model {self.model_name} is no sum over columns; a single additive one is (model=additive)"
-            )
-        straight = additive(self.bundle.calibration)
-        if straight is None:
-            raise TypeError(
-                f"calibration={self.bundle.calibration.method} bends log-odds, whose parts then have no sum; "
-                "train with calibration=temperature or platt"
-            )
-        reading = table if isinstance(table, Reading) else self.read(table)
-        parts = self._by_batches(reading, model.contributions)
-        values = straight.terms(np.concatenate(parts))
-        intercept = straight.log_odds(model.intercept())
-        values[reading.bad] = np.nan
-        if len(self.classes) == 2:
-            values, intercept = values[:, :, 0], intercept[0]
-        names = self.bundle.preparation.feature_names
-        return Contributions(tuple(tuple(names[c] for c in term) for term in model.terms), values, intercept)
+        return contributions_of(self.bundle, self.as_reading(table))
 
     def effects(self, table: Any) -> np.ndarray:
         """Say how much of each customer's probability of leaving a treatment would prevent, ``(n,)`` in [-1, 1].
@@ -360,46 +215,7 @@ class Predictor:
         Raises:
             TypeError: If the model is no uplift model.
         """
-        from churnlib.models.uplift import UpliftModel
-
-        model = self.model
-        if not isinstance(model, UpliftModel):
-            raise TypeError(f"the model {self.model_name} knows no treatment; churnlib uplift fits one that does")
-        reading = table if isinstance(table, Reading) else self.read(table)
-        found = np.concatenate(self._by_batches(reading, model.effects))
-        found[reading.bad] = np.nan
-        return found
-
-    def _by_batches(self, reading: Reading, answer: Callable[[np.ndarray, np.ndarray], Any]) -> list[Any]:
-        """Return what a network answers to numbers and codes, a batch after the other; one for a table without rows."""
-        encoded = self.bundle.preparation.encode(reading.typed)
-        size = evaluation_rows(len(self.bundle.preparation.feature_names))
-        starts = range(0, max(1, len(encoded)), size)
-        return [answer(encoded.numeric[start : start + size], encoded.codes[start : start + size]) for start in starts]
-
-    def probabilities(self, table: Any, *, horizon: float | None = None) -> np.ndarray:
-        """Return calibrated probabilities: ``(n,)`` of leaving for two classes, ``(n, n_classes)`` for more, float64.
-
-        Args:
-            table: A table or a :class:`Reading`. Rows that cannot be scored are NaN.
-            horizon: Time ahead within which a customer leaves, of a model that says when (``task=hazard``); the
-                bundle's own when None. Who has been there for some time is known to have stayed so long.
-
-        Raises:
-            ConfigError: If the model does not say when, or not for so long a time.
-        """
-        reading = table if isinstance(table, Reading) else self.read(table)
-        logits = self.logits(reading.typed)
-        curve = self.bundle.hazards
-        if curve is None:
-            if horizon is not None:
-                self.hazards(f"horizon={horizon:g}")
-            probability = self.bundle.calibration.probabilities(logits)
-        else:
-            ahead = curve.horizon if horizon is None else self.check_horizon(horizon)
-            probability = curve.probabilities(logits, self._elapsed(reading), horizon=ahead)
-        probability[reading.bad] = np.nan
-        return probability
+        return effects_of(self.bundle, self.as_reading(table))
 
     # --- when customers leave ---------------------------------------------------------------------------------------
 
@@ -460,37 +276,10 @@ class Predictor:
         curve = self.hazards("survival()")
         told = {"margin": margin, "margin_column": margin_column, "discount_rate": discount_rate}
         curve = replace(curve, **{key: value for key, value in told.items() if value is not None})
-        at = np.asarray(curve.breaks if times is None else times, dtype=np.float64)
-        until = curve.end if limit is None else float(limit)
-        if at.ndim != 1 or not np.isfinite(at).all() or (at < 0).any() or not 0 < until < np.inf:
-            raise ConfigError(f"times must be numbers of at least 0 and limit one above 0, got {times!r} and {limit!r}")
-        reading = table if isinstance(table, Reading) else self.read(table)
-        logits, elapsed = self.logits(reading.typed), self._elapsed(reading)
-        money = self._margins(reading, curve)
-        survival, lifetime = curve.survival(logits, at, elapsed), curve.expected_lifetime(logits, elapsed, limit=until)
-        value = None if money is None else curve.value(logits, money, elapsed, limit=until)
-        now = np.zeros(len(reading)) if elapsed is None else elapsed
-        for figures in (survival, lifetime, now, *(() if value is None else (value,))):
-            figures[reading.bad] = np.nan
-        return Survival(self.customer_ids(reading.frame), at, survival, now, lifetime, until, value, curve.unit)
-
-    def _elapsed(self, reading: Reading) -> np.ndarray | None:
-        """Return how long customers have been there, ``(n,)``; negative times count as 0, those of bad rows too."""
-        column = self.hazards("elapsed").elapsed
-        if column is None:
-            return None
-        return np.maximum(reading.typed[column].fill_null(0.0).to_numpy(), 0.0)
-
-    def _margins(self, reading: Reading, curve: HazardCurve) -> np.ndarray | None:
-        """Return what each customer brings in a month, NaN where nobody knows; None where that goes for all."""
-        n, name = len(reading), curve.margin_column
-        alike = np.full(n, np.nan if curve.margin is None else curve.margin)
-        if name is None or name not in reading.frame.columns:
-            if name is not None and curve.margin is None:
-                raise DataError(f"the table lacks the column {name!r}, which says what a customer brings in a month")
-            return None if curve.margin is None else alike
-        numbers = numbers_in(reading.frame, name)
-        return np.where(np.isnan(numbers), alike, numbers)
+        at, until = check_times(curve, times, limit)
+        reading = self.as_reading(table)
+        customers = self.customer_ids(reading.frame)
+        return survival_of(curve, reading, self.logits(reading.typed), customers, times=at, limit=until)
 
     # --- answers ----------------------------------------------------------------------------------------------------
 
@@ -512,7 +301,7 @@ class Predictor:
             DataError: If a required column is absent.
             ConfigError: If the model cannot speak of such a horizon.
         """
-        reading = table if isinstance(table, Reading) else self.read(table)
+        reading = self.as_reading(table)
         if on_error == "raise":
             self.check(reading)
         return self.answers(reading, horizon=horizon)
@@ -560,19 +349,6 @@ class Predictor:
             return self.threshold
         return own.thresholds(numbers_in(frame, own.column) if own.column in frame.columns else [np.nan] * len(frame))
 
-    def _worth_warnings(self, frame: pl.DataFrame) -> Iterator[CellWarning]:
-        """Yield where a customer's threshold is that of an assumed value."""
-        own = self.bundle.own_threshold
-        if own is None:
-            return
-        assumed = f"the threshold is that of a customer worth {own.otherwise:g}"
-        if own.column not in frame.columns:
-            if own.column not in self.schema:  # else it is named already
-                yield CellWarning(None, own.column, f"is absent; {assumed}")
-            return
-        for row in np.flatnonzero(np.isnan(numbers_in(frame, own.column))).tolist():
-            yield CellWarning(row, own.column, f"holds no number; {assumed}")
-
     def customer_ids(self, frame: pl.DataFrame) -> pl.Series:
         """Return the customers' names as they came; the rows' numbers from 0 where the table has none."""
         if self.schema.id is not None and self.schema.id in frame.columns:
@@ -600,32 +376,6 @@ class Predictor:
                 f"{GOLDEN_TOLERANCE:.0e}); compare the versions in bundle.json with those installed"
             )
         return difference
-
-
-def answers_table(
-    probability: np.ndarray, threshold: np.ndarray | float | None, classes: Sequence[str]
-) -> pl.DataFrame:
-    """Return probabilities with the decisions that follow from them, one row each, without the customers' names.
-
-    Args:
-        probability: ``(n,)`` float64 of leaving, or ``(n, n_classes)``; rows of NaN get empty results.
-        threshold: Probability from which a customer counts as leaving, or ``(n,)`` one for each; None for more than two
-            classes.
-        classes: Names of the target's classes.
-    """
-    empty = np.isnan(probability if probability.ndim == 1 else probability[:, 0])
-    chosen = np.zeros(len(empty), dtype=np.int64)
-    chosen[~empty] = decide(probability[~empty], threshold[~empty] if isinstance(threshold, np.ndarray) else threshold)
-    if probability.ndim == 1:
-        answers = pl.DataFrame({"churn_probability": probability, "churn_prediction": chosen})
-    else:
-        shares = {f"probability_{name}": probability[:, place] for place, name in enumerate(classes)}
-        names = pl.Series("prediction", [classes[place] for place in chosen.tolist()], dtype=pl.String)
-        answers = pl.DataFrame(shares).with_columns(names)
-    if not empty.any():
-        return answers
-    kept = pl.lit(pl.Series(~empty))
-    return answers.select(pl.when(kept).then(pl.col(name)).alias(name) for name in answers.columns)
 
 
 def load(path: str | Path, *, trust: Sequence[str] = (), backend: str = "auto", threads: int = 1) -> Predictor:

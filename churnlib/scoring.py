@@ -27,7 +27,8 @@ from churnlib.data.opt_out import OPTED_OUT, OptOut, read_opt_out, refuse_namele
 from churnlib.data.pseudonyms import Pseudonyms, check_id, read_pseudonyms
 from churnlib.data.sources import about_source, pin_table, reading, scan_table
 from churnlib.errors import CellError, ConfigError, DataError
-from churnlib.predictor import UNUSUAL, Predictor, Reading, load
+from churnlib.predictor import Predictor, load
+from churnlib.reading import UNUSUAL, Reading
 
 WRITERS = {".csv": "sink_csv", ".parquet": "sink_parquet", ".pq": "sink_parquet"}
 

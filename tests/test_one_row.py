@@ -27,7 +27,7 @@ CELLS: list[Any] = [
     "2020-01-05 10:11:12", "2020-01-05T10:11:12", "2020-01-05T10:11:12Z", "2020-01-05 10:11:12.5",
     "2020-01-05 24:00:00",
     "0000-01-01", "9999-12-31", "05/01/2020", "[1, 2]", "[1.5, null, 2]", "[]", "[1e999]", 0, 1, -1, 7, 10**15,
-    2**53 + 1,
+    2**53 + 1, 10**400,
     2**63 - 1, 2**63, -(2**70), 0.0, -0.0, 0.5, 3.0, 1e300, -1e300, 1e-320, float("nan"), float("inf"), float("-inf"),
     True, False, dt.date(2021, 5, 6), dt.datetime(2021, 5, 6, 7, 8, 9), decimal.Decimal("1.50"),
 ]  # fmt: skip
@@ -38,7 +38,13 @@ LISTS: list[Any] = [
 ]  # fmt: skip
 
 
-def prepared(*, time: bool = False, steps: dict[str, Any] | None = None):
+def prepared(
+    *,
+    time: bool = False,
+    steps: dict[str, Any] | None = None,
+    classes: tuple[str, ...] = ("no", "yes"),
+    columns: dict[str, Any] | None = None,
+):
     n = 200
     frame = (
         made_customers(n)
@@ -51,14 +57,14 @@ def prepared(*, time: bool = False, steps: dict[str, Any] | None = None):
             pl.Series("taken", [dt.date(2023, 1, 1) + dt.timedelta(days=i) for i in range(n)]),
         )
     )
-    columns: dict[str, Any] = {"band": {"order": ["low", "middle", "high"]}}
-    columns["taken"] = {"role": "time"} if time else {"kind": "datetime"}
+    taken = {"role": "time"} if time else {"kind": "datetime"}
+    columns = {"band": {"order": ["low", "middle", "high"]}, "taken": taken, **(columns or {})}
     split = Split(np.arange(150), np.arange(150, 175), np.arange(175, n), by="random")
-    label = (np.arange(n) % 3 == 0).astype(np.int64)
+    label = (np.arange(n) % 3 % len(classes)).astype(np.int64)
     target = Column("left", Kind.categorical, Role.target)
     preprocess = {"steps": steps or {}}
     return prepare_labelled(
-        frame, label, target=target, classes=("no", "yes"), split=split, columns=columns, preprocess=preprocess
+        frame, label, target=target, classes=classes, split=split, columns=columns, preprocess=preprocess
     )
 
 

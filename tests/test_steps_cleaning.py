@@ -15,7 +15,8 @@ from sklearn.preprocessing import StandardScaler
 
 from churnlib.data.steps import isolation
 from churnlib.errors import ConfigError, DataError
-from churnlib.predictor import UNUSUAL, Predictor
+from churnlib.predictor import Predictor
+from churnlib.reading import UNUSUAL
 
 N_TRAIN, N_LATER = 300, 120
 NAMES = ["a", "b", "c", "d"]

@@ -33,6 +33,16 @@ def is_unicode(text: str) -> bool:
     return True
 
 
+def is_pattern(name: str) -> bool:
+    """Whether polars reads a name as a pattern that stands for several columns."""
+    return name == "*" or (name.startswith("^") and name.endswith("$"))
+
+
+def is_name(name: str) -> bool:
+    """Whether a column may have this name, normalised."""
+    return is_unicode(name) and not is_pattern(name)
+
+
 def normalize_names(names: Iterable[object], *, table: str = "the table") -> list[str]:
     """Return the normalised names of a table's columns, all different and none empty.
 
@@ -54,8 +64,7 @@ def normalize_names(names: Iterable[object], *, table: str = "the table") -> lis
     for place, name in enumerate(normalized, start=1):
         if not is_unicode(name):
             raise DataError(f"the name of column {place} of {table} is no valid Unicode text ({name!a}); rename it")
-        if name == "*" or (name.startswith("^") and name.endswith("$")):
-            # polars reads such names as patterns that stand for several columns.
+        if is_pattern(name):
             raise DataError(f"{table} has a column named {name!r}, which stands for a pattern; rename it")
         if name in first_place:
             raise DataError(

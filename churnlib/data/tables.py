@@ -7,13 +7,15 @@ import decimal
 import json
 import sys
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from itertools import chain
+from operator import itemgetter
 from typing import Any, TypeVar
 
 import numpy as np
 import polars as pl
 import polars.selectors as cs
 
-from churnlib.data.names import is_unicode, normalize_names
+from churnlib.data.names import is_name, is_unicode, normalize_name, normalize_names
 from churnlib.errors import CellError, DataError, RowErrors
 
 NUMPY_KINDS = "biufmM"
@@ -93,20 +95,46 @@ def _is_pandas(value: Any, kind: str) -> bool:
 
 def _from_rows(rows: Sequence[Any], sequences: Collection[str] | None) -> pl.DataFrame:
     """Build the table of a list of dicts: columns are the keys of all rows."""
+    if not set(map(type, rows)) <= {dict}:
+        for number, row in enumerate(rows):
+            if not isinstance(row, Mapping):
+                raise DataError(f"row {number} is of type {type(row).__name__}; give each customer as a dict")
+    columns = _columns_at_once(rows) or _columns_row_by_row(rows)
+    if rows and not columns:
+        raise DataError("none of the rows holds a value; give each customer as a dict of its columns")
+    return _from_columns(list(columns), list(columns.values()), sequences)
+
+
+def _columns_at_once(rows: Sequence[Mapping[Any, Any]]) -> dict[str, list[Any]] | None:
+    """Return the columns of rows that write each column's name alike; None if some may not."""
+    keys = list(rows[0]) if rows else []
+    alike = set(map(type, rows)) == {dict} and set(map(len, rows)) == {len(keys)}
+    if alike:
+        try:
+            columns = [list(map(itemgetter(key), rows)) for key in keys]
+        except KeyError:
+            alike = False
+    if not alike:
+        keys = list(dict.fromkeys(chain.from_iterable(rows)))
+        columns = [[row.get(key) for row in rows] for key in keys]
+    names = [normalize_name(key) for key in keys]
+    if len(set(names)) < len(names) or not all(name and is_name(name) for name in names):
+        return None
+    return dict(zip(names, columns, strict=True))
+
+
+def _columns_row_by_row(rows: Sequence[Mapping[Any, Any]]) -> dict[str, list[Any]]:
+    """Return the columns of rows that may write a name in several ways."""
     columns: dict[str, list[Any]] = {}
     named: dict[tuple[Any, ...], list[str]] = {}  # most rows have the same keys
     for number, row in enumerate(rows):
-        if not isinstance(row, Mapping):
-            raise DataError(f"row {number} is of type {type(row).__name__}; give each customer as a dict")
         keys = tuple(row)
         if keys not in named:
             named[keys] = normalize_names(keys, table=f"row {number}")
             columns.update({name: [None] * len(rows) for name in named[keys] if name not in columns})
         for name, value in zip(named[keys], row.values(), strict=True):
             columns[name][number] = value
-    if rows and not columns:
-        raise DataError("none of the rows holds a value; give each customer as a dict of its columns")
-    return _from_columns(list(columns), list(columns.values()), sequences)
+    return columns
 
 
 def _from_columns(names: Sequence[str], columns: Iterable[Any], sequences: Collection[str] | None) -> pl.DataFrame:
@@ -142,8 +170,9 @@ def _column(name: str, values: Any, errors: list[CellError], sequences: Collecti
             f"the column {name!r} is of type {type(values).__name__}; give a list with one value per customer "
             "(one customer alone is a list of one dict)"
         )
-    cells = list(values)
-    if not set(map(type, cells)) <= PLAIN:
+    cells = values if type(values) is list else list(values)
+    kinds = set(map(type, cells))
+    if not kinds <= PLAIN:
         cells = [_cell(value) for value in cells]
         nested = [row for row, value in enumerate(cells) if isinstance(value, NESTED)]
         if nested and sequences is not None and name in sequences:
@@ -157,7 +186,8 @@ def _column(name: str, values: Any, errors: list[CellError], sequences: Collecti
         errors += [CellError(row, name, f"must be one value, not a {type(cells[row]).__name__}") for row in nested]
         for row in nested:
             cells[row] = None
-    return _series(name, cells, errors)
+        kinds = set(map(type, cells))
+    return _series(name, cells, kinds, errors)
 
 
 def _declared_sequences(name: str, cells: list[Any], errors: list[CellError]) -> pl.Series:
@@ -169,7 +199,7 @@ def _declared_sequences(name: str, cells: list[Any], errors: list[CellError]) ->
         json.dumps(found) if found is not None else None if value is None else _text(value)
         for found, value in zip(steps, cells, strict=True)
     ]
-    return _series(name, texts, errors)
+    return _series(name, texts, set(map(type, texts)), errors)
 
 
 def _steps(value: Any) -> list[float | None] | None:
@@ -183,14 +213,14 @@ def _steps(value: Any) -> list[float | None] | None:
         return None
 
 
-def _series(name: str, cells: list[Any], errors: list[CellError]) -> pl.Series:
-    """Return plain Python values as a column; text that is no Unicode (a lone surrogate) is an error."""
+def _series(name: str, cells: list[Any], kinds: set[type], errors: list[CellError]) -> pl.Series:
+    """Return plain Python values of these types as a column; text that is no Unicode (half a character) is an error."""
     try:
-        return _typed(name, cells)
+        return _typed(name, cells, kinds)
     except UnicodeEncodeError:
         broken = {row for row, cell in enumerate(cells) if isinstance(cell, str) and not is_unicode(cell)}
         errors += [CellError(row, name, "must be valid Unicode text") for row in broken]
-        return _typed(name, [None if row in broken else cell for row, cell in enumerate(cells)])
+        return _typed(name, [None if row in broken else cell for row, cell in enumerate(cells)], kinds)
 
 
 def _cell(value: Any) -> Any:
@@ -208,10 +238,12 @@ def _cell(value: Any) -> Any:
     return value
 
 
-def _typed(name: str, cells: list[Any]) -> pl.Series:
+def _typed(name: str, cells: list[Any], types: set[type]) -> pl.Series:
     """Return the cells as a column of one type, or as text where they do not agree on one."""
-    kinds = set(map(type, cells)) - {type(None)}
-    if not kinds <= PLAIN or (int in kinds and not all(map(_fits_int64, cells))):
+    kinds: set[Any] = types - {type(None)}
+    if kinds == {str}:
+        return pl.Series(name, cells, dtype=pl.String)
+    if not kinds <= PLAIN or (int in kinds and not _fit_int64(cells)):
         kinds = {_kind(value) for value in cells if value is not None}
     if kinds and kinds <= {int, float}:
         return pl.Series(name, cells, dtype=pl.Int64 if kinds == {int} else pl.Float64, strict=False)
@@ -220,8 +252,9 @@ def _typed(name: str, cells: list[Any]) -> pl.Series:
     return pl.Series(name, [None if _is_missing(value) else _text(value) for value in cells], dtype=pl.String)
 
 
-def _fits_int64(value: Any) -> bool:
-    return not isinstance(value, int) or value in INT64
+def _fit_int64(cells: list[Any]) -> bool:
+    whole = [cell for cell in cells if type(cell) is int]
+    return min(whole) in INT64 and max(whole) in INT64
 
 
 def _is_missing(value: Any) -> bool:
@@ -233,7 +266,7 @@ def _kind(value: Any) -> object:
     if isinstance(value, bool):
         return bool
     if isinstance(value, int):
-        return int if _fits_int64(value) else str
+        return int if value in INT64 else str
     if isinstance(value, dt.datetime):
         return dt.datetime if value.tzinfo is None else "datetime of a time zone"
     for kind in (float, dt.date, dt.time, dt.timedelta, decimal.Decimal):

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import polars as pl
 
+from churnlib.data.one_cell import ODD, UNREADABLE, number, read_by_polars
 from churnlib.errors import ConfigError
-from churnlib.schema import Kind, parsing, unknown_column
+from churnlib.schema import Column, Kind, parsing, unknown_column
 
 
 def numbers_in(frame: pl.DataFrame, column: str) -> np.ndarray:
@@ -17,6 +20,18 @@ def numbers_in(frame: pl.DataFrame, column: str) -> np.ndarray:
     """
     cells = parsing.as_kind(parsing.cell_of(column), frame.schema[column], Kind.numeric)
     return frame.select(cells).to_series().cast(pl.Float64).fill_null(np.nan).to_numpy()
+
+
+def number_in(cell: object) -> float:
+    """Return one cell as a number, as :func:`numbers_in` reads a column of it alone.
+
+    >>> number_in("70.5"), number_in("free")
+    (70.5, nan)
+    """
+    found = None if cell is None else number(cell)
+    if found is ODD:
+        found = read_by_polars(Column("number", Kind.numeric), cell)
+    return math.nan if found is None or found is UNREADABLE else found
 
 
 def column_numbers(frame: pl.DataFrame, column: str, *, option: str) -> np.ndarray:
@@ -38,4 +53,4 @@ def column_numbers(frame: pl.DataFrame, column: str, *, option: str) -> np.ndarr
     return numbers
 
 
-__all__ = ["column_numbers", "numbers_in"]
+__all__ = ["column_numbers", "number_in", "numbers_in"]

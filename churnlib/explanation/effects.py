@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from churnlib.explanation.expected_gradients import Samples
     from churnlib.explanation.overall.report import OverallExplanation
     from churnlib.models.differentiable import Differentiable
-from churnlib.predictor import Predictor, Reading
+from churnlib.predictor import Predictor
+from churnlib.reading import Reading
 
 METHODS = ("auto", "gradients", "shapley", "exact", "linear")
 SAMPLES, MASKED_SAMPLES, NEIGHBOURS, PAIRS = 100, 1_000, 200, 25

@@ -7,7 +7,7 @@ from html import escape
 
 import numpy as np
 
-from churnlib.predictor import Masks
+from churnlib.inside import Masks
 
 WARNING = (
     "Where the network looked, not why it answered: the correlation of masks with measured effects was 0.33 and 0.53"

@@ -19,7 +19,8 @@ from churnlib.errors import ConfigError
 from churnlib.explanation.effects import Effects, Explainer
 from churnlib.explanation.mixing import Customers
 from churnlib.explanation.wording import LOWERS, RAISES, ColumnWording, Wording
-from churnlib.predictor import Predictor, Reading
+from churnlib.predictor import Predictor
+from churnlib.reading import Reading
 from churnlib.schema import Kind, Schema, near_misses
 
 REASON = pl.Struct(

@@ -26,7 +26,8 @@ from churnlib.planning.scoring import OfferScorer
 from churnlib.planning.segments import SCHEMA, segment_table
 from churnlib.planning.tables import ALONE, customer_table, plan_summary
 from churnlib.planning.uncertainty import Uncertainty, calibration_error
-from churnlib.predictor import Predictor, Reading, load
+from churnlib.predictor import Predictor, load
+from churnlib.reading import Reading
 from churnlib.schema import parsing
 
 Floats = NDArray[np.float64]

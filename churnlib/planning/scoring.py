@@ -16,7 +16,8 @@ from churnlib.evaluation.profit.campaign import Campaign
 from churnlib.models.ensemble import Ensemble
 from churnlib.planning.economics import Answers
 from churnlib.planning.levers import Levers
-from churnlib.predictor import Predictor, Reading
+from churnlib.predictor import Predictor
+from churnlib.reading import Reading
 
 Floats = NDArray[np.float64]
 

@@ -29,7 +29,8 @@ from churnlib.evaluation.metrics import evaluate
 from churnlib.models.ensemble import Ensemble
 from churnlib.models.fitted import FittedModel
 from churnlib.models.network_model import NetworkModel
-from churnlib.predictor import Predictor, Reading, load
+from churnlib.predictor import Predictor, load
+from churnlib.reading import Reading
 from churnlib.schema import Kind, Role
 from churnlib.training.calibrating import held_out_probability
 from churnlib.training.classifier_input import (

@@ -11,6 +11,7 @@ from uuid import uuid4
 import numpy as np
 import polars as pl
 
+from churnlib.answers import answers_table
 from churnlib.config import MoneyConfig, ThresholdConfig
 from churnlib.data.customers import Customers
 from churnlib.data.values import numbers_in
@@ -21,7 +22,7 @@ from churnlib.evaluation.intervals import confidence_intervals
 from churnlib.evaluation.metrics import evaluate
 from churnlib.evaluation.thresholds import best_expected_f1, threshold_band
 from churnlib.models.baselines.linear import LogisticRegression
-from churnlib.predictor import Predictor, answers_table
+from churnlib.predictor import Predictor
 from churnlib.training.baselines import rows_of, task_of
 from churnlib.training.calibrating import calibrate, held_out_probability
 from churnlib.training.fitted import HeldOut, Trained

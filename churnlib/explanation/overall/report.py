@@ -22,7 +22,8 @@ from churnlib.explanation.overall.sample import HIDDEN, Sample
 from churnlib.explanation.overall.surrogate import surrogate_tree
 from churnlib.explanation.reasons import Speaker, as_wording
 from churnlib.explanation.wording import Wording
-from churnlib.predictor import Predictor, Reading
+from churnlib.predictor import Predictor
+from churnlib.reading import Reading
 
 TOP = 5
 """Columns among which a sensitive one is flagged."""

@@ -1,0 +1,110 @@
+"""A customer who comes alone gets what a table of that customer gets: the same errors, warnings and answer."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from types import MappingProxyType
+
+import pytest
+
+from churnlib.data.customers import Customers
+from churnlib.errors import DataError, RowErrors
+from churnlib.row_predictor import RowPredictor
+from tests.made_rows import KINDS, compare, drawn_rows, row_predictor, usual_row
+from tests.test_one_row import CELLS, LISTS
+
+
+@pytest.fixture(scope="module")
+def made() -> tuple[RowPredictor, Customers]:
+    return row_predictor("mlp")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_random_rows_alone_and_as_tables_of_one_row(kind):
+    rows, customers = row_predictor(kind)
+    drawn = drawn_rows(customers, 48)
+    kept = [row for row in drawn if compare(row, rows)]
+    assert len(kept) > 40
+    together = rows.answers([rows.read(row) for row in kept])
+    assert together == [rows.answers([rows.read(row)])[0] for row in kept]
+    if not (customers.preparation.has_steps or kind == "rules"):
+        assert sum(map(rows.is_usual, drawn)) > 2  # else the shortest way was not looked at
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
+def test_hundreds_of_random_rows(kind):
+    """A part of what scripts/check_one_row.py compares."""
+    rows, customers = row_predictor(kind)
+    assert sum(compare(row, rows) for row in drawn_rows(customers, 150, seed=1)) > 120
+
+
+@pytest.mark.parametrize("cell", [cell for cell in CELLS if isinstance(cell, str | int | float | None)], ids=repr)
+def test_one_odd_cell(made, cell):
+    rows, customers = made
+    usual = usual_row(customers)
+    names = ("charges", "plan", "paperless", "joined", "band", "usage")
+    assert all(compare({**usual, name: cell}, rows) for name in names)
+
+
+@pytest.mark.parametrize("cell", LISTS, ids=repr)
+def test_one_odd_list(made, cell):
+    rows, customers = made
+    usual = usual_row(customers)
+    assert compare({**usual, "usage": cell}, rows)
+    assert compare({**usual, "charges": cell}, rows) is not isinstance(cell, list)
+
+
+def test_an_answer_with_torch_has_the_bits_of_a_table():
+    rows, customers = row_predictor("tabnet", backend="torch")
+    assert all(compare(row, rows) for row in (usual_row(customers, number) for number in range(10)))
+    many = [usual_row(customers, number) for number in range(40)]
+    expected = rows.predictor.predict(many).drop("customer_id").to_dicts()
+    assert rows.answers([rows.read(row) for row in many]) == expected
+
+
+def test_a_row_is_any_mapping_and_nothing_else(made):
+    rows, customers = made
+    usual = usual_row(customers)
+    expected = rows.answers([rows.read(usual)])
+    for form in (OrderedDict(usual), MappingProxyType(usual), dict(reversed(usual.items()))):
+        assert rows.answers([rows.read(form)]) == expected
+    for wrong in ([1], None, "row", {}):
+        with pytest.raises(DataError):
+            rows.read(wrong)  # type: ignore[arg-type]
+
+
+def test_names_that_are_ignored_give_no_warning(made):
+    rows, customers = made
+    usual = usual_row(customers)
+    lenient = RowPredictor(rows.predictor, ignored=["customer_id", "tenure"])
+    for odd in ({}, {"plan": "unseen"}):
+        row = {**usual, **odd, "customer_id": "C1"}
+        assert lenient.read(row).warnings == rows.read({**usual, **odd}).warnings
+        assert rows.read(row).warnings[0] == ("customer_id", "is not a column of this model")
+        assert lenient.read(row).typed["tenure"] == usual["tenure"]
+
+
+def test_nobody_is_answered_nothing_and_a_bad_row_nothing_beside_good_ones(made):
+    rows, customers = made
+    good, bad = usual_row(customers), {**usual_row(customers), "charges": "free"}
+    assert rows.answers([]) == []
+    read = [rows.read(row) for row in (good, bad, good)]
+    found = rows.answers(read)
+    assert found[1] == {"churn_probability": None, "churn_prediction": None}
+    assert found[0] == found[2] == rows.answers(read[:1])[0]
+
+
+def test_cells_that_no_table_holds_are_named_all_together(made):
+    rows, customers = made
+    row = {**usual_row(customers), "charges": [1], "plan": {"a": 1}, "further": b"x", "paperless": "\ud800"}
+    with pytest.raises(RowErrors) as alone:
+        rows.read(row)
+    assert {error.column for error in alone.value.errors} == {"charges", "plan", "further", "paperless"}
+
+
+def test_a_horizon_is_that_of_the_predictor():
+    rows, customers = row_predictor("hazard")
+    usual = usual_row(customers)
+    expected = rows.predictor.predict([usual], horizon=20.0)["churn_probability"].to_list()
+    assert [answer["churn_probability"] for answer in rows.answers([rows.read(usual)], horizon=20.0)] == expected
