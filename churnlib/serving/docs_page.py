@@ -27,7 +27,8 @@ section.door { margin-top: 1rem; } section.door h3 { font-size: 1.02rem; }
 .verb { display: inline-block; min-width: 3.2rem; font-size: .78rem; font-weight: 650; letter-spacing: .03em;
   color: var(--stay); } .verb.post { color: var(--leave); }
 details { margin: .3rem 0; } summary { cursor: pointer; color: var(--muted); font-size: .9rem; }
-td { vertical-align: top; } td.text { min-width: 9rem; }
+td, tbody th { vertical-align: top; } td.text { min-width: 9rem; } tbody th { min-width: 7.5rem; padding-right: 1rem; }
+details tbody th { min-width: 0; }
 """
 
 

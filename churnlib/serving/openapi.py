@@ -141,7 +141,7 @@ def _asked(name: str, schema: Mapping[str, Any], about: str) -> dict[str, Any]:
 
 def _predicting(parts: _Parts) -> dict[str, Any]:
     parameters = [
-        _asked("reasons", {"type": "integer", "minimum": 1, "maximum": MOST}, "as many reasons at most"),
+        _asked("reasons", {"type": "integer", "minimum": 1, "maximum": MOST}, "say why, with as many reasons at most"),
         _asked("target", {"type": "string"}, "the class to explain; the most probable one when absent"),
     ][: 1 + parts.several]
     version = parts.answer["model_version"]
