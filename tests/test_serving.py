@@ -548,7 +548,7 @@ def test_a_broken_rule_is_called_by_its_name_and_the_value_is_not(client: httpx.
 
 @linux
 @pytest.mark.parametrize(
-    ("method", "path", "status"), [("GET", "/", 404), ("GET", "/docs", 404), ("PUT", "/predict", 405)]
+    ("method", "path", "status"), [("GET", "/", 404), ("GET", "/info", 404), ("PUT", "/predict", 405)]
 )
 def test_other_addresses_are_refused(client: httpx.Client, method: str, path: str, status: int) -> None:
     response = client.request(method, path)

@@ -115,7 +115,7 @@ def engine_of(options: ServeOptions, models: Models, jobs: Jobs, watching: Watch
         timing = Timing.of(models.champion)
         name = "inline" if timing.seconds <= SLOW_SECONDS else "thread"
     kind = Inline if name == "inline" else Threaded
-    return kind(models, max_rows=options.max_batch_size, jobs=jobs, observed=watching.batch)
+    return kind(models, max_rows=options.max_batch_size, jobs=jobs, observed=watching.batch, shadow=options.shadow)
 
 
 def identity_of(models: Models) -> Callable[[], dict[str, Any]]:

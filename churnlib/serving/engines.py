@@ -28,6 +28,7 @@ Observed = Callable[[Sequence[float], float], None]
 """Told of each batch: seconds that each request waited, seconds that the model took."""
 
 _SWEEP_SECONDS = 0.05
+_SHADOW_SECONDS = 10.0
 
 SLOW_SECONDS = 0.0005
 """A model that takes longer for one customer gets a thread of its own, so that the loop keeps reading."""
@@ -107,6 +108,27 @@ class Engine(Protocol):
         ...
 
 
+class Shadow:
+    """Lets the challenger score the customers whom the champion answers, beside the answers and for the record alone.
+
+    Args:
+        jobs: Does it.
+        most: Customers whom it may lag behind; more are left out.
+    """
+
+    def __init__(self, jobs: Jobs, most: int = 256) -> None:
+        self._jobs, self._most = jobs, most
+        self._tasks: set[asyncio.Task[Answer]] = set()
+
+    def score(self, body: bytes, request_id: str) -> None:
+        """Have a customer scored when there is time."""
+        if len(self._tasks) < self._most:
+            deadline = time.monotonic() + _SHADOW_SECONDS
+            task = asyncio.create_task(self._jobs.run("shadow", body, {}, deadline, request_id))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+
 class Inline:
     """Predicts in the event loop: all requests of one turn of the loop together.
 
@@ -115,12 +137,14 @@ class Inline:
         max_rows: Most customers of one call of the model.
         jobs: Does everything but single customers.
         observed: Told of each batch.
+        shadow: Whether the challenger scores the champion's customers, too.
     """
 
     name = "inline"
 
-    def __init__(self, models: Models, *, max_rows: int, jobs: Jobs, observed: Observed) -> None:
+    def __init__(self, models: Models, *, max_rows: int, jobs: Jobs, observed: Observed, shadow: bool = False) -> None:
         self.models, self.max_rows, self.jobs, self._observed = models, max_rows, jobs, observed
+        self._shadow = Shadow(jobs) if shadow else None
         self._loop = asyncio.get_running_loop()
         self._items: list[Waiting] = []
 
@@ -161,6 +185,8 @@ class Inline:
                 endpoint, customer = chosen, chosen.decode_request(body, request_id=request_id)
                 if type(customer) is Answer:
                     return customer
+        if self._shadow is not None and endpoint is not self.models.challenger:
+            self._shadow.score(body, request_id)
         return Waiting(endpoint, cast("Customer", customer), self._loop.create_future(), deadline, is_gone)
 
     def _flush(self) -> None:
@@ -178,12 +204,13 @@ class Threaded:
         max_rows: Most customers of one call of the model.
         jobs: Does everything but single customers.
         observed: Told of each batch.
+        shadow: Whether the challenger scores the champion's customers, too.
     """
 
     name = "thread"
 
-    def __init__(self, models: Models, *, max_rows: int, jobs: Jobs, observed: Observed) -> None:
-        self._inline = Inline(models, max_rows=max_rows, jobs=jobs, observed=observed)
+    def __init__(self, models: Models, *, max_rows: int, jobs: Jobs, observed: Observed, shadow: bool = False) -> None:
+        self._inline = Inline(models, max_rows=max_rows, jobs=jobs, observed=observed, shadow=shadow)
         self._queue: deque[Waiting] = deque()
         self._wanted = threading.Event()
         self._busy = 0

@@ -5,15 +5,20 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import logging
 import os
 import socket
+import ssl
 import sys
 import time
 from typing import Any
 
 from churnlib.errors import ChurnlibError
-from churnlib.serving.lifecycle import Channel, become_child
+from churnlib.serving.lifecycle import BACKLOG, Channel, become_child
 from churnlib.serving.options import ServeOptions
+
+_KEEP_ALIVE_SECONDS = 75
+_log = logging.getLogger(__name__)
 
 _IDLE_SECONDS = 0.5
 """Time that clients on idle connections have during a drain to send once more and be told that the server ends."""
@@ -63,6 +68,12 @@ class HttpProcess:
         self.front = front_of(options, admin=self._order if options.admin else None)
         self.watching = self.front.watching
         self.recorder = recorder_of(options) if options.engine != "worker" else None
+        self._tls: ssl.SSLContext | None = None
+        if options.tls_certificate:
+            from churnlib.serving.tls import check, context
+
+            check(options.tls_certificate, options.tls_key)
+            self._tls = context(options.tls_certificate, options.tls_key)
         self._orders: dict[int, asyncio.Future[dict[str, Any]]] = {}
         self._drain = asyncio.Event()
         self._models: Any = None
@@ -70,7 +81,24 @@ class HttpProcess:
 
     def protocol(self) -> dict[str, Any]:
         """Return uvicorn's options about connections."""
-        return {"timeout_keep_alive": 75, "backlog": 2048, "h11_max_incomplete_event_size": 65536}
+        from churnlib.serving.protocol import Guards, guarded
+
+        guards = Guards(body_seconds=max(self.options.timeout, self.options.bulk_timeout) + 5.0)
+        found: dict[str, Any] = {"http": guarded(guards), "timeout_keep_alive": _KEEP_ALIVE_SECONDS, "backlog": BACKLOG}
+        if self._tls is not None:
+            found["ssl_context_factory"] = lambda config, default: self._tls
+        return found
+
+    def _renew_certificate(self) -> None:
+        """Take the certificate's files as they are now; the ones before stay where that fails."""
+        if self._tls is None:
+            return
+        from churnlib.serving.tls import renew
+
+        try:
+            renew(self._tls, self.options.tls_certificate, self.options.tls_key)
+        except ChurnlibError as error:
+            _log.error("the certificate stays as it was: %s", error)
 
     async def run(self, server: Any, listening: socket.socket) -> int:
         """Serve; returns the exit status."""
@@ -102,7 +130,7 @@ class HttpProcess:
 
         paths = self.told["sockets"]
         options = self.options
-        pool = Pool(paths) if paths else None
+        pool = Pool(paths, shadow=options.shadow and options.engine == "worker") if paths else None
         if options.engine == "worker":
             assert pool is not None
             await pool.wait_until_there()
@@ -155,6 +183,8 @@ class HttpProcess:
 
     async def _obey(self, message: dict[str, Any]) -> None:
         word = message["do"]
+        if word == "prepare":
+            self._renew_certificate()
         if word == "drain":
             self._drain.set()
         elif word == "done":

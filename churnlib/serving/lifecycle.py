@@ -19,6 +19,9 @@ from collections.abc import Iterator
 from typing import Any
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
+BACKLOG = 2048
+"""Clients that the kernel lets wait for a process to take them."""
+
 ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _NUMERIC = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "POLARS_MAX_THREADS")
 

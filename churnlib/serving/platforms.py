@@ -29,7 +29,6 @@ CONTENT_TYPE = "content-type"
 """Under this name the query of :func:`invocations` holds the header of the request."""
 
 
-
 # --- Vertex AI --------------------------------------------------------------------------------------------------------
 
 

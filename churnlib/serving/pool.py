@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
 from churnlib.serving.answers import Answer
-from churnlib.serving.engines import Overdue
+from churnlib.serving.engines import Overdue, Shadow
 from churnlib.serving.frames import Ask, Frames, Told, frame
 from churnlib.serving.problems import DEADLINE, NO_WORKER, WORKER_LOST, Problem
 
@@ -95,12 +95,14 @@ class Pool:
 
     Args:
         paths: Their sockets; who is not there yet is tried again.
+        shadow: Whether the challenger scores every customer, too.
     """
 
     name = "worker"
 
-    def __init__(self, paths: Sequence[str]) -> None:
+    def __init__(self, paths: Sequence[str], *, shadow: bool = False) -> None:
         self._paths = tuple(paths)
+        self._shadow = Shadow(self) if shadow else None
         self._links: list[Link] = []
         self._number = 0
         self._tasks = [asyncio.create_task(self._keep(path)) for path in self._paths]
@@ -129,6 +131,8 @@ class Pool:
 
     async def predict(self, body: bytes, deadline: float, request_id: str, is_gone: Any) -> Answer:
         """Answer for one customer."""
+        if self._shadow is not None:
+            self._shadow.score(body, request_id)
         return await self._ask("predict", body, {}, deadline, request_id, is_slow=False)
 
     async def run(self, job: str, body: bytes, query: Mapping[str, str], deadline: float, request_id: str) -> Answer:

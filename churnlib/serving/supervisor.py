@@ -27,14 +27,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from churnlib.errors import ChurnlibError
-from churnlib.serving.lifecycle import ENDING, Channel
+from churnlib.serving.lifecycle import BACKLOG, ENDING, Channel
 from churnlib.serving.metric_folder import prepare_folder, remove_folder
 from churnlib.serving.options import ServeOptions
 
 if TYPE_CHECKING:
     from churnlib.serving.metrics import Metrics
 
-BACKLOG = 2048
 _SETUP_SECONDS = 300.0
 """Time that a process has to load the bundle."""
 
