@@ -674,7 +674,9 @@ def test_a_folder_holds_what_was_predicted_under_the_pseudonyms_of_the_tables(fo
     recorder = open_record(tmp_path / "record", form=form, pseudonyms=PSEUDONYMS)
     recorder.start()
     fill(recorder)
-    recorder.record("v1", ["a", "b", "c"], [7, "7.0", None], np.array([0.5, 0.25, 0.125]), np.array([1, 0, 0]))
+    probabilities, decisions = np.array([0.5, 0.25, 0.125]), np.array([1, 0, 0])
+    recorder.record("v1", ["a", "b", "c"], [7, "7.0", None], probabilities, decisions)
+    probabilities[:], decisions[:] = -1, -1  # an engine uses its arrays again
     assert recorder.close()
     table = parts(tmp_path / "record", form)
     assert table.columns == list(DEFAULT_FIELDS)

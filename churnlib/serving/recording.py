@@ -193,7 +193,7 @@ class Recorder:
             encoded: ``(rows, columns)``, what the model has read.
         """
         keeps = self.fields
-        entry = (time.time(), model_version, request_ids, customer_ids, probabilities.copy(), decisions,
+        entry = (time.time(), model_version, request_ids, customer_ids, probabilities.copy(), list(decisions),
                  features if "features" in keeps else None,
                  encoded.copy() if encoded is not None and "encoded" in keeps else None)  # fmt: skip
         with self._lock:
