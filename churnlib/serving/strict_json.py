@@ -156,7 +156,9 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any] | Flaw:
 
 def _reason(error: json.JSONDecodeError) -> str:
     """Return the parser's reason: fixed words of the standard library, never text of the body."""
-    return error.msg[:1].lower() + error.msg[1:].split(": ")[0]
+    if error.msg.startswith("Unexpected UTF-8 BOM"):
+        return "there is a byte order mark"
+    return error.msg[:1].lower() + error.msg[1:].split(": ")[0].removesuffix(" at")
 
 
 _OUT_OF_RANGE = Flaw(Problem(400, "number_out_of_range", "a number is outside the range of a 64-bit float"))
