@@ -43,7 +43,9 @@ class MadeServed:
     def __post_init__(self) -> None:
         from churnlib.serving.reasons import Reasons
 
-        self.reader = RowReader(self.predictor.schema, refuse_unknown=self.unknown == "refuse")
+        own = self.predictor.bundle.own_threshold
+        worth = None if own is None else own.column
+        self.reader = RowReader(self.predictor.schema, refuse_unknown=self.unknown == "refuse", worth=worth)
         self.review = Review(self.predictor)
         self.reasons = Reasons(self.predictor)
 

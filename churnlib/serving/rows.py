@@ -60,15 +60,17 @@ class RowReader:
     Attributes:
         columns: Names of the columns that the model reads, in table order.
         required: Those of them that must be there.
+        worth: The column of a customer's worth, read too where it is there.
         id_names: Fields that may hold what the client calls the customer, the one that counts first.
 
     Args:
         schema: The model's schema.
         refuse_unknown: Refuse fields that are no columns of the model, instead of naming them in a warning.
+        worth: Column that says what a customer is worth, by which his threshold follows (``threshold=value``).
     """
 
-    def __init__(self, schema: Schema, *, refuse_unknown: bool = False) -> None:
-        self._schema = schema
+    def __init__(self, schema: Schema, *, refuse_unknown: bool = False, worth: str | None = None) -> None:
+        self._schema, self.worth = schema, worth
         self._refuse_unknown = refuse_unknown
         self._kinds = {column.name: column.kind for column in read_columns(schema)}
         self._optional = set(self._kinds) - set(schema.required())
@@ -90,6 +92,8 @@ class RowReader:
         fields = self.fields(request)
         known = {column: self.scalar(column, request[name]) for column, name in fields.names.items()}
         row = {name: known.get(name) for name in self.columns}
+        if self.worth in known:
+            row[self.worth] = known[self.worth]
         return Customer(self.id_of(known), row, fields.warnings)
 
     def fields(self, names: Iterable[str]) -> Fields:
@@ -102,7 +106,7 @@ class RowReader:
         unknown: list[str] = []
         for name in names:
             column = normalize_name(name)
-            if column in self._kinds or column in self.id_names:
+            if column in self._kinds or column in self.id_names or column == self.worth:
                 if column in known:
                     raise refuse(422, "duplicate_field", f"{shown(column)} is there under two spellings", field=column)
                 known[column] = name
