@@ -132,8 +132,8 @@ def make_key(folder: Path) -> str:
     done = subprocess.run(
         [
             sys.executable,
-            "-m",
-            "churnlib.cli",
+            "-c",
+            "from churnlib.cli import main; main()",
             "key",
             "name=bench",
             "scopes=predict,metrics",

@@ -86,19 +86,23 @@ def baseline_bundle(customers: Customers) -> Bundle:
     return replace(made_bundle(customers, network=TINY_MLP), model=model, golden=())
 
 
-def made(kind: str) -> tuple[Bundle, Customers]:
-    """A model of a kind in :data:`KINDS`, and the customers it was prepared for."""
+def made(kind: str, *, lists: bool = True) -> tuple[Bundle, Customers]:
+    """A model of a kind in :data:`KINDS`, and the customers it was prepared for.
+
+    With sequences, and some kinds with a column of time, or without any.
+    """
+    drop = () if lists else ("usage",)
     if kind == "hazard":
-        customers = prepared(columns={"tenure": {"role": "elapsed"}})
+        customers = prepared(columns={"tenure": {"role": "elapsed"}}, drop=drop)
         return hazard_bundle(customers), customers
     if kind == "several classes":
-        customers = prepared(time=True, classes=("stayed", "moved", "died"))
+        customers = prepared(time=lists, drop=drop, classes=("stayed", "moved", "died"))
         bundle = made_bundle(customers, network=TINY_MLP)
         return replace(bundle, calibration=Platt(0.8, (0.1, 0.0, -0.2))), customers
     if kind in ("steps", "flags"):
-        customers = prepared(steps=STEPS if kind == "flags" else {"more": STEPS["more"]})
+        customers = prepared(steps=STEPS if kind == "flags" else {"more": STEPS["more"]}, drop=drop)
         return made_bundle(customers, network=TINY_MLP), customers
-    customers = prepared(time=kind in ("tabnet", "rules"))
+    customers = prepared(time=lists and kind in ("tabnet", "rules"), drop=drop)
     bundle = made_bundle(customers, network=TINY_TABNET if kind == "tabnet" else TINY_MLP)
     if kind == "required":
         schema = required(bundle.schema, "charges", "plan", "paperless", "joined", "band", "usage")
@@ -120,9 +124,9 @@ KINDS = (
 )  # fmt: skip
 
 
-def row_predictor(kind: str, *, backend: str = "onnx") -> tuple[RowPredictor, Customers]:
+def row_predictor(kind: str, *, backend: str = "onnx", lists: bool = True) -> tuple[RowPredictor, Customers]:
     """What answers such a model's customers one at a time; by ONNX Runtime, whose answers no other rows change."""
-    bundle, customers = made(kind)
+    bundle, customers = made(kind, lists=lists)
     model = bundle.model
     if backend == "onnx":
         bundle = replace(bundle, model=OnnxModel(exported(bundle), original=lambda: model))

@@ -22,7 +22,7 @@ FLOORS = [
     ("explanation", "exporting"),
     ("evaluation",),
     ("pages",),
-    ("row_predictor",),
+    ("column_predictor", "row_predictor"),
     ("predictor",),
     ("inside", "staying"),
     ("answers", "reading"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import decimal
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -44,6 +45,7 @@ def prepared(
     steps: dict[str, Any] | None = None,
     classes: tuple[str, ...] = ("no", "yes"),
     columns: dict[str, Any] | None = None,
+    drop: Sequence[str] = (),
 ):
     n = 200
     frame = (
@@ -64,7 +66,7 @@ def prepared(
     target = Column("left", Kind.categorical, Role.target)
     preprocess = {"steps": steps or {}}
     return prepare_labelled(
-        frame, label, target=target, classes=classes, split=split, columns=columns, preprocess=preprocess
+        frame.drop(drop), label, target=target, classes=classes, split=split, columns=columns, preprocess=preprocess
     )
 
 

@@ -13,6 +13,7 @@ from made_served import ROW, MadeServed, made_served
 
 from churnlib.data.opt_out import WatchedOptOut, name_of, names_of
 from churnlib.data.profile import draw_rows
+from churnlib.decision import Offer, OwnThreshold
 from churnlib.predictor import Predictor
 from churnlib.serving import scored
 from churnlib.serving.answers import Answer
@@ -310,3 +311,22 @@ def test_several_classes_have_a_probability_each(tmp_path: Path) -> None:
 
 def test_bytes_are_sent_as_they_are() -> None:
     assert Answer(200, b"\x00", (("content-type", "application/octet-stream"),)).encode() == b"\x00"
+
+
+def test_what_a_customer_is_worth_counts_for_his_threshold(served: MadeServed) -> None:
+    own = OwnThreshold(
+        column="value", times=1.0, otherwise=100.0, offer=Offer(offer_cost=1, contact_cost=0, acceptance=1)
+    )
+    predictor = Predictor(dataclasses.replace(served.predictor.bundle, own_threshold=own))
+    valued = MadeServed(predictor)
+    rows = [{**ROW, "value": 1e6}, {**ROW, "value": -5}, {**ROW, "value": None}]
+    _, body = batch(valued, {"instances": [*rows, ROW]})
+    found = body["predictions"]
+    assert [each["churn_prediction"] for each in found] == [
+        *predictor.predict(rows)["churn_prediction"], *predictor.predict([ROW])["churn_prediction"],
+    ]  # fmt: skip
+    assert found[0]["churn_prediction"] != found[1]["churn_prediction"]
+    told = [each.get("warnings", [{"message": ""}])[0]["message"] for each in found]
+    assert [("worth 100" in text) for text in told] == [False, False, True, True]
+    _, body = batch(valued, {"columns": {k: [v] for k, v in ROW.items()}})
+    assert "worth 100" in body["warnings"][0]["message"] and body["columns"]["human_review"] == [True]

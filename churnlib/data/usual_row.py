@@ -27,8 +27,8 @@ from churnlib.schema.parsing import FALSE_WORDS, TRUE_WORDS
 LARGEST = 2.0**53
 """Sum of the sizes of a row's numbers up to which none of them is rounded, clipped or infinite."""
 
-_NUMBERS = frozenset({int, float})
-_CODED = frozenset({str, int, bool, type(None)})
+NUMBERS = frozenset({int, float})
+CODED = frozenset({str, int, bool, type(None)})
 
 
 class UsualRow(NamedTuple):
@@ -70,10 +70,13 @@ class UsualRows:
         self._has_elapsed = elapsed is not None
         self._gaps = frozenset(place for place, name in enumerate(numbers) if name not in required)
         self._codes = [
-            _codes(columns[one.name], one.values, nullable=one.name not in required) for one in preparation.categorical
+            codes_of(columns[one.name], one.values, nullable=one.name not in required)
+            for one in preparation.categorical
         ]
         kinds = [(place, columns[name]) for place, name in enumerate(numbers)]
-        self._ranks = [(at, _ranks(one, preparation.orders[one.name])) for at, one in kinds if one.kind is Kind.ordinal]
+        self._ranks = [
+            (at, ranks_of(one, preparation.orders[one.name])) for at, one in kinds if one.kind is Kind.ordinal
+        ]
         self._dates = [place for place, column in kinds if column.kind is Kind.datetime]
         self._time = None if preparation.time is None else names.index(preparation.time)
         self._histories = [(names.index(one.name), one.n_steps) for one in preparation.histories]
@@ -92,7 +95,7 @@ class UsualRows:
         """
         cells = list(map(row.get, self._names))
         coded = cells[self._n_numbers : self._n_coded]
-        if not _CODED.issuperset(map(type, coded)):
+        if not CODED.issuperset(map(type, coded)):
             return None
         codes: list[Any] = list(map(dict.get, self._codes, coded))
         if None in codes or not self._has_known_columns(row):
@@ -100,7 +103,7 @@ class UsualRows:
         numbers: list[Any] = cells[: self._n_numbers]
         if (self._ranks or self._dates) and not self._become_numbers(numbers, cells):
             return None
-        plain = _NUMBERS.issuperset(map(type, numbers))
+        plain = NUMBERS.issuperset(map(type, numbers))
         if not (_are_exact(numbers) if plain else self._are_filled(numbers)):
             return None
         if self._rest and not all(is_usual(cells[place]) for place, is_usual in self._rest):
@@ -145,7 +148,7 @@ class UsualRows:
         """Put NaN where a number may be missing; False if one must not be, or there is something else."""
         gaps = [place for place, cell in enumerate(numbers) if cell is None]
         given = [cell for cell in numbers if cell is not None]
-        if not (self._gaps.issuperset(gaps) and _NUMBERS.issuperset(map(type, given))):
+        if not (self._gaps.issuperset(gaps) and NUMBERS.issuperset(map(type, given))):
             return False
         for place in gaps:
             numbers[place] = math.nan
@@ -160,7 +163,7 @@ def _are_exact(numbers: list[Any]) -> bool:
         return False
 
 
-def _codes(column: Column, values: Sequence[str], *, nullable: bool) -> dict[Any, int]:
+def codes_of(column: Column, values: Sequence[str], *, nullable: bool) -> dict[Any, int]:
     """Return the codes of a column's cells as they come, of those that are certain to mean just this.
 
     Keys are texts, and of truth values the four that equal one another in Python as they do in a table: a whole number
@@ -175,7 +178,8 @@ def _codes(column: Column, values: Sequence[str], *, nullable: bool) -> dict[Any
     return codes
 
 
-def _ranks(column: Column, order: Sequence[str]) -> dict[str, float]:
+def ranks_of(column: Column, order: Sequence[str]) -> dict[str, float]:
+    """Return the ranks of an ordinal column's cells, of those that are certain to mean just this."""
     ranks = {value: float(rank) for rank, value in enumerate(order)}
     return {value: ranks[value] for value in _plain(column, order)}
 
@@ -202,4 +206,4 @@ def _is_usual(kind: Kind) -> Callable[[Any], bool]:
     return is_usual
 
 
-__all__ = ["UsualRow", "UsualRows"]
+__all__ = ["CODED", "LARGEST", "NUMBERS", "UsualRow", "UsualRows", "codes_of", "ranks_of"]

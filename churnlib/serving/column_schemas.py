@@ -44,6 +44,11 @@ CUSTOMER_ID: dict[str, Any] = {
     "description": "what you call the customer; comes back as sent",
 }
 
+WORTH: dict[str, Any] = {
+    "type": ["number", "null"],
+    "description": "what the customer is worth, by which his threshold follows; may be left out",
+}
+
 
 def row_schema(predictor: Predictor, *, unknown: str, longest: int) -> dict[str, Any]:
     """Return the schema of one customer.
@@ -57,6 +62,8 @@ def row_schema(predictor: Predictor, *, unknown: str, longest: int) -> dict[str,
     known = {column["name"]: column.get("values", ()) for column in predictor.input_schema()}
     names = [name for name in ("customer_id", schema.id) if name is not None and name not in known]
     own = {column.name: _column(column, predictor, known[column.name], longest) for column in read_columns(schema)}
+    if predictor.bundle.own_threshold is not None:
+        own.setdefault(predictor.bundle.own_threshold.column, WORTH)
     about = "One customer as your system has him: names of the table's columns, in any order"
     return {
         "type": "object",

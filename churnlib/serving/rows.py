@@ -63,6 +63,7 @@ class RowReader:
     Attributes:
         columns: Names of the columns that the model reads, in table order.
         required: Those of them that must be there.
+        worth: The column of a customer's worth, read too where it is there.
         id_names: Fields that may hold what the client calls the customer, the one that counts first.
 
     Args:
@@ -72,6 +73,8 @@ class RowReader:
 
     def __init__(self, predictor: Predictor, *, refuse_unknown: bool = False) -> None:
         self._schema = predictor.schema
+        own = predictor.bundle.own_threshold
+        self.worth = None if own is None else own.column
         self._refuse_unknown = refuse_unknown
         self._rows = RowPredictor(predictor)
         self._kinds = {column.name: column.kind for column in read_columns(self._schema)}
@@ -79,7 +82,7 @@ class RowReader:
         self.columns = tuple(self._kinds)
         self.required = tuple(name for name in self.columns if name not in self._optional)
         self.id_names = [n for n in (CUSTOMER_ID, self._schema.id) if n is not None and n not in self._kinds]
-        self._known = frozenset((*self.columns, *self.id_names))
+        self._known = frozenset((*self.columns, *self.id_names)) | ({self.worth} if self.worth else set())
 
     def kind(self, column: str) -> Kind | None:
         """Return what the cells of a column are; None of the columns with the customers' names."""

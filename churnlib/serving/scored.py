@@ -155,8 +155,9 @@ def _ask(served: Served, ids: list[Any], columns: Mapping[str, list[Any]]) -> Sc
     problems = problems_by_row(reading.iter_errors()) if reading.bad.any() else {}
     unusual: dict[tuple[str, str], list[int]] = {}
     for warning in reading.warnings:
-        if warning.row is not None and warning.row not in problems:
-            unusual.setdefault((shown(warning.column), warning.problem), []).append(warning.row)
+        rows = range(len(ids)) if warning.row is None else (warning.row,)
+        told = unusual.setdefault((shown(warning.column), warning.problem), [])
+        told.extend(row for row in rows if row not in problems)
     answers = predictor.answers(reading).drop("customer_id")
     results = {column.name: column.to_list() for column in answers}
     for row in np.flatnonzero(_not_finite(answers) & ~reading.bad).tolist():

@@ -144,6 +144,8 @@ def _fill(table: CustomerTable, reader: RowReader, cells: Mapping[str, list[Any]
             table.ids = [old if new is None else new for old, new in zip(table.ids, given, strict=True)]
     empty = [None] * len(table.ids)
     table.columns = {name: checked.get(name, empty) for name in reader.columns}
+    if reader.worth in checked:
+        table.columns[reader.worth] = checked[reader.worth]
 
 
 def _settled(reader: RowReader, name: str, values: list[Any], problems: dict[int, Problem]) -> list[Any]:
