@@ -122,7 +122,8 @@ def test_a_model_without_background_customers_is_a_501(folder: Path, caplog: pyt
 
 
 def test_a_model_of_when_customers_leave_is_a_501(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(type(made_served(folder).predictor.bundle), "hazards", property(lambda self: SimpleNamespace(elapsed=None)))
+    hazards = property(lambda self: SimpleNamespace(elapsed=None))
+    monkeypatch.setattr(type(made_served(folder).predictor.bundle), "hazards", hazards)
     served = made_served(folder)
     with pytest.raises(Exception, match="says when customers leave") as caught:
         served.reasons.explain(ROW, top=3)

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from churnlib.serving.api import ChurnLitAPI
-    from churnlib.serving.asgi import asgi
+    from churnlib.serving.application import asgi
     from churnlib.serving.server import main, serve
 
 __all__ = ["ChurnLitAPI", "asgi", "main", "serve"]
 
-_HOMES = {"ChurnLitAPI": "api", "asgi": "asgi", "main": "server", "serve": "server"}
+_HOMES = {"ChurnLitAPI": "api", "asgi": "application", "main": "server", "serve": "server"}
 
 
 def __getattr__(name: str) -> Any:

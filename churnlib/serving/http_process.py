@@ -43,6 +43,7 @@ def main() -> None:
         log_config=None,
         lifespan="off",
         server_header=False,
+        proxy_headers=False,
         ws="none",
         **process.protocol(),
     )

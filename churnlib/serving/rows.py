@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from churnlib.data.coercion import read_columns
 from churnlib.data.names import normalize_name
+from churnlib.errors import RowErrors
 from churnlib.row_predictor import ReadRow, RowPredictor
 from churnlib.schema import Kind
 from churnlib.serving.answers import problems_by_row
@@ -76,7 +77,7 @@ class RowReader:
         own = predictor.bundle.own_threshold
         self.worth = None if own is None else own.column
         self._refuse_unknown = refuse_unknown
-        self._rows = RowPredictor(predictor)
+        self._rows = RowPredictor(predictor, ignored=[CUSTOMER_ID])
         self._kinds = {column.name: column.kind for column in read_columns(self._schema)}
         self._optional = set(self._kinds) - set(self._schema.required())
         self.columns = tuple(self._kinds)
@@ -103,15 +104,20 @@ class RowReader:
             fields = self.fields(request)
             cells = {column: request[name] for column, name in fields.names.items()}
             warnings = [warned for warned in fields.warnings if warned[1] == NOT_READ]
-        for name, value in cells.items():
-            if type(value) in (dict, list):
-                self.scalar(name, value)
-        row = self._rows.read(cells or dict.fromkeys(self.columns))
+        name = self.id_of(cells)
+        if type(name) in (dict, list):
+            self.scalar(CUSTOMER_ID if cells.get(CUSTOMER_ID) is name else self.id_names[-1], name)
+        try:
+            row = self._rows.read(cells or dict.fromkeys(self.columns))
+        except RowErrors:
+            for column, value in cells.items():
+                self.scalar(column, value)
+            raise
         if row.errors:
             raise RequestError(next(iter(problems_by_row(row.errors).values())))
         if row.warnings:
             warnings += [(shown(name), problem) for name, problem in row.warnings if name not in self.id_names]
-        return Customer(self.id_of(cells), row, warnings, request_id)
+        return Customer(name, row, warnings, request_id)
 
     def answers(self, customers: Sequence[Customer]) -> list[dict[str, Any]]:
         """Return what the model says of each, together: the columns of ``Predictor.predict`` but for the id."""
