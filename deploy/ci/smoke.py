@@ -54,11 +54,11 @@ def main() -> int:
 
 
 def wait_until_ready(url: str, patience: float) -> float:
-    """Return the seconds until ``/readyz`` said 200."""
+    """Return the seconds until ``/health`` said 200."""
     started = time.monotonic()
-    while (status := ask(url, "/readyz")[0]) != 200:
+    while (status := ask(url, "/health")[0]) != 200:
         late = time.monotonic() - started > patience
-        expect(not late, f"/readyz still says {status or 'nothing'} after {patience:g} s")
+        expect(not late, f"/health still says {status or 'nothing'} after {patience:g} s")
         time.sleep(0.1)
     return time.monotonic() - started
 

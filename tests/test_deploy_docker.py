@@ -1,0 +1,185 @@
+"""The images: linted, built step by step as far as a machine without Docker can, and asked about customers."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from containers import Image, Instruction, build, copied, ignored, instructions
+from made import made_bundle
+from servers import free_port
+
+from churnlib.bundle import write_bundle
+from churnlib.exporting.onnx import exported
+
+ROOT = Path(__file__).resolve().parents[1]
+DOCKERFILES = sorted(path for path in (ROOT / "deploy").rglob("Dockerfile*"))
+SLIM = ROOT / "deploy" / "docker" / "Dockerfile"
+ABSENT = ["torch", "lightning", "hydra", "omegaconf", "wandb", "sklearn", "scipy", "pandas", "pip", "mcp"]
+RULES = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if line and not line.startswith("#")]
+
+
+def config(dockerfile: Path) -> dict[str, str]:
+    """The last word of each kind."""
+    return {step.word: step.value for step in instructions(dockerfile)}
+
+
+# --- without building -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dockerfile", DOCKERFILES, ids=lambda path: f"{path.parent.name}-{path.name}")
+def test_hadolint_finds_nothing(dockerfile):
+    hadolint = Path(sys.executable).with_name("hadolint")
+    done = subprocess.run([hadolint, "--no-color", dockerfile], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("name", ["Dockerfile", "Dockerfile.gpu"])
+def test_a_server_image_runs_as_nobody_without_a_shell(name):
+    words = config(SLIM.with_name(name))
+    assert re.fullmatch(r"[1-9]\d*:[1-9]\d*", words["USER"]), "a number, so that Kubernetes can see that it is not root"
+    assert all(words[word].startswith("[") for word in ("ENTRYPOINT", "CMD")), "exec form: signals reach the server"
+    assert re.search(r"CMD \[", words["HEALTHCHECK"])
+    assert words["STOPSIGNAL"] == "SIGTERM"
+    assert words["ARG"].startswith("REVISION") and "PYTHON_IMAGE" in SLIM.with_name(name).read_text()
+
+
+@pytest.mark.parametrize("name", ["Dockerfile", "Dockerfile.gpu"])
+def test_the_context_holds_what_is_copied_and_little_else(name):
+    assert not [path for path in copied(SLIM.with_name(name)) if ignored(path, RULES) or not (ROOT / path).exists()]
+    for path in ("outputs/latest/bundle/model.onnx", ".git/config", "tests/made.py", "deploy/compose/secrets/keys"):
+        assert ignored(path, RULES), path
+    assert ignored("churnlib/serving/__pycache__/api.cpython-311.pyc", RULES)
+    assert not ignored("churnlib/serving/api.py", RULES)
+
+
+def test_the_gpu_image_differs_in_torch_and_the_words_alone():
+    slim, gpu = (instructions(SLIM.with_name(name)) for name in ("Dockerfile", "Dockerfile.gpu"))
+    added = [step for step in gpu if step not in slim]
+    assert [step.word for step in added] == ["RUN", "LABEL", "ENV", "HEALTHCHECK", "CMD"]
+    assert added[0].words[-1] == "torch"
+    assert {"engine=worker", "device=cuda", "backend=torch"} <= set(added[-1].words)
+
+
+# --- built and run --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def folder() -> Iterator[Path]:
+    """A folder that every user can read, as an image is."""
+    path = Path(tempfile.mkdtemp(prefix="churnlib-image-"))
+    path.chmod(0o755)
+    yield path
+    shutil.rmtree(path, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def bundle(folder: Path) -> Path:
+    made = made_bundle()
+    write_bundle(replace(made, onnx=exported(made)), folder / "model" / "bundle")
+    return folder / "model" / "bundle"
+
+
+@pytest.fixture(scope="module")
+def slim(folder: Path) -> Image:
+    return build(SLIM, ROOT, folder / "slim", {})
+
+
+def at(port: int, words: list[str]) -> list[str]:
+    """The same words, for a port that is free here."""
+    return [re.sub(r"\b80[08]0\b", str(port), word) for word in words]
+
+
+@contextmanager
+def running(words: list[str]) -> Iterator[subprocess.Popen[bytes]]:
+    """A process, and by --kill-child the server with all its processes, for as long as the block lasts."""
+    process = subprocess.Popen(words, stdin=subprocess.DEVNULL)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def first_process(process: subprocess.Popen[bytes]) -> int:
+    """The process that is number 1 inside."""
+    return int(Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()[0])
+
+
+def wait_until_healthy(port: int, process: subprocess.Popen[bytes]) -> None:
+    for _ in range(600):
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5) as answer:
+                assert answer.status == 200
+                return
+        except OSError:
+            assert process.poll() is None, "the server in the image has ended; its output is above"
+            time.sleep(0.1)
+    pytest.fail("the server in the image does not come up")
+
+
+def smoke(port: int, bundle: Path) -> subprocess.CompletedProcess[str]:
+    words = [sys.executable, "deploy/ci/smoke.py", f"http://127.0.0.1:{port}", str(bundle), "--patience", "5"]
+    return subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.slow
+def test_the_slim_image_serves_a_bundle_and_ends_on_sigterm(slim, bundle):
+    """Read-only, without rights, as process 1, from a bundle that is mounted; the smoke test of CI asks it."""
+    port = free_port()
+    words = at(port, slim.start())
+    health = at(port, Instruction("CMD", slim.config["HEALTHCHECK"].split("CMD ")[1]).words)
+    with running(slim.command(words, mounts={bundle: "/bundle"})) as process:
+        wait_until_healthy(port, process)
+        inside = Path(f"/proc/{first_process(process)}/status").read_text()
+        assert re.search(r"^Uid:\t10001\b", inside, re.MULTILINE) and re.search(r"^CapEff:\t0+$", inside, re.MULTILINE)
+        done = smoke(port, bundle)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert subprocess.run(slim.command(health), check=False).returncode == 0
+        os.kill(first_process(process), signal.SIGTERM)
+        assert process.wait(timeout=60) == 0
+    assert subprocess.run(slim.command(health), stderr=subprocess.DEVNULL, check=False).returncode != 0
+    assert smoke(port, bundle).returncode == 1
+
+
+@pytest.mark.slow
+def test_the_slim_image_lacks_what_a_server_does_not_need(slim):
+    code = f"import importlib.util as u, sys; sys.exit(str([m for m in {ABSENT} if u.find_spec(m)]))"
+    done = subprocess.run(slim.command(["python", "-c", code]), capture_output=True, text=True, check=False)
+    assert done.stderr.strip() == "[]"
+    outside = subprocess.run(slim.command(["sh", "-c", "touch /opt/churnlib/x"]), capture_output=True, check=False)
+    assert b"Read-only" in outside.stderr
+
+
+@pytest.mark.slow
+def test_a_model_is_put_into_the_image(slim, bundle, folder):
+    dockerfile = SLIM.with_name("Dockerfile.bundle")
+    port = free_port()
+    baked = build(dockerfile, bundle, folder / "baked", {"churnlib-serving:local": slim})
+    assert sorted(path.name for path in (baked.root / "bundle").iterdir()) == sorted(p.name for p in bundle.iterdir())
+    with running(baked.command(at(port, baked.start()))) as process:
+        wait_until_healthy(port, process)
+        assert smoke(port, bundle).returncode == 0
+
+
+@pytest.mark.slow
+def test_sagemakers_word_is_no_option(slim, bundle, folder):
+    dockerfile = ROOT / "deploy" / "sagemaker" / "Dockerfile"
+    port = free_port()
+    image = build(dockerfile, bundle, folder / "sagemaker", {"churnlib-serving:local": slim})
+    words = at(port, image.start("serve"))
+    with running(image.command(words)) as process:
+        wait_until_healthy(port, process)
+        assert smoke(port, bundle).returncode == 0
