@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import os
+import queue
 import re
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -21,6 +25,7 @@ from containers import Image, Instruction, build, copied, ignored, instructions
 from made import made_bundle
 from servers import free_port
 
+import churnlib.serving
 from churnlib.bundle import write_bundle
 from churnlib.exporting.onnx import exported
 
@@ -183,3 +188,70 @@ def test_sagemakers_word_is_no_option(slim, bundle, folder):
     with running(image.command(words)) as process:
         wait_until_healthy(port, process)
         assert smoke(port, bundle).returncode == 0
+
+
+# --- Lambda ---------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def runtime_api(event: dict) -> Iterator[tuple[str, queue.Queue]]:
+    """The side of Lambda that a function asks for its next request and gives the answer to."""
+    answers: queue.Queue = queue.Queue()
+    over = threading.Event()
+
+    class Handler(BaseHTTPRequestHandler):
+        asked = False
+
+        def do_GET(self) -> None:
+            if Handler.asked:
+                over.wait()
+                return
+            Handler.asked = True
+            content = json.dumps(event).encode()
+            self.send_response(200)
+            self.send_header("Lambda-Runtime-Aws-Request-Id", "1")
+            self.send_header("Lambda-Runtime-Deadline-Ms", str(int(time.time() * 1000) + 30_000))
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            answers.put((self.path, json.loads(body)))
+            self.send_response(202)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *words: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            yield f"127.0.0.1:{server.server_port}", answers
+        finally:
+            over.set()
+            server.shutdown()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif("asgi" not in churnlib.serving.__all__, reason="the server is no ASGI application yet")
+def test_the_lambda_image_answers_lambda(slim, bundle, folder):
+    """With Lambda's own client inside; the golden customers are answered as the bundle says."""
+    dockerfile = ROOT / "deploy" / "serverless" / "Dockerfile.lambda"
+    images = {"churnlib-serving:local": slim, "bundle": Image(bundle)}
+    image = build(dockerfile, dockerfile.parent, folder / "lambda", images)
+    golden = json.loads((bundle / "golden.json").read_text())[0]
+    event = {
+        "rawPath": "/predict",
+        "headers": {"content-type": "application/json"},
+        "requestContext": {"stage": "$default", "http": {"method": "POST"}},
+        "body": json.dumps({name: value for name, value in golden["row"].items() if value is not None}),
+    }
+    with (
+        runtime_api(event) as (address, answers),
+        running(image.command(image.start(), env={"AWS_LAMBDA_RUNTIME_API": address})),
+    ):
+        path, answer = answers.get(timeout=60)
+    assert path.endswith("/invocation/1/response") and answer["statusCode"] == 200, answer
+    assert json.loads(answer["body"])["churn_probability"] == pytest.approx(golden["probability"], abs=1e-6)
