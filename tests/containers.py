@@ -103,7 +103,7 @@ class Image:
         pairs = " ".join(f"{folder}:{inside}" for folder, inside in (mounts or {}).items())
         values = [f"{name}={value}" for name, value in {**self.env, **(env or {})}.items()]
         return [
-            "unshare", "--mount", "--pid", "--fork", "--kill-child", "--propagation", "private",
+            "unshare", "--mount", "--pid", "--fork", "--propagation", "private",
             "sh", "-euc", ENTER % {"system": " ".join(SYSTEM)}, "enter",
             str(self.root), str(PYTHON), "yes" if read_only else "no", pairs,
             "/usr/bin/setpriv", f"--reuid={uid}", f"--regid={gid}", "--clear-groups", *rights,

@@ -109,13 +109,14 @@ def at(port: int, words: list[str]) -> list[str]:
 
 @contextmanager
 def running(words: list[str]) -> Iterator[subprocess.Popen[bytes]]:
-    """A process, and by --kill-child the server with all its processes, for as long as the block lasts."""
+    """A process for as long as the block lasts; with the first process inside all others there are killed."""
     process = subprocess.Popen(words, stdin=subprocess.DEVNULL)
     try:
         yield process
     finally:
-        process.kill()
-        process.wait()
+        if process.poll() is None:
+            os.kill(first_process(process), signal.SIGKILL)
+        process.wait(timeout=60)
 
 
 def first_process(process: subprocess.Popen[bytes]) -> int:
@@ -200,6 +201,7 @@ def runtime_api(event: dict) -> Iterator[tuple[str, queue.Queue]]:
     over = threading.Event()
 
     class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
         asked = False
 
         def do_GET(self) -> None:
@@ -210,6 +212,9 @@ def runtime_api(event: dict) -> Iterator[tuple[str, queue.Queue]]:
             content = json.dumps(event).encode()
             self.send_response(200)
             self.send_header("Lambda-Runtime-Aws-Request-Id", "1")
+            self.send_header("Lambda-Runtime-Invoked-Function-Arn", "arn:aws:lambda:eu-central-1:1:function:churn")
+            self.send_header("Lambda-Runtime-Trace-Id", "Root=1-0-0")
+            self.send_header("Content-Type", "application/json")
             self.send_header("Lambda-Runtime-Deadline-Ms", str(int(time.time() * 1000) + 30_000))
             self.send_header("Content-Length", str(len(content)))
             self.end_headers()
@@ -225,7 +230,11 @@ def runtime_api(event: dict) -> Iterator[tuple[str, queue.Queue]]:
         def log_message(self, *words: object) -> None:
             pass
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+    class Server(ThreadingHTTPServer):
+        def handle_error(self, *_: object) -> None:
+            """Say nothing when the function is killed while it waits."""
+
+    with Server(("127.0.0.1", 0), Handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         try:
             yield f"127.0.0.1:{server.server_port}", answers
