@@ -54,6 +54,11 @@ def alerts() -> list[dict[str, Any]]:
     return group["rules"]
 
 
+def test_the_server_has_these_metrics():
+    families = pytest.importorskip("churnlib.serving.families").FAMILIES.values()
+    assert METRICS.items() <= {family.name: set(family.labels) for family in families}.items()
+
+
 # --- compose --------------------------------------------------------------------------------------------------------
 
 

@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -127,13 +128,20 @@ def first_process(process: subprocess.Popen[bytes]) -> int:
 def wait_until_healthy(port: int, process: subprocess.Popen[bytes]) -> None:
     for _ in range(600):
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5) as answer:
-                assert answer.status == 200
-                return
+            assert ask(port, "/health")[0] == 200
+            return
         except OSError:
             assert process.poll() is None, "the server in the image has ended; its output is above"
             time.sleep(0.1)
     pytest.fail("the server in the image does not come up")
+
+
+def ask(port: int, path: str, body: object = None) -> tuple[int, bytes]:
+    """Ask a server here, with JSON if there is a body."""
+    content = None if body is None else json.dumps(body).encode()
+    asked = urllib.request.Request(f"http://127.0.0.1:{port}{path}", content, {"Content-Type": "application/json"})
+    with urllib.request.urlopen(asked, timeout=30) as answer:
+        return answer.status, answer.read()
 
 
 def smoke(port: int, bundle: Path) -> subprocess.CompletedProcess[str]:
@@ -142,7 +150,7 @@ def smoke(port: int, bundle: Path) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.slow
-def test_the_slim_image_serves_a_bundle_and_ends_on_sigterm(slim, bundle):
+def test_the_slim_image_serves_a_bundle_and_ends_on_sigterm(slim, bundle, capfd):
     """Read-only, without rights, as process 1, from a bundle that is mounted; the smoke test of CI asks it."""
     port = free_port()
     words = at(port, slim.start())
@@ -154,8 +162,11 @@ def test_the_slim_image_serves_a_bundle_and_ends_on_sigterm(slim, bundle):
         done = smoke(port, bundle)
         assert done.returncode == 0, done.stdout + done.stderr
         assert subprocess.run(slim.command(health), check=False).returncode == 0
+        if find_spec("churnlib.serving.metrics"):
+            assert ask(port, "/metrics")[0] == 200
         os.kill(first_process(process), signal.SIGTERM)
         assert process.wait(timeout=60) == 0
+    assert not re.search(r"Error\b|Traceback", capfd.readouterr().err), "nothing that it would have needed is missing"
     assert subprocess.run(slim.command(health), stderr=subprocess.DEVNULL, check=False).returncode != 0
     assert smoke(port, bundle).returncode == 1
 
@@ -189,6 +200,9 @@ def test_sagemakers_word_is_no_option(slim, bundle, folder):
     with running(image.command(words)) as process:
         wait_until_healthy(port, process)
         assert smoke(port, bundle).returncode == 0
+        if find_spec("churnlib.serving.platform_routes"):
+            row = json.loads((bundle / "golden.json").read_text())[0]["row"]
+            assert ask(port, "/ping")[0] == ask(port, "/invocations", {"instances": [row]})[0] == 200
 
 
 # --- Lambda ---------------------------------------------------------------------------------------------------------
