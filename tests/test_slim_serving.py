@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from made import made_bundle, made_customers, made_prepared
 
 from churnlib.bundle import write_bundle
 from churnlib.compose import compose
+from churnlib.exporting.onnx import exported
 from churnlib.predictor import load
 from churnlib.training.packing import pack
 from churnlib.training.train import fit_model
@@ -59,12 +61,14 @@ def names(requirements: list[str]) -> dict[str, str]:
 
 def absent() -> str:
     """Modules that a serving image lacks, joined by commas."""
-    core = names(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"])
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    core = names(project["dependencies"])
+    known = core | names(project["optional-dependencies"]["onnx"])
     lines = (ROOT / "requirements-serving.txt").read_text().splitlines()
     slim = names([line for line in lines if not line.startswith("#")])
     left_out = set(core) - set(slim)
-    assert {"lightning", "hydra-core", "wandb", "scikit-learn"} <= left_out
-    assert all(core[name] == line for name, line in slim.items()), "the same bounds as in pyproject.toml"
+    assert {"torch", "lightning", "hydra-core", "wandb", "scikit-learn"} <= left_out
+    assert all(known[name] == line for name, line in slim.items()), "the same bounds as in pyproject.toml"
     return ",".join(MODULES.get(name, name) for name in sorted(left_out)) + ",scipy,pandas,joblib"
 
 
@@ -83,7 +87,8 @@ def row() -> dict:
 
 
 def test_a_server_runs_with_its_own_requirements_alone(tmp_path, row):
-    write_bundle(made_bundle(), tmp_path / "bundle")
+    made = made_bundle()
+    write_bundle(replace(made, onnx=exported(made)), tmp_path / "bundle")
     [answer] = served_without(absent(), row, [tmp_path / "bundle"]).values()
     assert 0 < answer < 1
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from churnlib.data.coercion import read_columns
 from churnlib.data.names import normalize_name
-from churnlib.errors import RowErrors
+from churnlib.errors import DataError, RowErrors
 from churnlib.row_predictor import ReadRow, RowPredictor
 from churnlib.schema import Kind
 from churnlib.serving.answers import problems_by_row
@@ -108,11 +108,13 @@ class RowReader:
         if type(name) in (dict, list):
             self.scalar(CUSTOMER_ID if cells.get(CUSTOMER_ID) is name else self.id_names[-1], name)
         try:
-            row = self._rows.read(cells or dict.fromkeys(self.columns))
+            row = self._rows.read(cells)
         except RowErrors:
             for column, value in cells.items():
                 self.scalar(column, value)
             raise
+        except DataError:  # there is no column at all
+            row = self._rows.read(dict.fromkeys(self.columns))
         if row.errors:
             raise RequestError(next(iter(problems_by_row(row.errors).values())))
         if row.warnings:
