@@ -21,6 +21,7 @@ from churnlib.serving.problems import (
 )
 from churnlib.serving.requests import LIMITS, parse_row
 from churnlib.serving.served import log_failure, objections
+from churnlib.serving.strict_json import kind_of
 
 if TYPE_CHECKING:
     from churnlib.data.opt_out import WatchedOptOut
@@ -204,7 +205,8 @@ class Endpoint:
             if isinstance(request, bytes):
                 request = parse_row(request, self.limits)
             elif not isinstance(request, dict):
-                raise refuse(422, "not_an_object", "expected a JSON object with the customer's columns")
+                told = f"expected a JSON object with the customer's columns, got {kind_of(request)}"
+                raise refuse(422, "not_an_object", told)
             customer = self.reader.customer(request, request_id=request_id)
             if self._opt_out is not None:
                 for problem in objections(self._opt_out, [customer.id]).values():

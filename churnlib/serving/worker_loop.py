@@ -53,7 +53,11 @@ class SocketLoop(LitLoop):
             selector.register(listening, selectors.EVENT_READ, "listen")
             selector.register(self._control, selectors.EVENT_READ, "control")
             self._control.ready(models)
-            _Work(models, selector, self._max_rows).until_told(self._control)
+            work = _Work(models, selector, self._max_rows)
+            try:
+                work.until_told(self._control)
+            finally:
+                work.close()
 
 
 class _Client:
@@ -89,6 +93,11 @@ class _Work:
                 self._predict(quick[start : start + self._max_rows])
             if self._slow:
                 self._do(*self._slow.popleft())
+
+    def close(self) -> None:
+        """Leave the clients."""
+        for client in tuple(self._clients):
+            self._forget(client)
 
     def _accept(self, listening: Any) -> None:
         connection, _ = listening.accept()

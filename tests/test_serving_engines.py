@@ -1,0 +1,384 @@
+"""All engines answer alike: in the event loop, on a thread, in a worker behind a socket, and as LitServe's hooks."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from made import made_customers, made_prepared
+from made_served import ROW, served_bundle
+
+from churnlib.bundle import write_bundle
+from churnlib.compose import compose
+from churnlib.predictor import load
+from churnlib.serving.answers import Answer
+from churnlib.serving.api import ChurnLitAPI
+from churnlib.serving.endpoint import Endpoint
+from churnlib.serving.engines import Engine, Inline, JobThread, Threaded, Timing
+from churnlib.serving.models import Models
+from churnlib.serving.pool import Pool
+from churnlib.serving.worker_loop import SocketLoop
+from churnlib.training.packing import pack
+from churnlib.training.train import fit_model
+
+NEVER = 1e12
+"""A deadline on the monotonic clock that no test reaches."""
+
+ASKED: list[Any] = [
+    ROW,
+    {**ROW, "tenure": "12"},
+    {**ROW, "plan": "Ten years"},
+    {**ROW, "planet": "Mars"},
+    {**ROW, "tenure": "sekret"},
+    {**ROW, "tenure": 601},
+    {k: v for k, v in ROW.items() if k != "tariff"},
+    {k: v for k, v in ROW.items() if k != "plan"},
+    {**ROW, "customer_id": "Zürich 🌍"},
+    {"customer_id": 7},
+    [1],
+]
+
+
+def encoded(answer: Answer) -> tuple[int, bytes]:
+    """Status and body as a client gets them."""
+    return answer.status, answer.encode("r")
+
+
+def by_hooks(bundle: Path, bodies: list[bytes]) -> list[tuple[int, bytes]]:
+    """Take bodies through the hooks as LitServe's loop does, which parses them before."""
+    api = ChurnLitAPI(str(bundle))
+    api.setup("cpu")
+    outputs = [api.predict(api.decode_request(json.loads(body))) for body in bodies]
+    return [encoded(output) for output in outputs]
+
+
+def made_models(bundle: Path, **options: Any) -> Models:
+    """Loaded models."""
+    models = Models(Endpoint, str(bundle), **options)
+    models.load()
+    return models
+
+
+def by_engine(make: Any, bodies: list[bytes]) -> list[tuple[int, bytes]]:
+    """Ask an engine about all bodies at once, and then about each alone; the answers must be the same."""
+
+    async def ask() -> list[tuple[int, bytes]]:
+        engine: Engine = await make()
+        asked = [engine.predict(body, NEVER, "r", lambda: False) for body in bodies]
+        together = [encoded(answer) for answer in await asyncio.gather(*asked)]
+        alone = [encoded(await engine.predict(body, NEVER, "r", lambda: False)) for body in bodies]
+        assert together == alone
+        job = await engine.run("batch", json.dumps({"instances": [ROW]}).encode(), {}, NEVER, "r")
+        assert job.status == 200
+        if isinstance(engine, Pool):
+            await engine.close()
+        return together
+
+    return asyncio.run(ask())
+
+
+class Control:
+    """Stands for the supervisor: a socket whose end ends the worker."""
+
+    def __init__(self) -> None:
+        self.mine, self._its = socket.socketpair()
+        self.is_ready = threading.Event()
+
+    def fileno(self) -> int:
+        return self.mine.fileno()
+
+    def ready(self, models: Models) -> None:
+        self.is_ready.set()
+
+    def handle(self) -> bool:
+        return bool(self.mine.recv(1) == b"c")
+
+    def end(self) -> None:
+        self._its.close()
+
+    def close(self) -> None:
+        self.mine.close()
+
+
+class Worker:
+    """The real loop of a worker, on a thread of the test."""
+
+    def __init__(self, models: Models, folder: Path, max_rows: int = 8) -> None:
+        self.models = models
+        self.path = str(folder / "w.sock")
+        self.control = Control()
+        loop = SocketLoop(self.path, self.control, max_rows=max_rows)
+        self._thread = threading.Thread(target=loop, args=[self], daemon=True)
+        self._thread.start()
+        assert self.control.is_ready.wait(10)
+
+    def end(self) -> None:
+        self.control.end()
+        self._thread.join(10)
+        assert not self._thread.is_alive()
+        self.control.close()
+
+
+@pytest.fixture
+def short(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder whose name leaves room for a Unix socket's."""
+    import shutil
+    import tempfile
+
+    folder = Path(tempfile.mkdtemp(prefix="c"))
+    yield folder
+    shutil.rmtree(folder)
+
+
+def unobserved(queue_seconds: Any, model_seconds: float) -> None:
+    """Nobody is told."""
+
+
+def all_engines(bundle: Path, short: Path, asked: list[Any]) -> list[tuple[int, bytes]]:
+    """Ask all engines, check that they agree byte for byte, and return what they say."""
+    bodies = [json.dumps(row).encode() for row in asked]
+    models = made_models(bundle)
+    worker = Worker(models, short)
+
+    async def inline() -> Engine:
+        return Inline(models, max_rows=4, jobs=JobThread(models), observed=unobserved)
+
+    async def thread() -> Engine:
+        return Threaded(models, max_rows=4, jobs=JobThread(models), observed=unobserved)
+
+    async def behind_socket() -> Engine:
+        pool = Pool([worker.path])
+        assert await pool.wait_until_there(10)
+        return pool
+
+    found = {make.__name__: by_engine(make, bodies) for make in (inline, thread, behind_socket)}
+    worker.end()
+    found["hooks"] = by_hooks(bundle, bodies)
+    first = found["inline"]
+    for name, answers in found.items():
+        assert answers == first, name
+    return first
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("engines") / "bundle"
+    write_bundle(served_bundle(), path)
+    return path
+
+
+def test_all_engines_answer_with_the_same_bytes(bundle: Path, short: Path) -> None:
+    answers = all_engines(bundle, short, ASKED)
+    assert [status for status, _ in answers] == [200, 200, 200, 200, 422, 422, 200, 422, 200, 422, 422]
+    bodies = [json.loads(body) for _, body in answers]
+    [expected] = load(bundle).predict([ROW]).to_dicts()
+    assert bodies[0]["churn_probability"] == expected["churn_probability"]
+    assert bodies[8]["customer_id"] == "Zürich 🌍"
+    assert b"sekret" not in answers[4][1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("model", "words"),
+    [
+        ("mlp", []),
+        ("tabnet", []),
+        ("ft_transformer", []),
+        ("logistic", []),
+        ("rbf_svm", []),
+        ("random_forest", ["model.n_estimators=10"]),
+        ("hist_gradient_boosting", ["model.n_estimators=10"]),
+        ("lightgbm", ["model.n_estimators=10"]),
+        ("xgboost", ["model.n_estimators=10"]),
+        ("catboost", ["model.n_estimators=10"]),
+    ],
+)
+def test_all_engines_answer_alike_for_every_family(model: str, words: list[str], tmp_path: Path, short: Path) -> None:
+    customers = made_prepared()
+    config = compose([f"model={model}", "trainer.max_epochs=1", *words])
+    pack(config, fit_model(config, customers, tmp_path), tmp_path / "bundle")
+    rows = made_customers(40).drop("churn").to_dicts()
+    asked = [{**row, "joined": row["joined"].isoformat()} for row in rows]
+    answers = all_engines(tmp_path / "bundle", short, asked)
+    expected = load(tmp_path / "bundle").predict(asked, on_error="null")["churn_probability"].to_list()
+    said = [json.loads(body).get("churn_probability") for _, body in answers]
+    assert said == pytest.approx(expected, abs=1e-6)
+    assert sum(one is not None for one in said) > 30
+
+
+# --- who waits, and for how long ----------------------------------------------------------------------------------
+
+
+class Slow(Endpoint):
+    """A model that takes its time."""
+
+    seconds = 0.3
+
+    def predict(self, x: Any, **kwargs: Any) -> Any:
+        time.sleep(self.seconds)
+        return super().predict(x)
+
+
+def slow_engine(bundle: Path, kind: type[Any]) -> Any:
+    models = Models(Slow, str(bundle))
+    models.load()
+    return kind(models, max_rows=2, jobs=JobThread(models), observed=unobserved)
+
+
+def test_a_thread_leaves_the_loop_free_and_late_requests_are_told(bundle: Path) -> None:
+    async def ask() -> None:
+        engine = slow_engine(bundle, Threaded)
+        body, now = json.dumps(ROW).encode(), time.monotonic()
+        asked = [asyncio.create_task(engine.predict(body, now + 0.15, "r", lambda: False)) for _ in range(3)]
+        ticks = 0
+        while not all(task.done() for task in asked):
+            await asyncio.sleep(0.01)
+            ticks += 1
+        assert ticks > 5, "the loop was kept from turning"
+        assert {task.result().status for task in asked} == {504}
+        assert time.monotonic() - now < 0.35
+
+    asyncio.run(ask())
+
+
+def test_who_is_late_or_gone_costs_the_model_nothing(bundle: Path) -> None:
+    async def ask() -> None:
+        models = made_models(bundle)
+        seen: list[int] = []
+        engine = Inline(
+            models, max_rows=8, jobs=JobThread(models), observed=lambda queue, model: seen.append(len(queue))
+        )
+        body = json.dumps(ROW).encode()
+        late = engine.predict(body, time.monotonic() - 1, "r", lambda: False)
+        gone = asyncio.create_task(engine.predict(body, NEVER, "r", lambda: True))
+        there = engine.predict(body, NEVER, "r", lambda: False)
+        answers = await asyncio.gather(late, there)
+        assert [answer.status for answer in answers] == [504, 200]
+        assert seen == [1]
+        with pytest.raises(asyncio.CancelledError):
+            await gone
+
+    asyncio.run(ask())
+
+
+def test_a_dead_worker_is_told_at_once_and_its_successor_asked(bundle: Path, short: Path) -> None:
+    async def ask() -> None:
+        first = Worker(made_models(bundle), short)
+        pool = Pool([first.path])
+        assert await pool.wait_until_there(10)
+        predict = first.models.champion.predict
+        first.models.champion.predict = lambda x, **kwargs: time.sleep(0.2) or predict(x)  # type: ignore[method-assign]
+        asked = asyncio.create_task(pool.predict(json.dumps(ROW).encode(), NEVER, "r", lambda: False))
+        await asyncio.sleep(0.05)
+        for link in pool._links:
+            link.close()  # as the kernel does when a process dies
+        answer = await asked
+        assert (answer.status, answer.problem and answer.problem.code) == (503, "worker_lost")
+        first.end()
+        second = Worker(made_models(bundle), short)
+        assert (await pool.predict(json.dumps(ROW).encode(), time.monotonic() + 10, "r", lambda: False)).status == 200
+        await pool.close()
+        second.end()
+
+    asyncio.run(ask())
+
+
+def test_without_a_worker_requests_wait_no_longer_than_they_may(tmp_path: Path) -> None:
+    async def ask() -> None:
+        pool = Pool([str(tmp_path / "none.sock")])
+        answer = await pool.predict(b"{}", time.monotonic() + 0.1, "r", lambda: False)
+        assert (answer.status, answer.problem and answer.problem.code) == (503, "not_ready")
+        assert not pool.is_ready
+        await pool.close()
+
+    asyncio.run(ask())
+
+
+def test_the_model_is_timed(bundle: Path) -> None:
+    timing = Timing.of(made_models(bundle).champion)
+    assert 0 < timing.seconds < 1
+
+
+# --- several models -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def other(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("other") / "bundle"
+    bundle = served_bundle(seed=5)
+    write_bundle(bundle, path)
+    return path
+
+
+def test_a_prepared_model_takes_over_and_goes_back(bundle: Path, other: Path) -> None:
+    models = made_models(bundle)
+    first = models.champion
+    assert models.prepare(str(other)) != first.version
+    assert models.champion is first, "nothing changes before the commit"
+    assert models.commit() == load(other).version == models.champion.version
+    assert models.prepare_rollback() == first.version
+    models.commit()
+    assert models.champion is first
+    with pytest.raises(RuntimeError, match="nothing was prepared"):
+        models.commit()
+
+
+def test_a_bad_bundle_changes_nothing(bundle: Path, tmp_path: Path) -> None:
+    models = made_models(bundle)
+    first = models.champion
+    with pytest.raises(Exception, match="none"):
+        models.prepare(str(tmp_path / "none"))
+    assert models.champion is first
+    three = tmp_path / "three"
+    write_bundle(served_bundle(classes=3), three)
+    with pytest.raises(Exception, match="other classes"):
+        models.prepare(str(three))
+    with pytest.raises(Exception, match="nothing to go back to"):
+        models.prepare_rollback()
+
+
+def test_the_challenger_answers_its_share_and_always_the_same_customers(bundle: Path, other: Path) -> None:
+    models = made_models(bundle, challenger_bundle=str(other), canary=0.3)
+
+    async def ask() -> list[dict[str, Any]]:
+        engine = Inline(models, max_rows=16, jobs=JobThread(models), observed=unobserved)
+        bodies = [json.dumps({**ROW, "customer_id": f"C-{n % 200}"}).encode() for n in range(400)]
+        answers = await asyncio.gather(*(engine.predict(body, NEVER, "r", lambda: False) for body in bodies))
+        return [json.loads(answer.encode()) for answer in answers]
+
+    said = asyncio.run(ask())
+    by_customer: dict[str, set[str]] = {}
+    for answer in said:
+        by_customer.setdefault(answer["customer_id"], set()).add(answer["model_version"])
+    assert all(len(versions) == 1 for versions in by_customer.values())
+    share = sum(models.challenger is not None and {models.challenger.version} == v for v in by_customer.values()) / 200
+    assert 0.2 < share < 0.4
+
+
+def test_the_shadow_is_scored_and_changes_no_answer(bundle: Path, other: Path) -> None:
+    models = made_models(bundle, challenger_bundle=str(other))
+    scored: list[int] = []
+    challenger = models.challenger
+    assert challenger is not None
+    predict = challenger.predict
+    challenger.predict = lambda x, **kwargs: scored.append(len(x)) or predict(x)  # type: ignore[method-assign]
+
+    async def ask() -> Answer:
+        engine = Inline(models, max_rows=16, jobs=JobThread(models), observed=unobserved, shadow=True)
+        answer = await engine.predict(json.dumps(ROW).encode(), NEVER, "r", lambda: False)
+        for _ in range(100):
+            await asyncio.sleep(0.01)
+            if scored:
+                break
+        return answer
+
+    answer = asyncio.run(ask())
+    assert answer.version == models.champion.version
+    assert scored == [1]
