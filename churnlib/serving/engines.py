@@ -255,7 +255,10 @@ class Threaded:
                 self._busy = len(items)
                 found = list(answered(items, max_rows, observed))
                 self._busy = 0
-                loop.call_soon_threadsafe(_settle, found)
+                try:
+                    loop.call_soon_threadsafe(_settle, found)
+                except RuntimeError:  # the loop has ended, and with it everybody who waited
+                    return
 
 
 def _settle(found: Sequence[tuple[Waiting, Answer]]) -> None:

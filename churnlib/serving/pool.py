@@ -158,12 +158,8 @@ class Pool:
     async def _ask(
         self, job: str, body: bytes, query: dict[str, str], deadline: float, request_id: str, *, is_slow: bool
     ) -> Answer:
-        link = self._pick(is_slow)
-        if link is None:
+        while (link := self._pick(is_slow)) is None:  # it may come and go again
             if not await self.wait_until_there(deadline - time.monotonic()):
-                return Answer.refusal(NO_WORKER)
-            link = self._pick(is_slow)
-            if link is None:
                 return Answer.refusal(NO_WORKER)
         self._number += 1
         question = _Question(asyncio.get_running_loop().create_future(), deadline, is_slow)
