@@ -5,7 +5,8 @@
 
 Each damaged request has a connection of its own. What comes back within a moment is read; then the client says that it
 has finished, and the server must close. Between them whole requests are sent, which must be answered. ``pid`` is the
-process whose memory is looked at, with its children.
+process whose memory is looked at, with its children. Sixteen come at once; an address that takes few at a time and
+tells the others to come back, which is a 503 as well, is tried with ``threads=1``.
 """
 
 from __future__ import annotations
@@ -28,7 +29,6 @@ MOMENT = 0.15
 PATIENCE = 10.0
 """Seconds after which a whole request without an answer, or a connection that does not close, is a hang."""
 
-THREADS = 16
 GROWTH = 32_000_000
 """Bytes by which memory may grow after the first fifth of the requests: caches and arenas fill."""
 
@@ -93,7 +93,13 @@ def main(words: list[str]) -> int:
     target = Target(int(told["port"]), told.get("path", "/"), told.get("body", "{}").encode(), told.get("key", ""))
     pid, count = int(told.get("pid", 0)), int(told.get("count", 5000))
     started = time.monotonic()
-    found = attack(target, count=count, seed=int(told.get("seed", 0)), memory=(lambda: resident(pid)) if pid else None)
+    found = attack(
+        target,
+        count=count,
+        seed=int(told.get("seed", 0)),
+        threads=int(told.get("threads", 16)),
+        memory=(lambda: resident(pid)) if pid else None,
+    )
     codes = ", ".join(f"{code}: {count:,}" for code, count in sorted(found.answers.items()))
     print(f"{found.sent:,} damaged requests in {time.monotonic() - started:.0f} s, {found.silent:,} without an answer")
     print(f"answers {codes}")
@@ -103,18 +109,21 @@ def main(words: list[str]) -> int:
     return 1 if found.wrong else 0
 
 
-def attack(target: Target, *, count: int, seed: int = 0, memory: Callable[[], int] | None = None) -> Found:
+def attack(
+    target: Target, *, count: int, seed: int = 0, threads: int = 16, memory: Callable[[], int] | None = None
+) -> Found:
     """Send damaged requests, with whole ones between them.
 
     Args:
         target: Where to.
         count: How many.
         seed: Of what is done to them.
+        threads: How many at once.
         memory: Returns the bytes in use.
     """
     found, first = Found(), 0
     rounds = 20
-    with ThreadPoolExecutor(THREADS) as pool:
+    with ThreadPoolExecutor(threads) as pool:
         for number in range(rounds):
             seeds = range(seed * 1_000_000 + found.sent, seed * 1_000_000 + (number + 1) * count // rounds)
             for request, received, closed in pool.map(lambda each: one(target, each), seeds):

@@ -14,7 +14,10 @@ import uvicorn
 
 
 async def echo(scope: Any, receive: Any, send: Any) -> None:
-    """Read the body and answer its length; ``/early`` answers unread, ``/large`` with as many bytes as it is told."""
+    """Read the body and answer its length.
+
+    ``/early`` answers unread, ``/large`` with as many bytes as it is told, ``/wait`` when the client has gone.
+    """
     body, more = 0, scope["path"] != "/early"
     while more:
         message = await receive()
@@ -22,6 +25,8 @@ async def echo(scope: Any, receive: Any, send: Any) -> None:
             return
         body += len(message["body"])
         more = message["more_body"]
+    if scope["path"] == "/wait":
+        await receive()
     answer = b"x" * int(scope["query_string"] or 0) if scope["path"] == "/large" else str(body).encode()
     early = [(b"connection", b"close")] if scope["path"] == "/early" else []
     headers = [(b"content-length", str(len(answer)).encode()), *early]

@@ -256,6 +256,18 @@ def test_nothing_is_left_when_all_have_gone():
         assert not server.server_state.tasks
 
 
+@pytest.mark.parametrize("requests", [1, 2, 5])
+def test_whoever_works_for_a_client_hears_that_it_has_gone(requests, caplog):
+    with serving(guarded()) as (server, port):
+        with Client(port) as client:
+            client.send(b"GET /wait HTTP/1.1\r\nhost: a\r\n\r\n" * requests)
+            time.sleep(0.2)
+            assert len(server.server_state.tasks) == 1
+        time.sleep(0.3)
+        assert not server.server_state.tasks
+    assert not caplog.records
+
+
 # --- damaged --------------------------------------------------------------------------------------------------------
 
 APART = """

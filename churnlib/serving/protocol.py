@@ -71,6 +71,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._body_bytes = 0
         self._piece = 0  # bytes of what the parser is being fed
         self._discarded: int | None = None  # bytes that came after the last that count; None while all count
+        self._earlier: list[Any] = []  # requests that were not answered when the next ones came
         self._wrong = _MALFORMED
         self._watched: tuple[str, object] | None = None  # what the client is waited for, and since when
         self._since = 0.0
@@ -84,6 +85,13 @@ class GuardedProtocol(HttpToolsProtocol):
         if len(self.connections) > self.guards.connections and not self._close_idle():
             self._discarded = 0
             self._answer(_CROWDED)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Tell all who are at work for this client that it has gone; uvicorn tells the last of them."""
+        super().connection_lost(exc)
+        for cycle in self._earlier:
+            cycle.disconnected = True
+            cycle.message_event.set()
 
     def data_received(self, data: bytes) -> None:
         """Feed the parser, and count what is not finished."""
@@ -107,7 +115,10 @@ class GuardedProtocol(HttpToolsProtocol):
         if len(self.headers) > self.guards.headers or (in_pieces and self._head_size() > most):
             self._wrong = _HEAD_TOO_LARGE
             raise ValueError(_HEAD_TOO_LARGE.code)
+        known = self.cycle
         super().on_headers_complete()
+        if self.pipeline:
+            self._earlier = [each for each in (*self._earlier, known) if not each.response_complete]
 
     def send_400_response(self, msg: str) -> None:
         """Answer in the one shape of all errors; a request before this one is answered first."""
