@@ -64,6 +64,7 @@ def intake_of(options: ServeOptions) -> Intake:
         max_body_bytes=options.max_body_bytes,
         max_bulk_bytes=options.max_bulk_bytes,
         max_waiting=options.max_waiting,
+        max_wait=options.max_wait,
     )
 
 

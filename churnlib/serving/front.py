@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
 from churnlib.serving import requests
+from churnlib.serving.admission import Admission
 from churnlib.serving.answers import Answer
 from churnlib.serving.engines import Engine
 from churnlib.serving.jobs import PATH
@@ -108,6 +109,7 @@ class Intake:
         max_body_bytes: Largest body for one customer.
         max_bulk_bytes: Largest body for many.
         max_waiting: Customers of this process that may wait for the model; more are told to come back.
+        max_wait: Seconds that a customer may have to wait for the others; who would wait longer is told to come back.
     """
 
     timeout: float = 2.0
@@ -115,6 +117,7 @@ class Intake:
     max_body_bytes: int = 1_000_000
     max_bulk_bytes: int = 16_000_000
     max_waiting: int = 1024
+    max_wait: float = 0.25
 
 
 class Front:
@@ -139,7 +142,8 @@ class Front:
         self.limits = limits or Intake()
         self.watching = watching or Unwatched()
         self.state = STARTING
-        self.engine: Engine | None = None
+        self._admission = Admission(self.limits.max_waiting, self.limits.max_wait)
+        self._reached: Engine | None = None
         self.identity: Callable[[], dict[str, Any]] = dict
         self.on_startup: Callable[[], Awaitable[None]] | None = None
         self._holder, self._admin = holder, admin
@@ -161,6 +165,16 @@ class Front:
             self._routes[path] = Route("readyz", _get(self._ready), None)
         for path, job in jobs.items():
             self._routes[path] = Route(job, {"POST": self.bulk(job, needs=("content-type",))})
+
+    @property
+    def engine(self) -> Engine | None:
+        """What answers; None until there is a model."""
+        return self._reached
+
+    @engine.setter
+    def engine(self, engine: Engine | None) -> None:
+        self._reached = engine
+        self._admission.in_loop = getattr(engine, "name", "") == "inline"
 
     @property
     def paths(self) -> frozenset[str]:
@@ -251,11 +265,17 @@ class Front:
     async def _predict(self, request: Request) -> Answer:
         if request.scope["query_string"] and "reasons" in request.query():
             return await self._job_on("explain", request)
-        engine = self._engine()
-        if engine.waiting >= self.limits.max_waiting:
-            raise RequestError(FULL)
-        body = await self._body(request, self.limits.max_body_bytes, self.limits.timeout)
-        return await engine.predict(body, request.deadline, request.id, request.is_gone)
+        engine, limits, admission = self._engine(), self.limits, self._admission
+        shorter = request.headers.get(b"x-request-timeout-ms")
+        admission.check(limits.timeout if shorter is None else requests.shorter(shorter, limits.timeout))
+        body = await self._body(request, limits.max_body_bytes, limits.timeout)
+        number, answered = admission.enter(), False
+        try:
+            answer = await engine.predict(body, request.deadline, request.id, request.is_gone)
+            answered = answer.status < 500
+            return answer
+        finally:
+            admission.leave(number, answered=answered)
 
     def job(self, name: str) -> Handler:
         """Return a handler that has a job done."""

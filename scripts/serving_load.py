@@ -24,8 +24,11 @@ class Outcome:
         hung: Requests without an answer after :data:`PATIENCE` seconds.
         refused: Connections that the kernel refused, so that nothing was accepted.
         wrong: Answers for another customer than the one who was asked for.
+        mixed: Answers whose header and body name different versions.
         versions: Answers by ``x-model-version``.
+        codes: Refusals by the code in their envelope.
         seconds: Latencies of answers with status 200, in order of their arrival, with the time they came.
+        refusals: Latencies of all other answers.
     """
 
     statuses: Counter[int] = field(default_factory=Counter)
@@ -35,8 +38,14 @@ class Outcome:
     wrong: int = 0
     mixed: int = 0
     versions: Counter[str] = field(default_factory=Counter)
+    codes: Counter[str] = field(default_factory=Counter)
     seconds: list[tuple[float, float]] = field(default_factory=list)
     refusals: list[float] = field(default_factory=list)
+
+    @property
+    def answered(self) -> int:
+        """Requests with an answer of any status."""
+        return self.statuses.total()
 
 
 class Clients:
@@ -67,6 +76,12 @@ class Clients:
         await asyncio.gather(*(self._client() for _ in range(self.connections)))
         return self.outcome
 
+    async def _turn(self) -> float:
+        """Wait until this client may ask; returns since when its request is due, for the latency."""
+        if self.pause:
+            await asyncio.sleep(self.pause)
+        return time.monotonic()
+
     async def _client(self) -> None:
         streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
         while self._running:
@@ -77,9 +92,12 @@ class Clients:
                     self.outcome.refused += 1
                     await asyncio.sleep(0.02)
                     continue
+            due = await self._turn()
+            if not self._running:
+                break
             try:
                 async with asyncio.timeout(PATIENCE):
-                    keep = await self._ask(*streams)
+                    keep = await self._ask(*streams, due)
             except TimeoutError:
                 self.outcome.hung += 1
                 keep = False
@@ -89,18 +107,15 @@ class Clients:
             if not keep:
                 streams[1].close()
                 streams = None
-            if self.pause:
-                await asyncio.sleep(self.pause)
         if streams is not None:
             streams[1].close()
 
-    async def _ask(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+    async def _ask(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, begun: float) -> bool:
         """Send one customer; returns whether the connection may be used again."""
         self._number += 1
         name = f"L-{self._number}"
         body = json.dumps({**self.rows[self._number % len(self.rows)], "customer_id": name}).encode()
         head = f"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n{self.headers}"
-        begun = time.monotonic()
         writer.write(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
         answer = (await reader.readuntil(b"\r\n\r\n")).lower()
         length = int(answer.split(b"content-length:")[1].split(b"\r\n")[0])
@@ -116,7 +131,38 @@ class Clients:
             self.outcome.mixed += content["model_version"] != version
         else:
             self.outcome.refusals.append(now - begun)
+            self.outcome.codes[content["error"]["code"]] += 1
         return b"connection: close" not in answer
+
+
+class Arrivals(Clients):
+    """So many requests per second, whatever the server makes of them; each one's time runs from when it was due.
+
+    Args:
+        rate: Requests per second.
+    """
+
+    def __init__(self, port: int, rows: Sequence[dict[str, Any]], *, rate: float, **options: Any) -> None:
+        super().__init__(port, rows, **options)
+        self.rate = rate
+        self._started = time.monotonic()
+        self._sent = 0
+
+    @property
+    def behind(self) -> float:
+        """Seconds by which the clients lag behind the plan, for want of connections or processor time."""
+        return time.monotonic() - self._started - self._sent / self.rate
+
+    async def run(self) -> Outcome:
+        """Ask until stopped."""
+        self._started = time.monotonic()
+        return await super().run()
+
+    async def _turn(self) -> float:
+        due = self._started + self._sent / self.rate
+        self._sent += 1
+        await asyncio.sleep(max(0.0, due - time.monotonic()))
+        return due
 
 
 async def during(clients: Clients, act: Callable[[], Any], *, before: float = 0.3, after: float = 0.3) -> Outcome:
