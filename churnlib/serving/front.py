@@ -117,7 +117,7 @@ class Intake:
     max_body_bytes: int = 1_000_000
     max_bulk_bytes: int = 16_000_000
     max_waiting: int = 1024
-    max_wait: float = 0.25
+    max_wait: float = 1.0
 
 
 class Front:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import logging
 import os
@@ -107,10 +106,10 @@ class HttpProcess:
         self.channel.end.setblocking(False)
         loop.add_reader(self.channel.fileno(), self._heard)
         starting = asyncio.create_task(self._start())
-        if self.told["restarted"]:
-            await starting  # clients wait for it, or are taken by its siblings, instead of being told to come back
-        serving = asyncio.create_task(server.serve(sockets=[listening]))
         draining = asyncio.create_task(self._drain.wait())
+        if self.told["restarted"]:  # clients wait for it, or are taken by its siblings, instead of being told to come back
+            await asyncio.wait({starting, draining}, return_when=asyncio.FIRST_COMPLETED)
+        serving = asyncio.create_task(server.serve(sockets=[listening]))
         await asyncio.wait({serving, draining, starting}, return_when=asyncio.FIRST_COMPLETED)
         if starting.done() and not starting.result():
             return 1
@@ -158,11 +157,7 @@ class HttpProcess:
         loop = asyncio.get_running_loop()
         self._is_ready("draining")
         await asyncio.sleep(self.options.drain_delay)
-        with contextlib.suppress(OSError):
-            listening.listen(0)  # the kernel completes no further connection; those that it has are taken below
-        await asyncio.sleep(0.05)
-        for each in server.servers:
-            each.close()
+        await self._take_no_more(server, listening)
         connections = server.server_state.connections
         until = loop.time() + self.options.drain_timeout
         idle_until = loop.time() + _IDLE_SECONDS
@@ -170,6 +165,23 @@ class HttpProcess:
             await asyncio.sleep(0.01)
         server.config.timeout_graceful_shutdown = max(1, int(until - loop.time()))
         server.should_exit = True
+
+    async def _take_no_more(self, server: Any, listening: socket.socket) -> None:
+        from churnlib.serving.last_clients import take_the_last
+
+        config = server.config
+
+        def protocol() -> asyncio.Protocol:
+            return config.http_protocol_class(
+                config=config, server_state=server.server_state, app_state=server.lifespan.state
+            )
+
+        def close() -> None:
+            for each in server.servers:
+                each.close()
+
+        if server.started:
+            await take_the_last(listening, close, protocol, ssl=config.ssl)
 
     # --- the supervisor ---------------------------------------------------------------------------------------------
 

@@ -40,7 +40,7 @@ class ServeOptions:
     max_bulk_bytes: int = _option(16_000_000, "largest body of many customers", low=1024, high=1_000_000_000)
     max_bulk_rows: int = _option(10_000, "most customers of one request", low=1, high=10_000_000)
     max_waiting: int = _option(1024, "customers of an HTTP process that may wait; more get 503", low=1, high=1_000_000)
-    max_wait: float = _option(0.25, "seconds a customer may wait for others; longer gets 503", low=0.001, high=3600)
+    max_wait: float = _option(1.0, "seconds a customer may wait for others; longer gets 503", low=0.001, high=3600)
     drain_delay: float = _option(0.0, "seconds to serve on after SIGTERM, for balancers to notice", low=0, high=3600)
     drain_timeout: float = _option(20.0, "seconds that running requests have to end", low=0, high=3600)
     backend: str = _option("auto", "what answers: onnx, torch, or auto, which takes onnx where it is at hand")

@@ -344,8 +344,7 @@ class Supervisor:
         for child in self._children:
             if child.role == "http" and child.channel is not None:
                 child.channel.tell(do="drain")
-        if self.options.drain_delay == 0:
-            self._listening.close()
+        self._listening.close()  # or the kernel would take clients until the end whom nobody accepts
 
     def _is_over(self) -> bool:
         """Whether nobody waits for an answer any more; the workers are ended last."""
