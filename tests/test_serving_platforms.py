@@ -13,7 +13,10 @@ from made_served import ROW, MadeServed, made_served
 
 from churnlib.data.opt_out import WatchedOptOut
 from churnlib.errors import ConfigError
+from churnlib.serving.doors import doors
+from churnlib.serving.inference_protocol import HEADER_LENGTH, protocol_routes
 from churnlib.serving.limits import Limits
+from churnlib.serving.metadata import describe
 from churnlib.serving.platforms import CONTENT_TYPE, Platform, invocations, platform_routes, vertex
 
 
@@ -143,3 +146,15 @@ def test_other_forms_are_a_415_and_too_many_a_413(served: MadeServed) -> None:
     three = {"text/csv": "tenure\n1\n2\n3", "application/jsonlines": "1\n2\n3", "": '{"instances": [1, 2, 3]}'}
     for media, body in three.items():
         assert invocations(served, body.encode(), {CONTENT_TYPE: media}, limits=Limits(rows=2)).status == 413
+
+
+def test_the_table_of_doors_has_them_all(served: MadeServed) -> None:
+    routes = protocol_routes(describe(served.predictor))
+    table = doors(routes, platform_routes({"AIP_PREDICT_ROUTE": "/v"}), limits=Limits(rows=1))
+    assert {"/predict/batch", "/explain", "/feedback", "/invocations", "/v", *routes.infer} == set(table)
+    assert table["/v2/models/churn/infer"].query({"a": "1"}, {HEADER_LENGTH: "7"}) == {"a": "1", HEADER_LENGTH: "7"}
+    assert table["/invocations"].query({CONTENT_TYPE: "text/csv"}, {}) == {CONTENT_TYPE: ""}
+    two = json.dumps({"instances": [ROW, ROW]}).encode()
+    assert [table[path].job(served, two, {}).status for path in ("/predict/batch", "/invocations", "/v")] == [413] * 3
+    assert table["/explain"].job(served, json.dumps(ROW).encode(), {}).status == 200
+    assert table["/feedback"].job(served, b'{"customer_id": 1, "label": 1}', {}).status == 501
