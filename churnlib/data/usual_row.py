@@ -80,7 +80,7 @@ class UsualRows:
         ]
         self._dates = [place for place, column in kinds if column.kind is Kind.datetime]
         self._time = None if preparation.time is None else names.index(preparation.time)
-        self._histories = [(names.index(one.name), one.n_steps) for one in preparation.histories]
+        self._histories = [(names.index(h.name), h.n_steps, h.name not in required) for h in preparation.histories]
         lists = {one.name for one in preparation.histories}
         self._rest = [(names.index(name), _is_usual(columns[name].kind)) for name in rest if name not in lists]
         self._read, self._known = frozenset(names), frozenset(known).difference(names)
@@ -112,9 +112,9 @@ class UsualRows:
         if self._rest and not all(is_usual(cells[place]) for place, is_usual in self._rest):
             return None
         elapsed = numbers.pop() if self._has_elapsed else 0.0
-        for place, n_steps in self._histories:
-            steps = sequence(cells[place])
-            if type(steps) is not list:
+        for place, n_steps, nullable in self._histories:
+            steps = None if cells[place] is None else sequence(cells[place])
+            if type(steps) is not list and not (nullable and steps is None):
                 return None
             numbers += last_steps(steps, n_steps)
         return UsualRow(numbers, codes, elapsed)
@@ -131,9 +131,11 @@ class UsualRows:
         return True
 
     def _become_numbers(self, numbers: list[Any], cells: Sequence[Any]) -> bool:
-        """Replace the ordered categories and the dates by numbers; False if one is unusual."""
+        """Replace the ordered categories and the dates that are there by numbers; False if one is unusual."""
         for place, ranks in self._ranks:
             cell = numbers[place]
+            if cell is None:
+                continue
             rank = ranks.get(str(cell)) if type(cell) is str or (type(cell) is int and cell in INT64) else None
             if rank is None:
                 return False
@@ -142,6 +144,8 @@ class UsualRows:
         if self._time is not None and type(time) is not int:
             return False
         for place in self._dates:
+            if numbers[place] is None:
+                continue
             date = moment(numbers[place])
             if type(date) is not int:
                 return False
