@@ -120,7 +120,7 @@ def test_a_model_without_background_customers_is_a_501(folder: Path, caplog: pyt
 
 def test_a_model_of_when_customers_leave_is_a_501(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     served = made_served(folder)
-    monkeypatch.setattr(type(served.predictor.bundle), "hazards", property(lambda self: object()))
+    monkeypatch.setattr(type(served.predictor.bundle), "hazards", property(lambda self: SimpleNamespace(elapsed=None)))
     with pytest.raises(RequestError, match="says when customers leave") as caught:
         served.reasons.explain(ROW, top=3)
     assert caught.value.problem.status == 501
@@ -149,7 +149,7 @@ class Served:
     predictor = churnlib.load(sys.argv[1], backend="onnx")
     opt_out = None
 Served.columns = ColumnPredictor(Served.predictor)
-Served.reader, Served.review = RowReader(Served.predictor.schema), Review(Served.predictor)
+Served.reader, Served.review = RowReader(Served.predictor), Review(Served.predictor)
 Served.reasons = Reasons(Served.predictor)
 print(explain(Served, sys.argv[2].encode(), {"reasons": "3"}).encode().decode())
 """

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
 from churnlib.serving import requests
-from churnlib.serving.answers import Answer
+from churnlib.serving.answers import Answer, in_protocol
 from churnlib.serving.engines import Engine
 from churnlib.serving.jobs import PATH
 from churnlib.serving.problems import DRAINING, FULL, INTERNAL, NOT_READY, Problem, RequestError, refuse
@@ -192,6 +192,8 @@ class Front:
                 answer = await self._handler(request)(request)
             except RequestError as error:
                 answer = Answer.refusal(error.problem)
+                if scope["path"].startswith("/v2/"):
+                    answer = in_protocol(answer)
             body = answer.encode(request.id)
         except Disconnected:
             self._active -= 1
