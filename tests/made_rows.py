@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -124,6 +125,7 @@ KINDS = (
 )  # fmt: skip
 
 
+@cache
 def row_predictor(kind: str, *, backend: str = "onnx", lists: bool = True) -> tuple[RowPredictor, Customers]:
     """What answers the customers of such a model one at a time."""
     bundle, customers = made(kind, lists=lists)

@@ -134,7 +134,7 @@ def test_random_rows_are_read_as_in_a_table(time):
 def test_thousands_of_random_rows_are_read_as_in_a_table():
     """A part of what scripts/check_one_row.py compares."""
     customers, rng = prepared(time=True), np.random.default_rng(1)
-    assert sum(compare(random_row(customers, rng), customers) for _ in range(1_500)) > 1_400
+    assert sum(compare(random_row(customers, rng), customers) for _ in range(600)) > 550
 
 
 def test_rows_go_through_the_users_steps():
