@@ -19,7 +19,13 @@ from packaging.utils import canonicalize_name
 import churnlib
 from churnlib import cli
 
-ALONG = {"requests": "pooch", "starlette": "litserve", "uvicorn": "litserve", "yaml": "omegaconf"}
+ALONG = {
+    "httptools": "litserve",
+    "requests": "pooch",
+    "starlette": "litserve",
+    "uvicorn": "litserve",
+    "yaml": "omegaconf",
+}
 """Packages that a declared one brings and whose objects its interface hands out."""
 
 CALLED = {"hydra": "hydra-core", "imblearn": "imbalanced-learn", "sklearn": "scikit-learn"}

@@ -95,7 +95,7 @@ def judged(body: bytes, limits: Limits) -> dict[str, Any]:
         requests._row_of = original
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(damaged(rows | values), st.sampled_from([LIMITS, NARROW]))
 @example(b'{"a":1,"a":"\\u003a"}', LIMITS)
 @example(b'{"a":1,"a":"\\u003A"}', LIMITS)
@@ -109,7 +109,7 @@ def test_a_row_is_read_fast_as_it_would_be_read_slowly(body: bytes, limits: Limi
     assert outcome(parse_row, body, limits) == outcome(judged, body, limits)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(
     st.dictionaries(
         st.text(max_size=20),
@@ -209,7 +209,7 @@ bulks = st.one_of(
 )
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(damaged(bulks), st.sampled_from([LIMITS, NARROW]))
 @example(b'{"columns":{"a":[1],"a":[":"]}}', LIMITS)
 @example(b'{"instances":[{"a":1,"a":":"}]}', LIMITS)

@@ -68,11 +68,12 @@ def _rows_of(body: bytes, limits: Limits) -> Bulk | None:
         found = limits.decode_rows(body)
     except (ValueError, RecursionError):
         return None
-    if found.keys() != {"instances"}:
+    rows = found.get("instances", [])
+    if len(found) != 1 or not limits.keys_fit(chain.from_iterable(rows)):
         return None
-    rows = found["instances"]
     cells = chain.from_iterable(map(dict.values, rows))
-    once = strict_json.each_key_once(body, 1 + sum(map(len, rows)), chain(found, *rows), cells)
+    keys = chain(found, chain.from_iterable(rows))
+    once = strict_json.each_key_once(body, 1 + sum(map(len, rows)), keys, cells)
     return Bulk(len(rows), rows=rows) if once else None
 
 
@@ -83,7 +84,7 @@ def _columns_of(body: bytes, limits: Limits) -> Bulk | None:
     except (ValueError, RecursionError):
         return None
     columns = found.get("columns", {})
-    if len(found) != 1 or len(set(map(len, columns.values()))) != 1:
+    if len(found) != 1 or len(set(map(len, columns.values()))) != 1 or not limits.keys_fit(columns):
         return None
     cells = chain.from_iterable(columns.values())
     once = strict_json.each_key_once(body, 1 + len(columns), chain(found, columns), cells)

@@ -48,11 +48,13 @@ def parse_row(body: bytes, limits: Limits = LIMITS) -> dict[str, Any]:
 
 def _row_of(body: bytes, limits: Limits) -> dict[str, Any] | None:
     """Return a row that is read fast, None if it must be read the slow way."""
+    short = len(body) <= limits.text
     try:
-        row = limits.decode_row(body) if len(body) <= limits.text else limits.decode_long_row(body)
+        row = limits.decode_row(body) if short else limits.decode_long_row(body)
     except (ValueError, RecursionError):
         return None
-    return row if strict_json.each_key_once(body, len(row), row, row.values()) else None
+    fits = short or limits.keys_fit(row)
+    return row if fits and strict_json.each_key_once(body, len(row), row, row.values()) else None
 
 
 def check_content(headers: Mapping[str, str]) -> None:
