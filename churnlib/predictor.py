@@ -48,6 +48,7 @@ class Predictor:
         self.bundle = bundle
         self.schema = bundle.schema
         self._reader = TableReader(bundle)
+        self._batch_rows = evaluation_rows(len(bundle.preparation.feature_names))
 
     @property
     def model_name(self) -> str:
@@ -130,13 +131,13 @@ class Predictor:
 
     def logits_of(self, encoded: Encoded) -> np.ndarray:
         """Return uncalibrated logits of encoded rows; see :meth:`logits`."""
-        batch_rows = evaluation_rows(len(self.bundle.preparation.feature_names))
+        size = self._batch_rows
+        if 0 < len(encoded) <= size:
+            return self.bundle.model.logits(encoded.numeric, encoded.codes)
         parts = [
-            self.bundle.model.logits(*(part[start : start + batch_rows] for part in (encoded.numeric, encoded.codes)))
-            for start in range(0, len(encoded), batch_rows)
+            self.bundle.model.logits(encoded.numeric[start : start + size], encoded.codes[start : start + size])
+            for start in range(0, len(encoded), size)
         ]
-        if len(parts) == 1:
-            return parts[0]
         n_outputs = self.bundle.n_outputs
         empty = np.zeros((0,) if n_outputs == 1 else (0, n_outputs), dtype=np.float32)
         return np.concatenate(parts) if parts else empty

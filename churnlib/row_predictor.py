@@ -135,7 +135,7 @@ class RowPredictor:
             DataError: If it is no row: not a mapping, without any column, or with two columns of one name.
             RowErrors: If a cell holds what no table can: a list or a dict where none belongs, text that is no Unicode.
         """
-        if self._usual is None or not isinstance(row, Mapping):
+        if self._usual is None or not (type(row) is dict or isinstance(row, Mapping)):
             return self._read_carefully(row)
         found = self._usual.read(row)
         if found is None:

@@ -132,11 +132,12 @@ class OneRowReader:
         """Return customers as a network reads them."""
         if self._preparation.has_steps:
             return self._preparation.encode(self.table(rows))
-        n = len(rows)
-        numeric = np.fromiter(chain.from_iterable([row.numbers for row in rows]), dtype=np.float32)
-        codes = np.fromiter(chain.from_iterable([row.codes for row in rows]), dtype=np.int64)
+        n, n_numeric, n_codes = len(rows), len(self._preparation.numeric), len(self._preparation.categorical)
+        numbers = chain.from_iterable([row.numbers for row in rows])
+        codes = chain.from_iterable([row.codes for row in rows])
         return Encoded(
-            numeric.reshape(n, len(self._preparation.numeric)), codes.reshape(n, len(self._preparation.categorical))
+            np.fromiter(numbers, dtype=np.float32, count=n * n_numeric).reshape(n, n_numeric),
+            np.fromiter(codes, dtype=np.int64, count=n * n_codes).reshape(n, n_codes),
         )
 
     def table(self, rows: Sequence[Row]) -> pl.DataFrame:

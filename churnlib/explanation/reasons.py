@@ -21,6 +21,7 @@ from churnlib.explanation.mixing import Customers
 from churnlib.explanation.wording import LOWERS, RAISES, ColumnWording, Wording
 from churnlib.predictor import Predictor
 from churnlib.reading import Reading
+from churnlib.row_predictor import ReadRow
 from churnlib.schema import Kind, Schema, near_misses
 
 REASON = pl.Struct(
@@ -250,11 +251,11 @@ class RowExplainer:
         """Read a customer's cells by the names of the columns, and say what is wrong with them."""
         return self._reader.read(row)
 
-    def explain(self, row: OneRow, *, top: int | None = TOP, target: str | None = None) -> dict[str, Any]:
+    def explain(self, row: OneRow | ReadRow, *, top: int | None = TOP, target: str | None = None) -> dict[str, Any]:
         """Return the reasons of a customer who can be scored, JSON-ready.
 
         Args:
-            row: What :meth:`read` returned.
+            row: What :meth:`read` returned, or that of a :class:`~churnlib.row_predictor.RowPredictor` of the model.
             top: Reasons at most; None for all.
             target: Of more than two classes the one to explain; the most probable one when None.
 
