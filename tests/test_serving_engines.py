@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from made import made_customers, made_prepared
 from made_served import ROW, served_bundle
+from servers import free_port
 
 from churnlib.bundle import write_bundle
 from churnlib.compose import compose
@@ -182,6 +188,41 @@ def test_all_engines_answer_with_the_same_bytes(bundle: Path, short: Path) -> No
     assert bodies[0]["churn_probability"] == expected["churn_probability"]
     assert bodies[8]["customer_id"] == "Zürich 🌍"
     assert b"sekret" not in answers[4][1]
+
+
+STOCK = """
+import sys
+from litserve import LitServer
+from churnlib.serving import ChurnLitAPI
+
+if __name__ == "__main__":
+    server = LitServer(ChurnLitAPI(sys.argv[1]), accelerator="cpu", timeout=30)
+    server.run(port=int(sys.argv[2]), host="127.0.0.1", generate_client_file=False, log_level="warning")
+"""
+
+
+@pytest.mark.slow
+def test_a_stock_litserver_answers_with_the_same_bytes(bundle: Path, short: Path, tmp_path: Path) -> None:
+    port = free_port()
+    (tmp_path / "stock.py").write_text(STOCK)
+    command = [sys.executable, str(tmp_path / "stock.py"), str(bundle), str(port)]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    expected = all_engines(bundle, short, ASKED)
+    with subprocess.Popen(command, env=environment, start_new_session=True) as process:
+        try:
+            with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
+                for _ in range(600):
+                    try:
+                        if client.get("/health").status_code == 200:
+                            break
+                    except httpx.TransportError:
+                        pass
+                    time.sleep(0.1)
+                said = [client.post("/predict", json=row) for row in ASKED]
+        finally:
+            os.killpg(process.pid, signal.SIGKILL)
+    without_id = [(status, body.replace(b'"request_id":"r"', b'"request_id":null')) for status, body in expected]
+    assert [(response.status_code, response.content) for response in said] == without_id
 
 
 @pytest.mark.slow

@@ -73,7 +73,7 @@ class Admission:
         entered = self._entered.pop(number)
         if answered and not self.in_loop:
             now = time.monotonic()
-            spent = now - max(self._last, entered)
+            spent = min(now - max(self._last, entered), self.max_wait)  # longer: nobody was there, which is no pace
             self._answers = min(self._answers + 1, _WINDOW)
             self.seconds_per_customer += (spent - self.seconds_per_customer) / self._answers
             self._last = now

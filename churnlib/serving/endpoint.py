@@ -24,10 +24,12 @@ from churnlib.serving.served import log_failure, objections
 from churnlib.serving.strict_json import kind_of
 
 if TYPE_CHECKING:
+    from churnlib.column_predictor import ColumnPredictor
     from churnlib.data.opt_out import WatchedOptOut
     from churnlib.predictor import Predictor
     from churnlib.serving.feedback import Sink
     from churnlib.serving.inference_protocol import ProtocolRoutes
+    from churnlib.serving.limits import Limits
     from churnlib.serving.reasons import Reasons
     from churnlib.serving.recording import Recorder
     from churnlib.serving.review import Review
@@ -82,6 +84,7 @@ class Endpoint:
         self.recorder, self.record_folder = recorder, record_folder
         self.keys, self.admin = keys, admin
         self._reasons: Reasons | None = None
+        self._columns: ColumnPredictor | None = None
         self._openapi: dict[str, Any] | None = None
         self._labels: Sink | None = None
         self._protocol: ProtocolRoutes | None = None
@@ -89,7 +92,7 @@ class Endpoint:
         self._predictor: Predictor | None = None
         self._reader: RowReader | None = None
         self._review: Review | None = None
-        self.limits = LIMITS
+        self._limits: Limits | None = None  # made in each process: LitServe sends its hooks to workers
         self._described: dict[str, Any] | None = None
 
     def setup(self, device: Any = "cpu") -> None:
@@ -115,7 +118,7 @@ class Endpoint:
         schema = self._predictor.schema
         has_text = any(column.kind is Kind.text for column in schema.columns)
         text = _LONGEST_TEXT if has_text else _LONGEST_CELL
-        self.limits = Limits.of_model(len(schema.columns), text=text, rows=self.max_bulk_rows)
+        self._limits = Limits.of_model(len(schema.columns), text=text, rows=self.max_bulk_rows)
         self._opt_out = WatchedOptOut(self.opt_out_path, id=self.predictor.schema.id) if self.opt_out_path else None
 
     @property
@@ -130,6 +133,20 @@ class Endpoint:
         """What takes customers out of JSON objects."""
         assert self._reader is not None
         return self._reader
+
+    @property
+    def limits(self) -> Limits:
+        """How much one body may hold."""
+        return self._limits or LIMITS
+
+    @property
+    def columns(self) -> ColumnPredictor:
+        """What asks the model about many customers."""
+        if self._columns is None:
+            from churnlib.column_predictor import ColumnPredictor
+
+            self._columns = ColumnPredictor(self.predictor)
+        return self._columns
 
     @property
     def review(self) -> Review:

@@ -19,8 +19,10 @@ REASONS = (
     "malformed_json", "not_an_object", "duplicate_field", "number_out_of_range", "nested_too_deep",
     "unsupported_media_type", "unsupported_encoding", "body_too_large", "too_many_rows", "request_timeout",
     "missing_field", "unknown_field", "invalid_field", "opted_out", "not_found", "method_not_allowed",
-    "unauthorized", "forbidden", "rate_limited", "overloaded", "draining", "not_ready", "deadline_exceeded",
-    "disconnected", "internal_error", OTHER,
+    "missing_key", "invalid_key", "expired_key", "insufficient_scope", "keys_unavailable", "rate_limited",
+    "too_many_fields", "text_too_long", "not_a_bulk", "not_an_array", "unequal_lengths", "invalid_tensor",
+    "invalid_parameter", "invalid_header", "malformed_csv", "not_explained", "not_recorded", "not_changed",
+    "overloaded", "draining", "not_ready", "worker_lost", "deadline_exceeded", "disconnected", "internal_error", OTHER,
 )  # fmt: skip
 """Codes of :class:`~churnlib.serving.problems.Problem`, and ``disconnected`` for clients that did not wait."""
 

@@ -235,7 +235,9 @@ def obey(models: Any, message: dict[str, Any]) -> dict[str, Any]:
         if message["do"] == "prepare":
             return {"ok": True, "version": models.prepare(message["bundle"])}
         if message["do"] == "prepare_rollback":
-            return {"ok": True, "version": models.prepare_rollback()}
+            if models.has_previous or not message["bundle"]:
+                return {"ok": True, "version": models.prepare_rollback()}
+            return {"ok": True, "version": models.prepare(message["bundle"])}  # it was served before this process was
         if message["do"] == "commit":
             return {"ok": True, "version": models.commit()}
         models.abort()

@@ -73,6 +73,11 @@ class Models:
         """Whether customers can be answered."""
         return self._champion is not None
 
+    @property
+    def has_previous(self) -> bool:
+        """Whether this process has served another model before."""
+        return self._previous is not None
+
     def choose(self, name: Any) -> Endpoint:
         """Return the model that answers for a customer of this name, always the same one of the two.
 

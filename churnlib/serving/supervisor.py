@@ -64,6 +64,7 @@ class Child:
         failures: Deaths on end before it was ready.
         started: When, on the monotonic clock.
         due: When it is to be started again.
+        bundle: Folder of the model that it serves.
     """
 
     role: str
@@ -75,6 +76,7 @@ class Child:
     failures: int = 0
     started: float = 0.0
     due: float = 0.0
+    bundle: str = ""
 
     def __str__(self) -> str:
         return f"{self.role} {self.number}"
@@ -87,7 +89,9 @@ class Change:
     Attributes:
         bundle: The folder that is read; None for the way back.
         asked_by: The HTTP process and number of the order; None for SIGHUP.
-        waiting_for: Who has not answered yet.
+        children: Who follows it.
+        waiting_for: Who of them has not answered yet.
+        catches_up: Whether it is one that the other processes have made already, before these were there.
         is_commit: Whether the answers are those to ``commit``.
         failed: What went wrong.
         version: Of the model.
@@ -95,7 +99,9 @@ class Change:
 
     bundle: str | None
     asked_by: tuple[Child, int] | None
+    children: list[Child]
     waiting_for: list[Child]
+    catches_up: bool = False
     is_commit: bool = False
     failed: str = ""
     version: str = ""
@@ -117,7 +123,7 @@ class Supervisor:
     ) -> None:
         self.options = options
         self._on_ready = on_ready
-        self._bundle, self._previous = options.bundle, options.bundle
+        self._bundle, self._previous = os.path.realpath(options.bundle), ""
         self._folder = Path()
         self._listening: socket.socket | None = None
         self._selector = selectors.DefaultSelector()
@@ -158,6 +164,9 @@ class Supervisor:
         mine, its = socket.socketpair()
         child.channel, child.is_ready = Channel(mine), False
         child.started = time.monotonic()
+        if self._announced and not Path(self._bundle).is_dir():  # the link led to another folder since, and this one went
+            self._bundle = self._configured()
+        child.bundle = self._bundle
         told = {
             "options": {**dataclasses.asdict(self.options), "bundle": self._bundle},
             "parent": os.getpid(),
@@ -191,7 +200,8 @@ class Supervisor:
                 self._children.remove(child)
                 continue
             if self._change is not None and child in self._change.waiting_for:
-                self._change.failed = self._change.failed or f"the {child.role} process ended meanwhile"
+                if not self._change.is_commit:  # else its successor reads the new model
+                    self._change.failed = self._change.failed or f"the {child.role} process ended meanwhile"
                 self._settle_change(child)
             if child.is_ready:
                 child.failures = 0
@@ -264,6 +274,7 @@ class Supervisor:
         if event == "ready":
             child.is_ready = child.was_ready = True
             child.failures = 0
+            self._catch_up()
             self._served.update({key: value for key, value in message.items() if key != "event"})
             if not self._announced and all(one.is_ready for one in self._children if one.role == "http"):
                 self._announced = True
@@ -274,7 +285,8 @@ class Supervisor:
             _log.error("the %s process cannot load the model: %s", child.role, message["message"])
         elif event == "order":
             self._order(child, message)
-        elif event == "done" and self._change is not None and child in self._change.waiting_for:
+        elif event == "done" and self._is_awaited(child, message["word"]):
+            assert self._change is not None
             if message["ok"]:
                 self._change.version = message.get("version") or self._change.version
             else:
@@ -284,10 +296,16 @@ class Supervisor:
     # --- changes of the model ---------------------------------------------------------------------------------------
 
     def _configured(self) -> str:
-        return self.options.bundle
+        """Return the folder that the option leads to now: links are followed once, for all processes."""
+        return os.path.realpath(self.options.bundle)
+
+    def _is_awaited(self, child: Child, word: str) -> bool:
+        """Whether an answer belongs to the change that is under way, and not to the end of one before it."""
+        change = self._change
+        return change is not None and child in change.waiting_for and change.is_commit is (word == "commit")
 
     def _order(self, child: Child, message: dict[str, Any]) -> None:
-        bundle = None if message["word"] == "rollback" else message["bundle"] or self._configured()
+        bundle = None if message["word"] == "rollback" else os.path.realpath(message["bundle"] or self.options.bundle)
         if self._change is not None:
             self._tell_outcome((child, message["number"]), ok=False, message="another change is under way")
         else:
@@ -298,11 +316,20 @@ class Supervisor:
         if self._change is not None or self._is_draining:
             return
         children = [child for child in self._children if child.is_ready]
-        self._change = Change(bundle, asked_by, list(children))
-        for child in children:
+        self._prepare(Change(bundle, asked_by, children, list(children)))
+
+    def _catch_up(self) -> None:
+        """Have processes that were starting while the others changed the model follow them."""
+        late = [child for child in self._children if child.is_ready and child.bundle != self._bundle]
+        if late and self._change is None and not self._is_draining:
+            self._prepare(Change(self._bundle, None, late, list(late), catches_up=True))
+
+    def _prepare(self, change: Change) -> None:
+        self._change = change
+        word = "prepare_rollback" if change.bundle is None else "prepare"
+        for child in change.children:
             assert child.channel is not None
-            word = "prepare_rollback" if bundle is None else "prepare"
-            child.channel.tell(do=word, bundle=bundle)
+            child.channel.tell(do=word, bundle=change.bundle or self._previous)
 
     def _settle_change(self, child: Child) -> None:
         """One process has answered; go on once all have."""
@@ -312,20 +339,27 @@ class Supervisor:
         if change.waiting_for:
             return
         if not change.is_commit:
-            word = "abort" if change.failed else "commit"
-            children = [one for one in self._children if one.is_ready and one.channel is not None]
+            children = [one for one in change.children if one.is_ready and one.channel is not None]
             if not change.failed:
-                self._previous, self._bundle = self._bundle, change.bundle or self._previous
+                if not change.catches_up:
+                    self._previous, self._bundle = self._bundle, change.bundle or self._previous
                 change.is_commit, change.waiting_for = True, list(children)
             for one in children:
                 assert one.channel is not None
-                one.channel.tell(do=word)
+                one.channel.tell(do="abort" if change.failed else "commit")
+                if not change.failed:
+                    one.bundle = self._bundle
             if change.waiting_for:
                 return
         self._change = None
         if change.failed:
             _log.error("the model was not changed: %s", change.failed)
+        if change.failed and change.catches_up:  # its successor starts with the right one
+            for one in change.children:
+                if one.process is not None:
+                    one.process.kill()
         self._tell_outcome(change.asked_by, ok=not change.failed, message=change.failed, version=change.version)
+        self._catch_up()
 
     def _tell_outcome(self, asked_by: tuple[Child, int] | None, **outcome: Any) -> None:
         if asked_by is not None and asked_by[0].channel is not None:
