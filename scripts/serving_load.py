@@ -95,6 +95,11 @@ class Clients:
             due = await self._turn()
             if not self._running:
                 break
+            await asyncio.sleep(0)
+            if streams[0].at_eof():  # closed while nobody asked: HTTP clients look before they send
+                streams[1].close()
+                streams = None
+                continue
             try:
                 async with asyncio.timeout(PATIENCE):
                     keep = await self._ask(*streams, due)

@@ -19,6 +19,7 @@ from churnlib.serving.options import ServeOptions
 _KEEP_ALIVE_SECONDS = 75
 _log = logging.getLogger(__name__)
 
+_TICK_SECONDS = 0.01
 _IDLE_SECONDS = 0.5
 """Time that clients on idle connections have during a drain to send once more and be told that the server ends."""
 
@@ -160,9 +161,10 @@ class HttpProcess:
         await self._take_no_more(server, listening)
         connections = server.server_state.connections
         until = loop.time() + self.options.drain_timeout
-        idle_until = loop.time() + _IDLE_SECONDS
-        while connections and loop.time() < until and (self.front.active or loop.time() < idle_until):
-            await asyncio.sleep(0.01)
+        idle = 0.0  # of turns in which sockets were read: time in which this process did not get to run is not the clients'
+        while connections and loop.time() < until and (self.front.active or idle < _IDLE_SECONDS):
+            await asyncio.sleep(_TICK_SECONDS)
+            idle += _TICK_SECONDS
         server.config.timeout_graceful_shutdown = max(1, int(until - loop.time()))
         server.should_exit = True
 
