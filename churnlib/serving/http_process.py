@@ -108,7 +108,9 @@ class HttpProcess:
         loop.add_reader(self.channel.fileno(), self._heard)
         starting = asyncio.create_task(self._start())
         draining = asyncio.create_task(self._drain.wait())
-        if self.told["restarted"]:  # clients wait for it, or are taken by its siblings, instead of being told to come back
+        if self.told[
+            "restarted"
+        ]:  # clients wait for it, or are taken by its siblings, instead of being told to come back
             await asyncio.wait({starting, draining}, return_when=asyncio.FIRST_COMPLETED)
         serving = asyncio.create_task(server.serve(sockets=[listening]))
         await asyncio.wait({serving, draining, starting}, return_when=asyncio.FIRST_COMPLETED)
@@ -207,9 +209,10 @@ class HttpProcess:
             if order is not None and not order.done():
                 order.set_result(message)
         elif self._models is None:  # the workers have the model
-            self.channel.tell(event="done", word=word, ok=True)
+            self.channel.tell(event="done", word=word, change=message["change"], ok=True)
         else:
-            self.channel.tell(event="done", word=word, **await asyncio.to_thread(obey, self._models, message))
+            done = await asyncio.to_thread(obey, self._models, message)
+            self.channel.tell(event="done", word=word, change=message["change"], **done)
             if word == "commit":
                 self._is_ready(self.front.state)
 

@@ -58,6 +58,7 @@ class Link(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The worker has died: whoever asked it is told so at once."""
+        self.greeting = None  # nobody is to ask it any more, even before the pool has taken it off its list
         lost, self.questions = self.questions, {}
         for question in lost.values():
             if not question.future.done():

@@ -92,6 +92,7 @@ class Change:
         children: Who follows it.
         waiting_for: Who of them has not answered yet.
         catches_up: Whether it is one that the other processes have made already, before these were there.
+        number: Of all changes; answers name it.
         is_commit: Whether the answers are those to ``commit``.
         failed: What went wrong.
         version: Of the model.
@@ -102,6 +103,7 @@ class Change:
     children: list[Child]
     waiting_for: list[Child]
     catches_up: bool = False
+    number: int = 0
     is_commit: bool = False
     failed: str = ""
     version: str = ""
@@ -135,6 +137,7 @@ class Supervisor:
         self._numbers = Path()
         self._metrics: Metrics | None = None
         self._change: Change | None = None
+        self._changes = 0
         self._signals: list[int] = []
 
     def run(self) -> int:
@@ -164,7 +167,9 @@ class Supervisor:
         mine, its = socket.socketpair()
         child.channel, child.is_ready = Channel(mine), False
         child.started = time.monotonic()
-        if self._announced and not Path(self._bundle).is_dir():  # the link led to another folder since, and this one went
+        if (
+            self._announced and not Path(self._bundle).is_dir()
+        ):  # the link led to another folder since, and this one went
             self._bundle = self._configured()
         child.bundle = self._bundle
         told = {
@@ -285,10 +290,12 @@ class Supervisor:
             _log.error("the %s process cannot load the model: %s", child.role, message["message"])
         elif event == "order":
             self._order(child, message)
-        elif event == "done" and self._is_awaited(child, message["word"]):
+        elif event == "done" and self._is_awaited(child, message):
             assert self._change is not None
             if message["ok"]:
                 self._change.version = message.get("version") or self._change.version
+            elif self._change.is_commit and child.process is not None:
+                child.process.kill()  # it cannot follow the others, but its successor reads the new model
             else:
                 self._change.failed = self._change.failed or message["message"]
             self._settle_change(child)
@@ -299,10 +306,12 @@ class Supervisor:
         """Return the folder that the option leads to now: links are followed once, for all processes."""
         return os.path.realpath(self.options.bundle)
 
-    def _is_awaited(self, child: Child, word: str) -> bool:
-        """Whether an answer belongs to the change that is under way, and not to the end of one before it."""
+    def _is_awaited(self, child: Child, message: dict[str, Any]) -> bool:
+        """Whether an answer belongs to what is waited for, and not to the end of a change before it."""
         change = self._change
-        return change is not None and child in change.waiting_for and change.is_commit is (word == "commit")
+        if change is None or child not in change.waiting_for or message["change"] != change.number:
+            return False
+        return change.is_commit is (message["word"] == "commit")
 
     def _order(self, child: Child, message: dict[str, Any]) -> None:
         bundle = None if message["word"] == "rollback" else os.path.realpath(message["bundle"] or self.options.bundle)
@@ -325,11 +334,13 @@ class Supervisor:
             self._prepare(Change(self._bundle, None, late, list(late), catches_up=True))
 
     def _prepare(self, change: Change) -> None:
+        self._changes += 1
+        change.number = self._changes
         self._change = change
         word = "prepare_rollback" if change.bundle is None else "prepare"
         for child in change.children:
             assert child.channel is not None
-            child.channel.tell(do=word, bundle=change.bundle or self._previous)
+            child.channel.tell(do=word, change=change.number, bundle=change.bundle or self._previous)
 
     def _settle_change(self, child: Child) -> None:
         """One process has answered; go on once all have."""
@@ -346,7 +357,7 @@ class Supervisor:
                 change.is_commit, change.waiting_for = True, list(children)
             for one in children:
                 assert one.channel is not None
-                one.channel.tell(do="abort" if change.failed else "commit")
+                one.channel.tell(do="abort" if change.failed else "commit", change=change.number)
                 if not change.failed:
                     one.bundle = self._bundle
             if change.waiting_for:

@@ -78,7 +78,8 @@ class Control:
     def _obey(self, message: dict[str, Any]) -> None:
         from churnlib.serving.http_process import obey
 
-        self._channel.tell(event="done", word=message["do"], **obey(self._models, message))
+        done = obey(self._models, message)
+        self._channel.tell(event="done", word=message["do"], change=message["change"], **done)
 
 
 if __name__ == "__main__":
