@@ -36,7 +36,7 @@ from rich.table import Table
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from scripts.serving_peers import TITLES  # noqa: E402
+from scripts.serving_peers import TITLES
 
 DEFAULTS = {
     "bundle": "outputs/latest/bundle",

@@ -1,10 +1,11 @@
 """Campaigns against a real server: it is ended, killed, reloaded and overloaded, and nobody may lose an answer by it.
 
-    python scripts/campaign_serving.py bundle=DIR [what=term,group,pid1,kill_http,kill_worker,reload,rollback,
-        overload,soak,fuzz,wire] [engine=inline,worker] [times=100] [seconds=60] [minutes=30] [words="processes=2"]
+    python scripts/campaign_serving.py bundle=DIR
+        [what=term,group,pid1,kill_http,kill_worker,reload,rollback,overload,soak,fuzz,wire]
+        [engine=inline,worker] [times=100] [seconds=60] [minutes=30] [words="processes=2"]
 
-``term`` and ``group`` send SIGTERM to the server and to its whole process group under load, ``pid1`` to a server that is
-the first process of a PID namespace (needs root). ``kill_http`` and ``kill_worker`` kill -9 children of one server.
+``term`` and ``group`` send SIGTERM to the server and to its whole process group under load, ``pid1`` to a server that
+is the first process of a PID namespace (needs root). ``kill_http`` and ``kill_worker`` kill -9 children of one server.
 ``reload`` changes the model by SIGHUP and by ``POST /admin/reload`` under load; ``rollback`` goes back, and offers bad
 bundles. ``overload`` offers ten times the capacity for ``seconds``; ``soak`` half of it for ``minutes``. ``fuzz`` has
 schemathesis make ``requests=10000`` from the server's own OpenAPI document; ``wire`` damages ``mutations=5000`` raw
@@ -41,8 +42,8 @@ from rich.table import Table
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from scripts.bench_serving import answers, customers, descendants  # noqa: E402
-from scripts.serving_load import Arrivals, Clients, Outcome, during, percentile  # noqa: E402
+from scripts.bench_serving import answers, customers, descendants
+from scripts.serving_load import Arrivals, Clients, Outcome, during, percentile
 
 DEFAULTS = {
     "bundle": "outputs/latest/bundle",
@@ -69,7 +70,7 @@ class Slow({{name}}):
         time.sleep({SLOW_SECONDS})
         return super().forward(*args, **kwargs)
 """
-"""A network that takes its time without taking the processor's, so that ten times its capacity can honestly be offered."""
+"""A network that takes its time and not the processor's, so that ten times its capacity can honestly be offered."""
 
 
 @dataclass

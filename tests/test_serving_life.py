@@ -1,7 +1,8 @@
-"""A server's life: it starts, is ended, loses processes and changes its model, and its clients notice as little as can be."""
+"""A server's life: it starts, is ended, loses processes, changes its model, and its clients notice little of it."""
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
@@ -92,14 +93,14 @@ def test_a_port_in_use_ends_the_start_with_one_sentence(bundle: Path) -> None:
 
 
 @pytest.fixture
-def slow_start(tmp_path: Path) -> Iterator[Path]:
+def slow_start(tmp_path: Path) -> Path:
     """A folder for PYTHONPATH in which importing a bundle's reader takes two seconds."""
     (tmp_path / "sitecustomize.py").write_text(
         "import sys, time\nif any('http_process' in word for word in sys.orig_argv):\n"
         "    import churnlib.serving.models as models\n    read = models.Models.load\n"
         "    models.Models.load = lambda self: (time.sleep(2), read(self))[1]\n"
     )
-    yield tmp_path
+    return tmp_path
 
 
 @linux
@@ -191,7 +192,8 @@ def test_an_outage_is_no_pace_and_a_full_house_is_full(monkeypatch: pytest.Monke
         in_loop.check(2.0)
     in_loop.leave(first, answered=True)
     in_loop.check(2.0)
-    in_loop.enter(), in_loop.enter()
+    in_loop.enter()
+    in_loop.enter()
     with pytest.raises(RequestError):
         in_loop.check(2.0)
 
@@ -205,15 +207,14 @@ class Model:
     name, is_ready, waiting = "made", True, 0
 
     def __init__(self) -> None:
-        import asyncio
-
         self.turn = asyncio.Lock()
         self.asked = 0
         self.gone = 0
 
-    async def predict(self, body: bytes, deadline: float, request_id: str, is_gone: Any) -> Answer:
-        import asyncio
+    async def run(self, job: str, body: bytes, query: Any, deadline: float, request_id: str) -> Answer:
+        return Answer(200, b"{}")
 
+    async def predict(self, body: bytes, deadline: float, request_id: str, is_gone: Any) -> Answer:
         async with self.turn:
             if is_gone():
                 self.gone += 1
@@ -240,7 +241,7 @@ def model() -> Iterator[tuple[Model, int]]:
 
 
 def test_uvicorns_own_object_tells_who_has_left(model: tuple[Model, int]) -> None:
-    """The contract with uvicorn: ``receive`` is a method of an object with ``disconnected``, through our protocol, too."""
+    """The contract with uvicorn: ``receive`` is a method of an object with ``disconnected``, with our protocol, too."""
     made, port = model
     with Client(port) as first, Client(port) as leaving, Client(port) as last:
         first.send(request("connection: close"))

@@ -163,7 +163,7 @@ class HttpProcess:
         await self._take_no_more(server, listening)
         connections = server.server_state.connections
         until = loop.time() + self.options.drain_timeout
-        idle = 0.0  # of turns in which sockets were read: time in which this process did not get to run is not the clients'
+        idle = 0.0  # in turns that have read the sockets: when this process did not get to run, clients may have asked
         while connections and loop.time() < until and (self.front.active or idle < _IDLE_SECONDS):
             await asyncio.sleep(_TICK_SECONDS)
             idle += _TICK_SECONDS
