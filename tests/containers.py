@@ -188,7 +188,7 @@ def _stage(source: str, stages: Mapping[str, Image], folder: Path) -> Image:
     folder.mkdir(parents=True)
     if source.startswith("python:") or source == "scratch":
         return Image(folder)
-    shutil.copytree(stages[source].root, folder, symlinks=True, dirs_exist_ok=True)
+    shutil.copytree(stages[source].root, folder, symlinks=True, dirs_exist_ok=True, copy_function=_link)
     return replace(stages[source], root=folder)
 
 
@@ -219,7 +219,8 @@ def _copy(image: Image, words: list[str], context: Path, stages: Mapping[str, Im
         source = base / name.lstrip("/")
         if source.is_dir():
             skipped = shutil.ignore_patterns("__pycache__") if not origin else None
-            shutil.copytree(source, place, symlinks=True, dirs_exist_ok=True, ignore=skipped)
+            copy = _link if origin and not _option(words, "chmod") else shutil.copy2
+            shutil.copytree(source, place, symlinks=True, dirs_exist_ok=True, ignore=skipped, copy_function=copy)
         else:
             inside = place / Path(name).name if target.endswith("/") else place
             inside.parent.mkdir(parents=True, exist_ok=True)
@@ -227,6 +228,11 @@ def _copy(image: Image, words: list[str], context: Path, stages: Mapping[str, Im
         if mode := _option(words, "chmod"):
             for path in [place, *place.rglob("*")]:
                 path.chmod(int(mode, 8))
+
+
+def _link(source: str, target: str) -> None:
+    """Share a file between stages, which are only added to: hundreds of megabytes each."""
+    os.link(source, target, follow_symlinks=False)
 
 
 def _rules(path: Path) -> list[str]:

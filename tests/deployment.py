@@ -16,7 +16,7 @@ from churnlib.serving.options import ServeOptions, parse_options
 
 ROOT = Path(__file__).resolve().parents[1]
 DEPLOY = ROOT / "deploy"
-PLANNED = {"keys", "log", "engine", "processes", "drain_timeout", "device", "max_waiting", "timeout"}
+PLANNED = {"admin", "keys", "log", "engine", "processes", "drain_timeout", "device", "max_waiting", "timeout"}
 """Options that the manifests use and the server is about to have."""
 
 

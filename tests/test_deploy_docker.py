@@ -163,7 +163,10 @@ def test_the_slim_image_serves_a_bundle_and_ends_on_sigterm(slim, bundle, capfd)
         assert done.returncode == 0, done.stdout + done.stderr
         assert subprocess.run(slim.command(health), check=False).returncode == 0
         if find_spec("churnlib.serving.metrics"):
-            assert ask(port, "/metrics")[0] == 200
+            status, told = ask(port, "/metrics")
+            assert status == 200
+            for series in ('requests_total{code="200",route="predict"}', 'predictions_total{decision="1"', "ready 1"):
+                assert f"churnlib_{series}" in told.decode(), "what the alerts and the dashboard ask for"
         os.kill(first_process(process), signal.SIGTERM)
         assert process.wait(timeout=60) == 0
     assert not re.search(r"Error\b|Traceback", capfd.readouterr().err), "nothing that it would have needed is missing"
