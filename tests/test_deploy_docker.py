@@ -144,6 +144,14 @@ def ask(port: int, path: str, body: object = None) -> tuple[int, bytes]:
         return answer.status, answer.read()
 
 
+def wait_for_series(port: int, series: str) -> None:
+    for _ in range(100):
+        if f"churnlib_{series}" in ask(port, "/metrics")[1].decode():
+            return
+        time.sleep(0.1)
+    pytest.fail(f"/metrics does not come to say churnlib_{series}")
+
+
 def smoke(port: int, bundle: Path) -> subprocess.CompletedProcess[str]:
     words = [sys.executable, "deploy/ci/smoke.py", f"http://127.0.0.1:{port}", str(bundle), "--patience", "5"]
     return subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
@@ -167,6 +175,8 @@ def test_the_slim_image_serves_a_bundle_and_ends_on_sigterm(slim, bundle, capfd)
             assert status == 200
             for series in ('requests_total{code="200",route="predict"}', 'predictions_total{decision="1"', "ready 1"):
                 assert f"churnlib_{series}" in told.decode(), "what the alerts and the dashboard ask for"
+        os.kill(first_process(process), signal.SIGHUP)
+        wait_for_series(port, 'reloads_total{result="ok"} 1')
         os.kill(first_process(process), signal.SIGTERM)
         assert process.wait(timeout=60) == 0
     assert not re.search(r"Error\b|Traceback", capfd.readouterr().err), "nothing that it would have needed is missing"
