@@ -19,7 +19,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import httpx
 import numpy as np
 import polars as pl
 import pytest
@@ -249,8 +248,7 @@ def served(tmp_path_factory) -> Iterator[tuple[str, Path]]:
     process = subprocess.Popen(words, cwd=ROOT)
     url = f"http://127.0.0.1:{port}"
     try:
-        with httpx.Client(transport=httpx.HTTPTransport(retries=60), timeout=60) as client:
-            assert client.get(f"{url}/health").status_code == 200
+        script(CI / "smoke.py").wait_until_ready(url, 120)
         yield url, folder / "bundle"
     finally:
         process.terminate()
