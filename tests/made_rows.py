@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -124,13 +125,17 @@ KINDS = (
 )  # fmt: skip
 
 
+@cache
 def row_predictor(kind: str, *, backend: str = "onnx", lists: bool = True) -> tuple[RowPredictor, Customers]:
-    """What answers such a model's customers one at a time; by ONNX Runtime, whose answers no other rows change."""
+    """What answers the customers of such a model one at a time."""
     bundle, customers = made(kind, lists=lists)
+    return RowPredictor(by_onnx(bundle) if backend == "onnx" else Predictor(bundle)), customers
+
+
+def by_onnx(bundle: Bundle) -> Predictor:
+    """A model that ONNX Runtime answers for, whose answers no other rows change."""
     model = bundle.model
-    if backend == "onnx":
-        bundle = replace(bundle, model=OnnxModel(exported(bundle), original=lambda: model))
-    return RowPredictor(Predictor(bundle)), customers
+    return Predictor(replace(bundle, model=OnnxModel(exported(bundle), original=lambda: model)))
 
 
 # --- rows -----------------------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from made import TINY_MLP, made_bundle, made_customers
 
 import churnlib
 from churnlib.bundle import Bundle, write_bundle
+from churnlib.column_predictor import ColumnPredictor
 from churnlib.data.customers import prepare_customers
 from churnlib.data.opt_out import WatchedOptOut
 from churnlib.predictor import Predictor
@@ -36,6 +37,7 @@ class MadeServed:
     predictor: Predictor
     opt_out: WatchedOptOut | None = None
     unknown: str = "warn"
+    columns: ColumnPredictor = field(init=False)
     reader: RowReader = field(init=False)
     review: Review = field(init=False)
     reasons: Any = field(init=False)
@@ -43,6 +45,7 @@ class MadeServed:
     def __post_init__(self) -> None:
         from churnlib.serving.reasons import Reasons
 
+        self.columns = ColumnPredictor(self.predictor)
         self.reader = RowReader(self.predictor, refuse_unknown=self.unknown == "refuse")
         self.review = Review(self.predictor)
         self.reasons = Reasons(self.predictor)

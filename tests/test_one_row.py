@@ -24,7 +24,9 @@ CELLS: list[Any] = [
     None, "", " ", "\t", "\x1c", "\u00a0", "0", "1", "-1", "1.0", "-0.0", " 2.50 ", "1e3", "1E-400", "+5", ".5", "5.",
     "1,5", "inf", "-inf", "nan", "NaN", "NA", "n/a", "null", "?", "Yes", "yes", "YES ", "no", "True", "t", "false", "F",
     "monthly", "yearly", " two years", "two years ", "region 3", "Region 3", "region 99", "low", "middle", "high",
-    "high.0", "12.00", "007", "1_000", "٣", "ß", "İ", "a\x00b", "*", "^x$", "2020-01-05", "2020-1-5", "2020-02-30",
+    "high.0", "12.00", "007", "1_000", "٣", "ß", "İ", "a\x00b", "*", "^x$", "Zürich", "Zürich 12.0", "٣.0",
+    "\u2003high\u3000", "\u0085low", "\u180elow", "\ufefflow", "\u202812.5\u205f", "12 €", "\u212a", "YES\u200b",
+    "2020-01-05", "2020-1-5", "2020-02-30",
     "2020-01-05 10:11:12", "2020-01-05T10:11:12", "2020-01-05T10:11:12Z", "2020-01-05 10:11:12.5",
     "2020-01-05 24:00:00",
     "0000-01-01", "9999-12-31", "05/01/2020", "[1, 2]", "[1.5, null, 2]", "[]", "[1e999]", 0, 1, -1, 7, 10**15,
@@ -132,7 +134,7 @@ def test_random_rows_are_read_as_in_a_table(time):
 def test_thousands_of_random_rows_are_read_as_in_a_table():
     """A part of what scripts/check_one_row.py compares."""
     customers, rng = prepared(time=True), np.random.default_rng(1)
-    assert sum(compare(random_row(customers, rng), customers) for _ in range(1_500)) > 1_400
+    assert sum(compare(random_row(customers, rng), customers) for _ in range(600)) > 550
 
 
 def test_rows_go_through_the_users_steps():

@@ -7,11 +7,14 @@ from types import MappingProxyType
 
 import pytest
 
+from churnlib.column_predictor import ColumnPredictor
 from churnlib.data.customers import Customers
+from churnlib.data.tables import INT64
 from churnlib.errors import DataError, RowErrors
 from churnlib.row_predictor import RowPredictor
-from tests.made_rows import KINDS, compare, drawn_rows, row_predictor, usual_row
-from tests.test_one_row import CELLS, LISTS
+from tests.made import TINY_MLP, made_bundle
+from tests.made_rows import KINDS, by_onnx, compare, drawn_rows, row_predictor, usual_row
+from tests.test_one_row import CELLS, LISTS, prepared
 
 
 @pytest.fixture(scope="module")
@@ -22,9 +25,9 @@ def made() -> tuple[RowPredictor, Customers]:
 @pytest.mark.parametrize("kind", KINDS)
 def test_random_rows_alone_and_as_tables_of_one_row(kind):
     rows, customers = row_predictor(kind)
-    drawn = drawn_rows(customers, 48)
+    drawn = drawn_rows(customers, 40)
     kept = [row for row in drawn if compare(row, rows)]
-    assert len(kept) > 40
+    assert len(kept) > 32
     together = rows.answers([rows.read(row) for row in kept])
     assert together == [rows.answers([rows.read(row)])[0] for row in kept]
     if not (customers.preparation.has_steps or kind == "rules"):
@@ -53,6 +56,35 @@ def test_one_odd_list(made, cell):
     usual = usual_row(customers)
     assert compare({**usual, "usage": cell}, rows)
     assert compare({**usual, "charges": cell}, rows) is not isinstance(cell, list)
+
+
+WHOLE_NUMBERS = {"categories": {"kind": "categorical"}, "ranks": {"order": [str(number) for number in range(72)]}}
+
+
+@pytest.mark.parametrize("column", WHOLE_NUMBERS.values(), ids=WHOLE_NUMBERS)
+def test_whole_numbers_may_name_categories(column):
+    customers = prepared(columns={"tenure": column}, drop=["usage"])
+    predictor = by_onnx(made_bundle(customers, network=TINY_MLP))
+    rows, usual = RowPredictor(predictor), usual_row(customers)
+    assert isinstance(usual["tenure"], int)
+    assert rows.is_usual(usual)
+    assert rows.is_usual({**usual, "tenure": str(usual["tenure"])})
+    assert not rows.is_usual({**usual, "tenure": 2**70})
+    kept = [cell for cell in CELLS if compare({**usual, "tenure": cell}, rows)]
+    numbers = [cell for cell in kept if type(cell) is int and cell in INT64]
+    columns = {name: [cell] * len(numbers) for name, cell in usual.items()} | {"tenure": numbers}
+    many = ColumnPredictor(predictor)
+    found = many.answers(many.read(columns))["churn_probability"]
+    assert found == predictor.predict(columns)["churn_probability"].to_list()
+
+
+def test_numbers_may_come_as_text_and_blanks_as_nothing(made):
+    rows, customers = made
+    usual = usual_row(customers)
+    for cell in ("12.50", " 7", "", " ", "NA", True):
+        assert rows.is_usual({**usual, "charges": cell})
+        assert compare({**usual, "charges": cell}, rows)
+    assert not any(rows.is_usual({**usual, "charges": cell}) for cell in ("free", "1e3", [1], 10**400, float("nan")))
 
 
 def test_an_answer_with_torch_has_the_bits_of_a_table():

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from made_served import ROW, MadeServed, made_served
 
+from churnlib.column_predictor import ColumnPredictor
 from churnlib.data.opt_out import WatchedOptOut, name_of, names_of
 from churnlib.data.profile import draw_rows
 from churnlib.decision import Offer, OwnThreshold
@@ -232,16 +233,16 @@ def test_names_read_alike_alone_and_together() -> None:
 def test_one_that_breaks_the_model_breaks_only_himself(
     served: MadeServed, rows: list[dict], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    read = Predictor.read
+    read = ColumnPredictor.read
 
-    def fragile(self: Predictor, table: Any, **options: Any) -> Any:
+    def fragile(self: ColumnPredictor, table: Any) -> Any:
         if "poison" in table["tariff"]:
             raise RuntimeError(f"{max(table['tariff'])} is no value")
-        return read(self, table, **options)
+        return read(self, table)
 
     asked = [{**ROW, **row} for row in rows]
     _, expected = batch(served, {"instances": asked})
-    monkeypatch.setattr(Predictor, "read", fragile)
+    monkeypatch.setattr(ColumnPredictor, "read", fragile)
     asked[17] = {**asked[17], "tariff": "poison"}
     status, body = batch(served, {"instances": asked})
     assert status == 200 and body["predictions"][17]["error"]["code"] == "internal_error"
@@ -255,10 +256,10 @@ def test_one_that_breaks_the_model_breaks_only_himself(
 def test_an_answer_that_is_no_number_is_an_error_and_no_null(
     served: MadeServed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(self: Predictor, reading: Any, **options: Any) -> np.ndarray:
+    def broken(self: Predictor, *args: Any, **options: Any) -> np.ndarray:
         return np.array([0.5, np.nan, np.inf])
 
-    monkeypatch.setattr(Predictor, "probabilities", broken)
+    monkeypatch.setattr(Predictor, "calibrated", broken)
     _, body = batch(served, {"columns": {k: [v] * 3 for k, v in ROW.items()}})
     assert body["columns"]["churn_probability"] == [0.5, None, None]
     assert [(each["row"], each["code"]) for each in body["errors"]] == [(1, "internal_error"), (2, "internal_error")]

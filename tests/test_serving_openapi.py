@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shlex
+import subprocess
+import sys
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -203,3 +205,16 @@ def test_the_page_fits_every_screen(folder: Path, tmp_path: Path, dark: bool) ->
             assert page.run("document.documentElement.scrollWidth") == width, "something is wider than the screen"
             page.picture(f"docs-{width}-{'dark' if dark else 'light'}")
         assert not page.complaints and not page.requests
+
+
+LIGHT = """
+import sys
+import churnlib.serving.doors, churnlib.serving.docs_page, churnlib.serving.openapi
+heavy = {"torch", "litserve", "fastapi", "pydantic", "starlette", "jinja2", "lightning", "hydra"}
+print(*sorted(heavy & set(sys.modules)))
+"""
+
+
+def test_the_doors_import_nothing_heavy(checkout: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", LIGHT], capture_output=True, text=True, cwd=checkout, check=True)
+    assert done.stdout.strip() == ""

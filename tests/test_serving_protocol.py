@@ -298,3 +298,20 @@ def test_several_classes_have_an_output_each(tmp_path: Path) -> None:
     datatypes = {tensor["name"]: tensor["datatype"] for tensor in body["outputs"]}
     assert datatypes == {tensor["name"]: tensor["datatype"] for tensor in told["outputs"]}
     assert datatypes["prediction"] == "BYTES" and datatypes["probability_up"] == "FP64"
+
+
+def test_json_is_read_as_strictly_as_a_customers_row(served: MadeServed) -> None:
+    sound = json.dumps({"id": "a:b", "inputs": in_json({**ROW, "plan": "one: two"})})
+    assert infer(served, sound.encode(), {}).status == 200
+    assert infer(served, sound.replace("a:b", "a\\u003ab").encode(), {}).status == 200
+    twice = sound.replace('"id": "a:b"', '"id": "a", "id": "b"')
+    inside = sound.replace('"shape": [1]', '"shape": [1], "shape": [1]', 1)
+    odd = [
+        twice,
+        inside,
+        sound.replace("70.35", "NaN"),
+        sound.replace("70.35", "1e999"),
+        sound.replace("a:b", "\\ud800"),
+    ]
+    assert [infer(served, body.encode(), {}).status for body in odd] == [400] * 5
+    assert infer(served, b"[1]", {}).status == 422

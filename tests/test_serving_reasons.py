@@ -103,8 +103,7 @@ def test_sensitive_columns_are_never_named(folder: Path) -> None:
     bundle = dataclasses.replace(
         served.predictor.bundle, schema=dataclasses.replace(schema, columns=tuple(hidden)), calibration=Temperature(0.1)
     )
-    served.predictor = Predictor(bundle)
-    served.reasons = Reasons(served.predictor)
+    served = MadeServed(Predictor(bundle))
     status, body = asked(served, ROW)
     assert status == 200 and body["sensitive_among_reasons"] is True
     assert "plan" not in json.dumps(body["reasons"]) and "tenure" not in json.dumps(body["reasons"])
@@ -112,8 +111,7 @@ def test_sensitive_columns_are_never_named(folder: Path) -> None:
 
 def test_a_model_without_background_customers_is_a_501(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
     served = made_served(folder)
-    served.predictor = Predictor(dataclasses.replace(served.predictor.bundle, background=()))
-    served.reasons = Reasons(served.predictor)
+    served = MadeServed(Predictor(dataclasses.replace(served.predictor.bundle, background=())))
     for _ in range(2):
         status, body = asked(served, ROW)
         assert (status, body["error"]["code"]) == (501, "not_explained")
@@ -122,10 +120,9 @@ def test_a_model_without_background_customers_is_a_501(folder: Path, caplog: pyt
 
 
 def test_a_model_of_when_customers_leave_is_a_501(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    hazards = property(lambda self: SimpleNamespace(elapsed=None))
-    monkeypatch.setattr(type(made_served(folder).predictor.bundle), "hazards", hazards)
     served = made_served(folder)
-    with pytest.raises(Exception, match="says when customers leave") as caught:
+    monkeypatch.setattr(type(served.predictor.bundle), "hazards", property(lambda self: SimpleNamespace(elapsed=None)))
+    with pytest.raises(RequestError, match="says when customers leave") as caught:
         served.reasons.explain(ROW, top=3)
     assert caught.value.problem.status == 501
 
@@ -144,6 +141,7 @@ import json, sys
 sys.path.insert(0, "tests")
 sys.modules["torch"] = None
 import churnlib
+from churnlib.column_predictor import ColumnPredictor
 from churnlib.serving.reasons import Reasons, explain
 from churnlib.serving.review import Review
 from churnlib.serving.rows import RowReader
@@ -151,6 +149,7 @@ from churnlib.serving.rows import RowReader
 class Served:
     predictor = churnlib.load(sys.argv[1], backend="onnx")
     opt_out = None
+Served.columns = ColumnPredictor(Served.predictor)
 Served.reader, Served.review = RowReader(Served.predictor), Review(Served.predictor)
 Served.reasons = Reasons(Served.predictor)
 print(explain(Served, sys.argv[2].encode(), {"reasons": "3"}).encode().decode())

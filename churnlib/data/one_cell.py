@@ -1,7 +1,7 @@
 """One cell in plain Python, read as :func:`~churnlib.data.coercion.coerce` reads a column of them.
 
 What a cell of the usual kind is takes a fraction of a microsecond to say. Any other (numbers in odd notations, dates in
-other formats, lists as text, letters that are not ASCII) is handed to polars, which takes some hundred.
+other formats, lists as text) is handed to polars, which takes some hundred.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any
 import polars as pl
 
 from churnlib.data.coercion import cell_value, coerce
+from churnlib.data.names import is_unicode
 from churnlib.data.tables import INT64, PLAIN, table_from
 from churnlib.schema import Column, Kind, Schema
 from churnlib.schema.parsing import FALSE_WORDS, MISSING_WORDS, TRUE_WORDS
@@ -31,7 +32,9 @@ DTYPES = {Kind.numeric: pl.Float64(), Kind.datetime: pl.Datetime("us"), Kind.seq
 Value = float | int | str | list[float | None] | None
 """A typed cell: a number, microseconds since 1970, a text, the steps of a sequence, or nothing."""
 
-_BLANKS = " \t\n\v\f\r"
+_BLANKS = "".join(map(chr, (*range(9, 14), 0x20, 0x85, 0xA0, 0x1680, *range(0x2000, 0x200B), 0x2028, 0x2029, 0x202F)))
+_BLANKS += "\u205f\u3000"
+"""The characters of Unicode's property White_Space, which polars strips; Python's own choice is another."""
 _NUMBER = re.compile(r"-?[0-9]{1,15}(?:\.[0-9]{1,15})?")
 _IN_NO_NUMBER = re.compile(r"[^0-9eE+\-._infatyINFATY\x00-\x20\x7f]")
 """A character that stands in no number, however it is written."""
@@ -48,9 +51,11 @@ def number(cell: Any) -> Any:
         return cell if math.isfinite(cell) else UNREADABLE if cell == cell else None
     if kind is int or kind is bool:
         return float(cell) if cell in INT64 else ODD
-    if kind is not str or not cell.isascii():
+    if kind is not str:
         return ODD
     text = cell.strip(_BLANKS)
+    if not text.isascii():
+        return UNREADABLE if is_unicode(text) else ODD
     if _NUMBER.fullmatch(text):
         return float(text)
     if text.lower() in _MISSING:
@@ -62,9 +67,9 @@ def category(cell: Any) -> Any:
     """Return the text of a category, None for a blank one, or :data:`ODD`."""
     kind = type(cell)
     if kind is str:
-        if not cell.isascii():
-            return ODD
         text = cell.strip(_BLANKS)
+        if not text.isascii():  # digits of other scripts are left to polars
+            return ODD if (text[-1] == "0" and "." in text) or not is_unicode(text) else text
         whole = _WHOLE.fullmatch(text) if text[-1:] == "0" else None
         return whole[1] if whole else text or None
     if kind is bool:

@@ -18,7 +18,7 @@ from churnlib.data.inputs import FIRST_KNOWN, MICROSECONDS_PER_DAY
 from churnlib.data.names import is_unicode
 from churnlib.data.one_cell import READERS, category, moment, number
 from churnlib.data.preparation import Encoded, Preparation
-from churnlib.data.tables import PLAIN
+from churnlib.data.tables import INT64, PLAIN
 from churnlib.data.usual_row import CODED, LARGEST, NUMBERS, codes_of, ranks_of
 from churnlib.schema import Column, Kind, Schema
 
@@ -116,7 +116,7 @@ def _reader(column: Column, preparation: Preparation) -> ReadCell:
     if column.kind is Kind.datetime:
         return _days
     ranks = ranks_of(column, preparation.orders[column.name])
-    return lambda cell: ranks.get(cell) if type(cell) is str else None
+    return lambda cell: ranks.get(str(cell)) if type(cell) is str or (type(cell) is int and cell in INT64) else None
 
 
 def _days(cell: Any) -> float | None:
@@ -142,11 +142,10 @@ def _numbers(cells: Sequence[Any], read: ReadCell, unusual: np.ndarray, *, nulla
 def _numbers_one_by_one(cells: Sequence[Any], read: ReadCell, unusual: np.ndarray, *, nullable: bool) -> np.ndarray:
     values = np.zeros(len(cells))
     for place, cell in enumerate(cells):
-        if cell is None and nullable:
+        found = None if cell is None else read(cell)
+        if found is None and nullable and (cell is None or read is number):  # else it is a date or a rank, and unusual
             values[place] = np.nan
-            continue
-        found = read(cell)
-        if type(found) is float and abs(found) <= LARGEST:
+        elif type(found) is float and abs(found) <= LARGEST:
             values[place] = found
         else:
             unusual[place] = True

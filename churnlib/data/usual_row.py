@@ -17,10 +17,10 @@ import polars as pl
 from churnlib.data.coercion import coerce, read_columns
 from churnlib.data.inputs import FIRST_KNOWN, MICROSECONDS_PER_DAY, MISSING
 from churnlib.data.names import is_unicode
-from churnlib.data.one_cell import ODD, READERS, UNREADABLE, category, moment, sequence, truth
+from churnlib.data.one_cell import ODD, READERS, UNREADABLE, category, moment, number, sequence, truth
 from churnlib.data.one_row import last_steps
 from churnlib.data.preparation import Preparation
-from churnlib.data.tables import PLAIN
+from churnlib.data.tables import INT64, PLAIN
 from churnlib.schema import Column, Kind, Schema
 from churnlib.schema.parsing import FALSE_WORDS, TRUE_WORDS
 
@@ -28,6 +28,7 @@ LARGEST = 2.0**53
 """Sum of the sizes of a row's numbers up to which none of them is rounded, clipped or infinite."""
 
 NUMBERS = frozenset({int, float})
+_READ_AS_NUMBERS = frozenset({str, bool})
 CODED = frozenset({str, int, bool, type(None)})
 
 
@@ -79,7 +80,7 @@ class UsualRows:
         ]
         self._dates = [place for place, column in kinds if column.kind is Kind.datetime]
         self._time = None if preparation.time is None else names.index(preparation.time)
-        self._histories = [(names.index(one.name), one.n_steps) for one in preparation.histories]
+        self._histories = [(names.index(h.name), h.n_steps, h.name not in required) for h in preparation.histories]
         lists = {one.name for one in preparation.histories}
         self._rest = [(names.index(name), _is_usual(columns[name].kind)) for name in rest if name not in lists]
         self._read, self._known = frozenset(names), frozenset(known).difference(names)
@@ -98,6 +99,8 @@ class UsualRows:
         if not CODED.issuperset(map(type, coded)):
             return None
         codes: list[Any] = list(map(dict.get, self._codes, coded))
+        if None in codes:
+            codes = self._of_whole_numbers(codes, coded)
         if None in codes or not self._has_known_columns(row):
             return None
         numbers: list[Any] = cells[: self._n_numbers]
@@ -109,9 +112,9 @@ class UsualRows:
         if self._rest and not all(is_usual(cells[place]) for place, is_usual in self._rest):
             return None
         elapsed = numbers.pop() if self._has_elapsed else 0.0
-        for place, n_steps in self._histories:
-            steps = sequence(cells[place])
-            if type(steps) is not list:
+        for place, n_steps, nullable in self._histories:
+            steps = None if cells[place] is None else sequence(cells[place])
+            if type(steps) is not list and not (nullable and steps is None):
                 return None
             numbers += last_steps(steps, n_steps)
         return UsualRow(numbers, codes, elapsed)
@@ -128,9 +131,12 @@ class UsualRows:
         return True
 
     def _become_numbers(self, numbers: list[Any], cells: Sequence[Any]) -> bool:
-        """Replace the ordered categories and the dates by numbers; False if one is unusual."""
+        """Replace the ordered categories and the dates that are there by numbers; False if one is unusual."""
         for place, ranks in self._ranks:
-            rank = ranks.get(numbers[place]) if type(numbers[place]) is str else None
+            cell = numbers[place]
+            if cell is None:
+                continue
+            rank = ranks.get(str(cell)) if type(cell) is str or (type(cell) is int and cell in INT64) else None
             if rank is None:
                 return False
             numbers[place] = rank
@@ -138,6 +144,8 @@ class UsualRows:
         if self._time is not None and type(time) is not int:
             return False
         for place in self._dates:
+            if numbers[place] is None:
+                continue
             date = moment(numbers[place])
             if type(date) is not int:
                 return False
@@ -145,14 +153,29 @@ class UsualRows:
         return True
 
     def _are_filled(self, numbers: list[Any]) -> bool:
-        """Put NaN where a number may be missing; False if one must not be, or there is something else."""
-        gaps = [place for place, cell in enumerate(numbers) if cell is None]
-        given = [cell for cell in numbers if cell is not None]
-        if not (self._gaps.issuperset(gaps) and NUMBERS.issuperset(map(type, given))):
-            return False
+        """Read numbers that come as text, and put NaN where one may be missing; False if anything else is there."""
+        gaps = []
+        for place, cell in enumerate(numbers):
+            if type(cell) in NUMBERS:
+                continue
+            found = number(cell) if type(cell) in _READ_AS_NUMBERS else cell
+            if found is None and place in self._gaps:
+                gaps.append(place)
+                found = 0.0
+            if type(found) is not float:
+                return False
+            numbers[place] = found
+        exact = _are_exact(numbers)
         for place in gaps:
             numbers[place] = math.nan
-        return _are_exact(given)
+        return exact
+
+    def _of_whole_numbers(self, codes: Sequence[Any], cells: Sequence[Any]) -> list[Any]:
+        """Return the codes, those of whole numbers that name a category among them."""
+        return [
+            known.get(str(cell)) if code is None and type(cell) is int and cell in INT64 else code
+            for known, code, cell in zip(self._codes, codes, cells, strict=True)
+        ]
 
 
 def _are_exact(numbers: list[Any]) -> bool:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from churnlib.serving.column_schemas import CUSTOMER_ID, row_schema
 from churnlib.serving.limits import Limits
+from churnlib.serving.tensors import DTYPES
 
 if TYPE_CHECKING:
     from churnlib.predictor import Predictor
@@ -120,12 +121,18 @@ def _feedback(classes: tuple[str, ...]) -> dict[str, Any]:
 
 
 def _tensors() -> dict[str, Any]:
-    text, sizes = {"type": "string"}, {"type": "array", "items": {"type": "integer"}}
-    told = {"name": text, "shape": sizes, "datatype": text, "data": {"type": "array"}, "parameters": {"type": "object"}}
-    tensor = _object(told, optional=("data", "parameters"))
-    tensors = {"type": "array", "items": tensor}
-    asked = {"id": text, "parameters": {"type": "object"}, "inputs": {**tensors, "minItems": 1}}
-    outputs = {"type": "array", "items": _object({"name": text})}
+    text, anything = {"type": "string"}, {"type": "object"}
+    sizes = {"type": "array", "items": {"type": "integer", "minimum": 0}, "minItems": 1, "maxItems": 2}
+    told = {
+        "name": {"type": "string", "minLength": 1},
+        "shape": {**sizes, "description": "[n] or [n, 1]; of a list column [n, steps]"},
+        "datatype": {"enum": ["BYTES", *DTYPES]},
+        "data": {"type": "array", "description": "left out where the values stand behind the JSON"},
+        "parameters": anything,
+    }
+    tensors = {"type": "array", "items": _object(told, optional=("data", "parameters"))}
+    asked = {"id": text, "parameters": anything, "inputs": {**tensors, "minItems": 1}}
+    outputs = {"type": "array", "items": _object({"name": text, "parameters": anything}, optional=("parameters",))}
     answer = {"model_name": text, "model_version": text, "id": text, "outputs": tensors}
     return {
         "Tensors": _object({**asked, "outputs": outputs}, optional=("id", "parameters", "outputs")),

@@ -63,6 +63,13 @@ class Answer:
         return msgspec.json.encode(body)
 
 
+def in_protocol(answer: Answer) -> Answer:
+    """Return a refusal in the shape of the protocol, ``{"error": "..."}``; another answer as it is."""
+    if answer.problem is None:
+        return answer
+    return Answer(answer.status, {"error": answer.problem.message}, answer.headers, problem=answer.problem)
+
+
 def problems_by_row(errors: Iterable[CellError]) -> dict[int, Problem]:
     """Return one refusal per bad row, naming its first wrong field with the reason, and the other wrong ones."""
     wrong: dict[int, list[CellError]] = {}

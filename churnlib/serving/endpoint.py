@@ -24,6 +24,7 @@ from churnlib.serving.served import log_failure, objections
 from churnlib.serving.strict_json import kind_of
 
 if TYPE_CHECKING:
+    from churnlib.column_predictor import ColumnPredictor
     from churnlib.data.opt_out import WatchedOptOut
     from churnlib.predictor import Predictor
     from churnlib.serving.feedback import Sink
@@ -82,6 +83,7 @@ class Endpoint:
         self.recorder, self.record_folder = recorder, record_folder
         self.keys, self.admin = keys, admin
         self._reasons: Reasons | None = None
+        self._columns: ColumnPredictor | None = None
         self._openapi: dict[str, Any] | None = None
         self._labels: Sink | None = None
         self._protocol: ProtocolRoutes | None = None
@@ -130,6 +132,15 @@ class Endpoint:
         """What takes customers out of JSON objects."""
         assert self._reader is not None
         return self._reader
+
+    @property
+    def columns(self) -> ColumnPredictor:
+        """What asks the model about many customers."""
+        if self._columns is None:
+            from churnlib.column_predictor import ColumnPredictor
+
+            self._columns = ColumnPredictor(self.predictor)
+        return self._columns
 
     @property
     def review(self) -> Review:

@@ -16,14 +16,14 @@ MOST_VALUES = 64
 """Different values of a label that is not fixed here (versions, decisions), per process."""
 
 REASONS = (
-    "malformed_json", "malformed_csv", "malformed_http", "not_an_object", "not_an_array", "not_a_bulk",
-    "duplicate_field", "number_out_of_range", "nested_too_deep", "too_many_fields", "text_too_long",
-    "unequal_lengths", "unsupported_media_type", "unsupported_encoding", "body_too_large", "headers_too_large",
-    "too_many_rows", "request_timeout", "missing_field", "unknown_field", "invalid_field", "invalid_header",
-    "invalid_parameter", "invalid_tensor", "opted_out", "not_explained", "not_recorded", "not_changed", "not_found",
-    "method_not_allowed", "missing_key", "invalid_key", "expired_key", "insufficient_scope", "rate_limited",
-    "overloaded", "draining", "not_ready", "keys_unavailable", "worker_lost", "deadline_exceeded", "disconnected",
-    "internal_error", OTHER,
+    "malformed_json", "not_an_object", "duplicate_field", "number_out_of_range", "nested_too_deep",
+    "unsupported_media_type", "unsupported_encoding", "body_too_large", "too_many_rows", "request_timeout",
+    "missing_field", "unknown_field", "invalid_field", "opted_out", "not_found", "method_not_allowed",
+    "missing_key", "invalid_key", "expired_key", "insufficient_scope", "keys_unavailable", "rate_limited",
+    "too_many_fields", "text_too_long", "not_a_bulk", "not_an_array", "unequal_lengths", "invalid_tensor",
+    "invalid_parameter", "invalid_header", "malformed_csv", "not_explained", "not_recorded", "not_changed",
+    "malformed_http", "headers_too_large", "overloaded", "draining", "not_ready", "worker_lost", "deadline_exceeded",
+    "disconnected", "internal_error", OTHER,
 )  # fmt: skip
 """Codes of :class:`~churnlib.serving.problems.Problem`, and ``disconnected`` for clients that did not wait."""
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
 from churnlib.serving import requests
-from churnlib.serving.answers import Answer
+from churnlib.serving.answers import Answer, in_protocol
 from churnlib.serving.engines import Engine
 from churnlib.serving.jobs import PATH
 from churnlib.serving.problems import DRAINING, FULL, INTERNAL, NOT_READY, Problem, RequestError, refuse
@@ -39,8 +39,8 @@ _JSON = (b"content-type", b"application/json")
 
 _PROTOCOL_HEADERS = ("content-type", "inference-header-content-length")
 
-_MOST_BULK = 4
-"""Bulk requests of one process that may wait; more are told to come back."""
+_MOST_READING, _MOST_BULK = 32, 4
+"""Bulk requests of one process whose bodies are being read, and that may wait; more are told to come back."""
 
 _log = logging.getLogger(__name__)
 
@@ -143,7 +143,7 @@ class Front:
         self.identity: Callable[[], dict[str, Any]] = dict
         self.on_startup: Callable[[], Awaitable[None]] | None = None
         self._holder, self._admin = holder, admin
-        self._bulk = 0
+        self._places = {"reading": 0, "bulk": 0}
         self._active = 0
         self._ids = _request_ids()
         self._routes = self._table()
@@ -192,6 +192,8 @@ class Front:
                 answer = await self._handler(request)(request)
             except RequestError as error:
                 answer = Answer.refusal(error.problem)
+                if scope["path"].startswith("/v2/"):
+                    answer = in_protocol(answer)
             body = answer.encode(request.id)
         except Disconnected:
             self._active -= 1
@@ -274,11 +276,10 @@ class Front:
         """
 
         async def handle(request: Request) -> Answer:
-            with self._bulk_place():
-                limits = self.limits
-                body = await self._body(
-                    request, limits.max_bulk_bytes, limits.bulk_timeout, is_json="content-type" not in needs
-                )
+            limits, is_json = self.limits, "content-type" not in needs
+            with self._place("reading", _MOST_READING):
+                body = await self._body(request, limits.max_bulk_bytes, limits.bulk_timeout, is_json=is_json)
+            with self._place("bulk", _MOST_BULK):
                 query = request.query()
                 for header in needs:
                     query[header] = request.headers.get(header.encode(), b"").decode("latin-1")
@@ -327,14 +328,15 @@ class Front:
         return self.engine
 
     @contextmanager
-    def _bulk_place(self) -> Iterator[None]:
-        if self._bulk >= _MOST_BULK:
+    def _place(self, what: str, most: int) -> Iterator[None]:
+        """Within the block one of so many places is taken; who finds none is told to come back."""
+        if self._places[what] >= most:
             raise RequestError(FULL)
-        self._bulk += 1
+        self._places[what] += 1
         try:
             yield
         finally:
-            self._bulk -= 1
+            self._places[what] -= 1
 
     # --- a request's bytes ------------------------------------------------------------------------------------------
 

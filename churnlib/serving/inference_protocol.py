@@ -16,7 +16,7 @@ import msgspec
 
 from churnlib.data.names import normalize_name
 from churnlib.schema import Kind
-from churnlib.serving.answers import Answer
+from churnlib.serving.answers import Answer, in_protocol
 from churnlib.serving.documents import check_rows, parse_object
 from churnlib.serving.limits import Limits
 from churnlib.serving.problems import Problem, RequestError, refuse
@@ -113,13 +113,6 @@ def infer(served: Served, body: bytes, query: Mapping[str, str], *, limits: Limi
         limits: How many customers there may be.
     """
     return in_protocol(_infer(served, body, query.get(HEADER_LENGTH), limits.rows))
-
-
-def in_protocol(answer: Answer) -> Answer:
-    """Return a refusal in the shape of the protocol, ``{"error": "..."}``; another answer as it is."""
-    if answer.problem is None:
-        return answer
-    return Answer(answer.status, {"error": answer.problem.message}, answer.headers, problem=answer.problem)
 
 
 @answered

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from churnlib.serving.answers import Answer
+from churnlib.serving.answers import Answer, in_protocol
 from churnlib.serving.problems import refuse
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def _docs(endpoint: Endpoint, body: bytes, query: Query) -> Answer:
 
 
 def _infer(endpoint: Endpoint, body: bytes, query: Query) -> Answer:
-    from churnlib.serving.inference_protocol import in_protocol, infer
+    from churnlib.serving.inference_protocol import infer
 
     if query[PATH] not in endpoint.protocol().infer:
         return in_protocol(Answer.refusal(refuse(404, "not_found", "no such model").problem))
@@ -60,8 +60,6 @@ def _infer(endpoint: Endpoint, body: bytes, query: Query) -> Answer:
 
 
 def _protocol(endpoint: Endpoint, body: bytes, query: Query) -> Answer:
-    from churnlib.serving.inference_protocol import in_protocol
-
     routes, path = endpoint.protocol(), query[PATH]
     for known in (routes.documents, routes.ready, routes.live):
         if path in known:

@@ -23,7 +23,8 @@ JSON, JSON_LINES, CSV = "application/json", "application/jsonlines", "text/csv"
 MEDIA = (JSON, JSON_LINES, CSV)
 """Content types of ``POST /invocations``; what comes back is of the same."""
 
-_SAME = {"application/x-jsonlines": JSON_LINES, "application/jsonl": JSON_LINES, "application/x-ndjson": JSON_LINES}
+ALSO = {"application/x-jsonlines": JSON_LINES, "application/jsonl": JSON_LINES, "application/x-ndjson": JSON_LINES}
+"""Other names that clients have for JSON lines."""
 
 CONTENT_TYPE = "content-type"
 """Under this name the query of :func:`invocations` holds the header of the request."""
@@ -61,7 +62,7 @@ def invocations(served: Served, body: bytes, query: Mapping[str, str], *, limits
         limits: How many customers there may be, and how much of each.
     """
     media = query.get(CONTENT_TYPE, "").partition(";")[0].strip().lower() or JSON
-    answer = {JSON: _json, JSON_LINES: _json_lines, CSV: _csv}.get(_SAME.get(media, media))
+    answer = {JSON: _json, JSON_LINES: _json_lines, CSV: _csv}.get(ALSO.get(media, media))
     if answer is None:
         raise refuse(415, "unsupported_media_type", f"the content type must be one of {', '.join(MEDIA)}")
     return answer(served, body, limits)
@@ -130,4 +131,4 @@ def _as_csv(scored: Scored) -> bytes:
     return written.getvalue().encode()
 
 
-__all__ = ["CONTENT_TYPE", "MEDIA", "invocations", "vertex"]
+__all__ = ["ALSO", "CONTENT_TYPE", "MEDIA", "invocations", "vertex"]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -17,9 +17,6 @@ from churnlib.serving.answers import named_warnings, problems_by_row
 from churnlib.serving.problems import INTERNAL, NOT_READ, Problem, shown
 from churnlib.serving.served import Served, log_failure, objections
 from churnlib.serving.tables import CustomerTable, Warned, chunks
-
-if TYPE_CHECKING:
-    import polars as pl
 
 CELLS_AT_A_TIME = 1_000_000
 """Cells of a request that are in the model's memory at one time; polars takes milliseconds for a table of any size."""
@@ -150,30 +147,29 @@ def _together(served: Served, ids: list[Any], columns: Mapping[str, list[Any]]) 
 
 
 def _ask(served: Served, ids: list[Any], columns: Mapping[str, list[Any]]) -> Scored:
-    predictor = served.predictor
-    reading = predictor.read(columns)
-    problems = problems_by_row(reading.iter_errors()) if reading.bad.any() else {}
-    unusual: dict[tuple[str, str], list[int]] = {}
-    for warning in reading.warnings:
-        rows = range(len(ids)) if warning.row is None else (warning.row,)
-        told = unusual.setdefault((shown(warning.column), warning.problem), [])
-        told.extend(row for row in rows if row not in problems)
-    answers = predictor.answers(reading).drop("customer_id")
-    results = {column.name: column.to_list() for column in answers}
-    for row in np.flatnonzero(_not_finite(answers) & ~reading.bad).tolist():
+    n = len(ids)
+    read = served.columns.read(columns)
+    problems = problems_by_row(read.errors) if read.errors else {}
+    results = served.columns.answers(read)
+    for row in np.flatnonzero(_not_finite(results, n) & ~read.bad).tolist():
         problems[row] = INTERNAL  # JSON has no word for it, and a null alone would be taken for an answer
         for values in results.values():
             values[row] = None
+    unusual: dict[tuple[str, str], list[int]] = {}
+    for warning in read.warnings:
+        rows = range(n) if warning.row is None else (warning.row,)
+        told = unusual.setdefault((shown(warning.column), warning.problem), [])
+        told.extend(row for row in rows if row not in problems)
     warnings = [Warned(name, message, rows) for (name, message), rows in unusual.items()]
-    return Scored(ids, results, np.zeros(len(ids), dtype=bool), problems, warnings)
+    return Scored(ids, results, np.zeros(n, dtype=bool), problems, warnings)
 
 
-def _not_finite(answers: pl.DataFrame) -> np.ndarray:
+def _not_finite(results: Mapping[str, list[Any]], n: int) -> np.ndarray:
     """Return whose answer holds no number where there should be one, ``(n,)`` bool."""
-    wrong = np.zeros(len(answers), dtype=bool)
-    for column in answers:
-        if column.dtype.is_float():
-            wrong |= ~np.isfinite(column.to_numpy())
+    wrong = np.zeros(n, dtype=bool)
+    for name, values in results.items():
+        if "probability" in name:
+            wrong |= ~np.isfinite(np.array(values, dtype=np.float64))
     return wrong
 
 

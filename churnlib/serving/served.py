@@ -14,6 +14,7 @@ from churnlib.serving.problems import INTERNAL, NO_OPT_OUT_LIST, OPTED_OUT, WITH
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from churnlib.column_predictor import ColumnPredictor
     from churnlib.data.opt_out import WatchedOptOut
     from churnlib.predictor import Predictor
     from churnlib.serving.reasons import Reasons
@@ -28,6 +29,7 @@ class Served(Protocol):
 
     Attributes:
         predictor: The model.
+        columns: The same, for many customers in columns.
         reader: Takes customers out of JSON objects.
         review: Says which answers a person should look at.
         opt_out: The customers who have objected to being scored; None where there is no list.
@@ -36,6 +38,8 @@ class Served(Protocol):
 
     @property
     def predictor(self) -> Predictor: ...  # noqa: D102
+    @property
+    def columns(self) -> ColumnPredictor: ...  # noqa: D102
     @property
     def reader(self) -> RowReader: ...  # noqa: D102
     @property

@@ -13,10 +13,13 @@ from typing import Any
 
 from churnlib.schema import Kind
 from churnlib.serving.problems import Problem, RequestError, refuse, shown
-from churnlib.serving.rows import Fields, RowReader
+from churnlib.serving.rows import RowReader
 
 SCALARS = {str, int, float, type(None)}
 """Types of cells that read alike alone and in a column of others, whatever the column is."""
+
+Alike = tuple[tuple[str, ...], Sequence[int], dict[str, list[Any]]]
+"""Names of the fields, places of the rows, and the cells of each field."""
 
 NOT_AN_OBJECT = Problem(422, "not_an_object", "expected a JSON object with the customer's columns")
 
@@ -68,40 +71,46 @@ def table_of_rows(
     """
     n = len(rows)
     table = CustomerTable([None] * n, {}, dict(problems or {}))
-    spelled: dict[tuple[str, ...], list[int]] = {}
-    for place, row in enumerate(rows):
-        if type(row) is not dict:
-            table.problems.setdefault(place, NOT_AN_OBJECT)
-        elif place not in table.problems:
-            spelled.setdefault(tuple(row), []).append(place)
     cells: dict[str, list[Any]] = {}
-    for names, places in spelled.items():
+    for names, places, columns in _spelled_alike(rows, table.problems):
         try:
             fields = reader.fields(names)
         except RequestError as error:
             table.problems |= dict.fromkeys(places, error.problem)
             continue
-        table.warnings += [Warned(name, message, places) for name, message in fields.warnings]
-        _gather(cells, fields, [rows[place] for place in places] if len(places) < n else rows, places, n)
+        table.warnings += [Warned(name, message, list(places)) for name, message in fields.warnings]
+        for column, name in fields.names.items():
+            _put(cells, column, columns[name], places, n)
     _fill(table, reader, cells)
     return table
 
 
-def _gather(
-    cells: dict[str, list[Any]], fields: Fields, rows: Sequence[Mapping[str, Any]], places: list[int], n: int
-) -> None:
-    """Put the fields of rows that are spelled alike into columns."""
-    if not fields.names:
+def _spelled_alike(rows: Sequence[Any], problems: dict[int, Problem]) -> Iterator[Alike]:
+    """Yield the rows that have the same fields, with their places and cells; who is no row is put into ``problems``."""
+    if rows and not problems and set(map(type, rows)) == {dict} and len(set(map(len, rows))) == 1:
+        try:  # of rows with as many fields as the first, those that have all of its fields have no others
+            yield tuple(rows[0]), range(len(rows)), {name: list(map(itemgetter(name), rows)) for name in rows[0]}
+            return
+        except KeyError:
+            pass
+    spelled: dict[tuple[str, ...], list[int]] = {}
+    for place, row in enumerate(rows):
+        if type(row) is not dict:
+            problems.setdefault(place, NOT_AN_OBJECT)
+        elif place not in problems:
+            spelled.setdefault(tuple(row), []).append(place)
+    for names, places in spelled.items():
+        yield names, places, {name: [rows[place][name] for place in places] for name in names}
+
+
+def _put(cells: dict[str, list[Any]], column: str, values: list[Any], places: Sequence[int], n: int) -> None:
+    """Put the cells of some rows into their column."""
+    if len(places) == n:
+        cells[column] = values
         return
-    taken = map(itemgetter(*fields.names.values()), rows)
-    columns = zip(*taken, strict=True) if len(fields.names) > 1 else [taken]
-    for column, values in zip(fields.names, columns, strict=True):
-        if len(places) == n:
-            cells[column] = list(values)
-            continue
-        kept = cells.setdefault(column, [None] * n)
-        for place, value in zip(places, values, strict=True):
-            kept[place] = value
+    kept = cells.setdefault(column, [None] * n)
+    for place, value in zip(places, values, strict=True):
+        kept[place] = value
 
 
 def table_of_columns(
