@@ -370,6 +370,9 @@ class Supervisor:
                     one.bundle = self._bundle
             if change.waiting_for:
                 return
+        self._end_change(change)
+
+    def _end_change(self, change: Change) -> None:
         self._change = None
         if change.failed:
             _log.error("the model was not changed: %s", change.failed)
