@@ -24,8 +24,8 @@ class Admission:
         max_waiting: Customers who may wait.
         max_wait: Seconds that a customer may have to wait for the others.
         in_loop: Whether the model runs in the event loop. All who come in one turn of it are answered at its end, so
-            that the turn's age is what tells of the wait; elsewhere the pace of the answers does, since a loop that is
-            busy with refusals says nothing about a model beside it.
+            that the wait is the turn's age and what the model needs for those in it; elsewhere the pace of the answers
+            tells of it, which in a loop that is busy with refusals would say nothing about the model.
     """
 
     def __init__(self, max_waiting: int, max_wait: float, *, in_loop: bool = False) -> None:
@@ -45,7 +45,10 @@ class Admission:
         """Seconds that the next customer would wait for the others."""
         if not self.in_loop:
             return len(self._entered) * self.seconds_per_customer
-        return time.monotonic() - next(iter(self._entered.values())) if self._entered else 0.0
+        if not self._entered:
+            return 0.0
+        age = time.monotonic() - next(iter(self._entered.values()))
+        return age + len(self._entered) * self.seconds_per_customer
 
     def check(self, seconds: float) -> None:
         """Refuse a customer who has so many seconds, if the wait would be longer.
@@ -73,7 +76,15 @@ class Admission:
         entered = self._entered.pop(number)
         if answered and not self.in_loop:
             now = time.monotonic()
-            spent = min(now - max(self._last, entered), self.max_wait)  # longer: nobody was there, which is no pace
-            self._answers = min(self._answers + 1, _WINDOW)
-            self.seconds_per_customer += (spent - self.seconds_per_customer) / self._answers
+            self._average(now - max(self._last, entered))
             self._last = now
+
+    def computed(self, customers: int, seconds: float) -> None:
+        """Note what the model has needed for customers together."""
+        if self.in_loop:
+            self._average(seconds / customers)
+
+    def _average(self, seconds: float) -> None:
+        self._answers = min(self._answers + 1, _WINDOW)
+        seconds = min(seconds, self.max_wait)  # longer: nobody was there, which is no pace
+        self.seconds_per_customer += (seconds - self.seconds_per_customer) / self._answers

@@ -47,7 +47,7 @@ def asgi(bundle: str, **options: Any) -> Front:
     async def start() -> None:
         models = building.models_of(chosen, recorder=recorder)
         await asyncio.to_thread(models.load)
-        front.engine = building.engine_of(chosen, models, JobThread(models), front.watching)
+        front.engine = building.engine_of(chosen, models, JobThread(models), front)
         front.identity = building.identity_of(models)
         front.state = "ready"
 

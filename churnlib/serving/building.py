@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,6 @@ from churnlib.serving.engines import SLOW_SECONDS, Engine, Inline, Jobs, Threade
 from churnlib.serving.front import Front, Intake
 from churnlib.serving.models import Models
 from churnlib.serving.options import ServeOptions
-from churnlib.serving.watching import Watching
 
 if TYPE_CHECKING:
     from churnlib.serving.recording import Recorder
@@ -109,14 +108,19 @@ def models_of(options: ServeOptions, *, device: str = "cpu", recorder: Recorder 
     )
 
 
-def engine_of(options: ServeOptions, models: Models, jobs: Jobs, watching: Watching) -> Engine:
+def engine_of(options: ServeOptions, models: Models, jobs: Jobs, front: Front) -> Engine:
     """Return the engine for loaded models; ``auto`` asks the model about one customer and looks at the clock."""
+
+    def observed(waited: Sequence[float], seconds: float) -> None:
+        front.watching.batch(waited, seconds)
+        front.admission.computed(len(waited), seconds)
+
     name = options.engine
     if name == "auto":
         timing = Timing.of(models.champion)
         name = "inline" if timing.seconds <= SLOW_SECONDS else "thread"
     kind = Inline if name == "inline" else Threaded
-    return kind(models, max_rows=options.max_batch_size, jobs=jobs, observed=watching.batch, shadow=options.shadow)
+    return kind(models, max_rows=options.max_batch_size, jobs=jobs, observed=observed, shadow=options.shadow)
 
 
 def identity_of(models: Models) -> Callable[[], dict[str, Any]]:

@@ -142,7 +142,7 @@ class Front:
         self.limits = limits or Intake()
         self.watching = watching or Unwatched()
         self.state = STARTING
-        self._admission = Admission(self.limits.max_waiting, self.limits.max_wait)
+        self.admission = Admission(self.limits.max_waiting, self.limits.max_wait)
         self._reached: Engine | None = None
         self.identity: Callable[[], dict[str, Any]] = dict
         self.on_startup: Callable[[], Awaitable[None]] | None = None
@@ -174,7 +174,7 @@ class Front:
     @engine.setter
     def engine(self, engine: Engine | None) -> None:
         self._reached = engine
-        self._admission.in_loop = getattr(engine, "name", "") == "inline"
+        self.admission.in_loop = getattr(engine, "name", "") == "inline"
 
     @property
     def paths(self) -> frozenset[str]:
@@ -267,7 +267,7 @@ class Front:
     async def _predict(self, request: Request) -> Answer:
         if request.scope["query_string"] and "reasons" in request.query():
             return await self._job_on("explain", request)
-        engine, limits, admission = self._engine(), self.limits, self._admission
+        engine, limits, admission = self._engine(), self.limits, self.admission
         shorter = request.headers.get(b"x-request-timeout-ms")
         admission.check(limits.timeout if shorter is None else requests.shorter(shorter, limits.timeout))
         body = await self._body(request, limits.max_body_bytes, limits.timeout)

@@ -142,7 +142,7 @@ class HttpProcess:
             models = building.models_of(options, recorder=self.recorder)
             try:
                 await asyncio.to_thread(models.load)
-                self.front.engine = building.engine_of(options, models, pool or JobThread(models), self.watching)
+                self.front.engine = building.engine_of(options, models, pool or JobThread(models), self.front)
             except Exception as error:
                 self.channel.tell(event="failed", message=sentence(error))
                 return False
