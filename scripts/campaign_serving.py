@@ -135,9 +135,9 @@ class Server:
         return [pid for pid in descendants(self.main_pid) if f"serving.{role}_process" in _command(pid)]
 
     def wait_until_ready(self, patience: float = 120.0) -> None:
-        """Wait for the first model."""
+        """Wait until all HTTP processes have the model, which the server says itself."""
         until = time.monotonic() + patience
-        while not answers(f"{self.url}/health"):
+        while not (answers(f"{self.url}/health") and "Serving" in self.output.read_text()):
             if self.process.poll() is not None or time.monotonic() > until:
                 raise SystemExit(f"the server does not start:\n{self.output.read_text()}")
             time.sleep(0.02)
@@ -668,7 +668,7 @@ def campaign(
         case "overload":
             slow = slow_bundle(bundle, folder)
             words[0] = "engine=thread" if engine == "inline" else words[0]  # as auto decides for a slow network
-            one = ["trust=slow_network", "backend=torch", "max_batch_size=1", "max_wait=0.05"]
+            one = ["trust=slow_network", "backend=torch", "max_batch_size=1", "max_wait=0.03"]
             return overload(slow, rows, folder, *words, *one, seconds=seconds)
         case "soak":
             return soak(bundle, rows, folder, *words, minutes=float(options["minutes"]))

@@ -78,7 +78,7 @@ def test_changes_of_the_model_cost_nothing(
 
 def test_ten_times_the_capacity_is_refused_at_once(bundle: Path, rows: list[dict[str, Any]], tmp_path: Path) -> None:
     slow = campaigns.slow_bundle(bundle, tmp_path)
-    words = ["engine=thread", "workers=0", "trust=slow_network", "backend=torch", "max_batch_size=1", "max_wait=0.05"]
+    words = ["engine=thread", "workers=0", "trust=slow_network", "backend=torch", "max_batch_size=1", "max_wait=0.03"]
     result = campaigns.overload(slow, rows, tmp_path, *words, seconds=6.0, back_seconds=PATIENCE)
     assert held(result, "p99", "an answer took")
 
