@@ -72,7 +72,7 @@ def test_a_death_costs_its_own_requests(
 def test_changes_of_the_model_cost_nothing(
     rollback: bool, bundle: Path, rows: list[dict[str, Any]], tmp_path: Path
 ) -> None:
-    words = ["engine=worker", "processes=2", "workers=2"] if rollback else ["engine=inline", "processes=2"]
+    words = ["engine=worker"] if rollback else ["engine=inline", "processes=2"]
     assert held(campaigns.reload_under_load(bundle, rows, tmp_path, *words, times=8, rollback=rollback))
 
 
@@ -86,10 +86,12 @@ def test_ten_times_the_capacity_is_refused_at_once(bundle: Path, rows: list[dict
 def test_half_the_capacity_leaves_memory_and_descriptors_as_they_are(
     bundle: Path, rows: list[dict[str, Any]], tmp_path: Path
 ) -> None:
-    result = campaigns.soak(bundle, rows, tmp_path, "engine=inline", minutes=0.2, every=0.2)
+    result = campaigns.soak(bundle, rows, tmp_path, "engine=inline", "workers=0", minutes=0.2, every=0.2)
     assert held(result, "the memory")  # which caches still fill in the first seconds
 
 
 def test_strange_requests_are_answered(bundle: Path, rows: list[dict[str, Any]], tmp_path: Path) -> None:
-    assert held(campaigns.fuzz(bundle, tmp_path, "engine=inline", f"record={tmp_path / 'records'}", requests=200))
-    assert held(campaigns.wire(bundle, rows, tmp_path, "engine=inline", mutations=200))
+    assert held(
+        campaigns.fuzz(bundle, tmp_path, "engine=inline", "workers=0", f"record={tmp_path / 'records'}", requests=200)
+    )
+    assert held(campaigns.wire(bundle, rows, tmp_path, "engine=inline", "workers=0", mutations=200))
