@@ -25,7 +25,7 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,6 +50,10 @@ DEFAULTS = {
 }
 OURS = ("inline", "thread", "worker", "auto")
 CUSTOMERS = 500
+HEADERS = (
+    "", "req/s", "lowest to highest", "p50 ms", "p99 ms", "processor us", "memory MB", "ready s", "failed", "x empty",
+    "x litserve",
+)  # fmt: skip
 LUA = """
 local bodies = {}
 for line in io.lines("%s") do bodies[#bodies + 1] = line end
@@ -62,8 +66,9 @@ request = function()
   return wrk.format(nil, "/predict", nil, bodies[n])
 end
 done = function(summary, latency, requests)
+  local e = summary.errors
   io.write(string.format("FIGURES %%d %%d %%d %%f %%f %%f %%d\\n", summary.requests, summary.duration,
-    summary.errors.status + summary.errors.connect + summary.errors.read + summary.errors.write + summary.errors.timeout,
+    e.status + e.connect + e.read + e.write + e.timeout,
     latency:percentile(50), latency:percentile(99), latency:percentile(99.9), latency.max))
 end
 """
@@ -174,10 +179,8 @@ def running(
         yield url, process, time.monotonic() - begun
     finally:
         for pid in [*descendants(process.pid), process.pid]:
-            try:
+            with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
         process.wait()
 
 
@@ -240,7 +243,7 @@ def show(
 ) -> None:
     """Print one table."""
     table = Table(title=f"one customer per request, {connections} connections")
-    for header in ("", "req/s", "lowest to highest", "p50 ms", "p99 ms", "processor us", "memory MB", "ready s", "failed", "x empty", "x litserve"):  # fmt: skip
+    for header in HEADERS:
         table.add_column(header, justify="left" if not header else "right")
     for name, row in rows.items():
         ratios = [f"{row['rate'] / rows[peer]['rate']:.2f}" if peer in rows else "" for peer in ("empty", "litserve")]

@@ -1,4 +1,4 @@
-"""Servers that ours is measured beside; each is started by ``bench_serving.py`` as ``serving_peers.py NAME PORT BUNDLE``.
+"""Servers that ours is measured beside; ``bench_serving.py`` starts each as ``serving_peers.py NAME PORT BUNDLE``.
 
 ``empty``: a FastAPI route that reads nothing and does nothing. ``fastapi_onnx``: what a careful colleague would write
 around the same ``model.onnx``: a dict as body, the encoding of a row in plain Python, one call of ONNX Runtime, the

@@ -19,11 +19,8 @@ from deployment import DEPLOY, check_words, instructions_of
 from made import made_bundle
 
 import churnlib
-import churnlib.serving
 from churnlib.bundle import write_bundle
 from churnlib.exporting.onnx import exported
-
-needs_asgi = pytest.mark.skipif("asgi" not in churnlib.serving.__all__, reason="the server is no ASGI application yet")
 
 ROW: dict[str, Any] = {
     "customer": "7590-VHVEG", "tenure": 3, "charges": 70.35, "plan": "monthly", "paperless": "Yes",
@@ -120,7 +117,6 @@ def lambda_event(path: str, body: str = "", *, encoded: bool = False, stage: str
     }
 
 
-@needs_asgi
 def test_lambda_answers_a_customer(example, expected):
     handler = example("serverless/aws_lambda").handler
     coded = base64.b64encode(BODY).decode()
@@ -137,7 +133,6 @@ def test_lambda_answers_a_customer(example, expected):
     assert refused["statusCode"] == 400 and json.loads(refused["body"])["error"]["code"] == "malformed_json"
 
 
-@needs_asgi
 def test_googles_function_answers_a_customer(example, expected):
     from flask import Flask, make_response, request
 
@@ -148,7 +143,6 @@ def test_googles_function_answers_a_customer(example, expected):
     assert response.get_json()["churn_probability"] == pytest.approx(expected, abs=1e-6)
 
 
-@needs_asgi
 def test_azures_function_answers_a_customer(example, expected):
     import azure.functions as func
 
@@ -161,7 +155,6 @@ def test_azures_function_answers_a_customer(example, expected):
     assert json.loads((DEPLOY / "serverless" / "host.json").read_text())["extensions"]["http"]["routePrefix"] == ""
 
 
-@needs_asgi
 def test_the_server_is_an_asgi_application_in_two_lines(example, expected):
     app = example("asgi_example").app
     status, _, body = (

@@ -18,7 +18,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -26,7 +25,6 @@ from containers import Image, Instruction, build, copied, ignored, instructions
 from made import made_bundle
 from servers import free_port
 
-import churnlib.serving
 from churnlib.bundle import write_bundle
 from churnlib.exporting.onnx import exported
 
@@ -144,6 +142,14 @@ def ask(port: int, path: str, body: object = None) -> tuple[int, bytes]:
         return answer.status, answer.read()
 
 
+def wait_for_series(port: int, series: str) -> None:
+    for _ in range(100):
+        if f"churnlib_{series}" in ask(port, "/metrics")[1].decode():
+            return
+        time.sleep(0.1)
+    pytest.fail(f"/metrics does not come to say churnlib_{series}")
+
+
 def smoke(port: int, bundle: Path) -> subprocess.CompletedProcess[str]:
     words = [sys.executable, "deploy/ci/smoke.py", f"http://127.0.0.1:{port}", str(bundle), "--patience", "5"]
     return subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
@@ -162,11 +168,13 @@ def test_the_slim_image_serves_a_bundle_and_ends_on_sigterm(slim, bundle, capfd)
         done = smoke(port, bundle)
         assert done.returncode == 0, done.stdout + done.stderr
         assert subprocess.run(slim.command(health), check=False).returncode == 0
-        if find_spec("churnlib.serving.metrics"):
-            status, told = ask(port, "/metrics")
-            assert status == 200
-            for series in ('requests_total{code="200",route="predict"}', 'predictions_total{decision="1"', "ready 1"):
-                assert f"churnlib_{series}" in told.decode(), "what the alerts and the dashboard ask for"
+        assert ask(port, "/livez")[0] == ask(port, "/readyz")[0] == 200, "Kubernetes' probes"
+        status, told = ask(port, "/metrics")
+        assert status == 200
+        for series in ('requests_total{code="200",route="predict"}', 'predictions_total{decision="1"', "ready 1"):
+            assert f"churnlib_{series}" in told.decode(), "what the alerts and the dashboard ask for"
+        os.kill(first_process(process), signal.SIGHUP)
+        wait_for_series(port, 'reloads_total{result="ok"} 1')
         os.kill(first_process(process), signal.SIGTERM)
         assert process.wait(timeout=60) == 0
     assert not re.search(r"Error\b|Traceback", capfd.readouterr().err), "nothing that it would have needed is missing"
@@ -203,9 +211,8 @@ def test_sagemakers_word_is_no_option(slim, bundle, folder):
     with running(image.command(words)) as process:
         wait_until_healthy(port, process)
         assert smoke(port, bundle).returncode == 0
-        if find_spec("churnlib.serving.platform_routes"):
-            row = json.loads((bundle / "golden.json").read_text())[0]["row"]
-            assert ask(port, "/ping")[0] == ask(port, "/invocations", {"instances": [row]})[0] == 200
+        row = json.loads((bundle / "golden.json").read_text())[0]["row"]
+        assert ask(port, "/ping")[0] == ask(port, "/invocations", {"instances": [row]})[0] == 200
 
 
 # --- Lambda ---------------------------------------------------------------------------------------------------------
@@ -261,7 +268,6 @@ def runtime_api(event: dict) -> Iterator[tuple[str, queue.Queue]]:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif("asgi" not in churnlib.serving.__all__, reason="the server is no ASGI application yet")
 def test_the_lambda_image_answers_lambda(slim, bundle, folder):
     """With Lambda's own client inside; the golden customers are answered as the bundle says."""
     dockerfile = ROOT / "deploy" / "serverless" / "Dockerfile.lambda"

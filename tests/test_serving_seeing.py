@@ -293,6 +293,12 @@ def test_the_page_has_every_metric_with_its_labels_and_their_values(checkout):
     assert not {word for word in (*REASONS, *KINDS, *PROCESSES, *RESULTS) if f"`{word}`" not in page}
 
 
+def test_every_code_of_an_error_is_a_reason(checkout):
+    sources = [path.read_text(encoding="utf-8") for path in (checkout / "churnlib" / "serving").glob("*.py")]
+    codes = {code for text in sources for code in re.findall(r'(?:refuse|Problem)\(\s*\d{3},\s*"(\w+)"', text)}
+    assert len(codes) > 20 and codes <= set(REASONS)
+
+
 def promtool(*words: str, **options) -> None:
     program = shutil.which("promtool")
     if program is None:

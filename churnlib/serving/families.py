@@ -22,7 +22,8 @@ REASONS = (
     "missing_key", "invalid_key", "expired_key", "insufficient_scope", "keys_unavailable", "rate_limited",
     "too_many_fields", "text_too_long", "not_a_bulk", "not_an_array", "unequal_lengths", "invalid_tensor",
     "invalid_parameter", "invalid_header", "malformed_csv", "not_explained", "not_recorded", "not_changed",
-    "overloaded", "draining", "not_ready", "worker_lost", "deadline_exceeded", "disconnected", "internal_error", OTHER,
+    "malformed_http", "headers_too_large", "overloaded", "draining", "not_ready", "worker_lost", "deadline_exceeded",
+    "disconnected", "internal_error", OTHER,
 )  # fmt: skip
 """Codes of :class:`~churnlib.serving.problems.Problem`, and ``disconnected`` for clients that did not wait."""
 

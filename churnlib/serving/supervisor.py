@@ -223,16 +223,24 @@ class Supervisor:
     def _count_restart(self, role: str, pid: int) -> None:
         """Keep what the dead process has counted, and count its death."""
         from churnlib.serving.metric_files import mark_dead
+
+        def add(metrics: Metrics) -> None:
+            mark_dead(pid, self._numbers)
+            metrics.restarted(role)
+
+        self._count(add)
+
+    def _count(self, add: Callable[[Metrics], None]) -> None:
+        """Add to the numbers that are this process's own."""
         from churnlib.serving.metrics import Metrics
 
         try:
-            mark_dead(pid, self._numbers)
             if self._metrics is None:
                 self._metrics = Metrics(folder=self._numbers)
-            self._metrics.restarted(role)
+            add(self._metrics)
             self._metrics.flush()
         except Exception as error:  # a full disk, say: no reason to let customers wait
-            _log.error("the numbers of process %d are lost: %s", pid, error)
+            _log.error("numbers of the server are lost: %s", error)
 
     def _forget(self, child: Child) -> None:
         if child.channel is not None:
@@ -365,10 +373,15 @@ class Supervisor:
         self._change = None
         if change.failed:
             _log.error("the model was not changed: %s", change.failed)
+<<<<<<< HEAD
         if change.failed and change.catches_up:  # its successor starts with the right one
             for one in change.children:
                 if one.process is not None:
                     one.process.kill()
+=======
+        bad = "failed" if change.is_commit else "refused"
+        self._count(lambda metrics: metrics.reloaded(bad if change.failed else "ok"))
+>>>>>>> core
         self._tell_outcome(change.asked_by, ok=not change.failed, message=change.failed, version=change.version)
         self._catch_up()
 
