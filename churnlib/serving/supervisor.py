@@ -370,18 +370,18 @@ class Supervisor:
                     one.bundle = self._bundle
             if change.waiting_for:
                 return
+        self._end_change(change)
+
+    def _end_change(self, change: Change) -> None:
         self._change = None
         if change.failed:
             _log.error("the model was not changed: %s", change.failed)
-<<<<<<< HEAD
-        if change.failed and change.catches_up:  # its successor starts with the right one
+        if not change.catches_up:
+            self._count(lambda metrics: metrics.reloaded("refused" if change.failed else "ok"))
+        elif change.failed:  # their successors start with the right one
             for one in change.children:
                 if one.process is not None:
                     one.process.kill()
-=======
-        bad = "failed" if change.is_commit else "refused"
-        self._count(lambda metrics: metrics.reloaded(bad if change.failed else "ok"))
->>>>>>> core
         self._tell_outcome(change.asked_by, ok=not change.failed, message=change.failed, version=change.version)
         self._catch_up()
 
