@@ -3,9 +3,9 @@
     python scripts/bench_serving_bulk.py bundle=DIR [rows=10000] [rounds=10] [seconds=4] [engine=inline] [cores=]
 
 One client sends ``rows`` made-up customers again and again, in columns and in rows; the figures are medians over
-requests, and the processor time is that of all the server's processes. Then ``wrk`` asks for one customer at a time over
-eight connections, in turn without and with a bulk client beside it. ``cores=1`` keeps the server on one processor
-(``taskset``), the client on the others.
+requests, and the processor time is that of all the server's processes. Then ``wrk`` asks for one customer at a time
+over eight connections, in turn without and with a bulk client beside it. ``cores=1`` keeps the server on one processor
+(``taskset``).
 """
 
 from __future__ import annotations
