@@ -19,6 +19,10 @@ from churnlib.data.opt_out import read_opt_out
 from churnlib.errors import ChurnlibError, ConfigError, DataError
 from churnlib.predictor import Predictor
 from churnlib.serving.api import ChurnLitAPI
+from churnlib.serving.building import identity_of, models_of
+from churnlib.serving.models import Models
+from churnlib.serving.options import parse_options
+from churnlib.serving.problems import RequestError
 
 MADE = made_customers(200)
 OUT = ["C00003", "C00064", "C00065", "C00199"]
@@ -157,21 +161,24 @@ def test_the_server_refuses_them_and_whoever_does_not_say_who_it_is(bundle, tmp_
     # An objection counts from the next answer.
     listed(tmp_path / "new.csv", "customer\nC-1\nC-2\n").replace(path)
     assert answer(api, {"customer_id": "C-2", **row})[0] == 403
-    assert answer(api, None)[0] == 200
+    models = Models(lambda bundle: api, str(bundle))
+    models._champion = api
+    is_ready = identity_of(models)
+    assert is_ready()["model_version"] == api.version
     # Whoever has objected is not known: nobody is scored.
     path.unlink()
-    assert [answer(api, request)[0] for request in (None, {"customer_id": "C-3", **row})] == [503, 503]
+    assert answer(api, {"customer_id": "C-3", **row})[0] == 503
+    with pytest.raises(RequestError, match="cannot be read"):
+        is_ready()
     assert "nobody is scored" in caplog.text
     listed(path, "customer\nC-3\n")
     assert [answer(api, {"customer_id": name, **row})[0] for name in ("C-3", "C-2")] == [403, 200]
 
 
 def test_the_server_does_not_start_without_its_list(bundle, tmp_path):
-    from churnlib.serving.options import parse_options
-    from churnlib.serving.server import build_server
-
+    models = models_of(parse_options([f"bundle={bundle}", f"opt_out={tmp_path}/nowhere.csv"]))
     with pytest.raises((ConfigError, DataError), match="nowhere") as refusal:
-        build_server(parse_options([f"bundle={bundle}", f"opt_out={tmp_path}/nowhere.csv"]))
+        models.load()
     assert isinstance(refusal.value, ChurnlibError) and "\n" not in str(refusal.value)
 
 

@@ -209,7 +209,7 @@ def test_the_page_fits_every_screen(folder: Path, tmp_path: Path, dark: bool) ->
 
 LIGHT = """
 import sys
-import churnlib.serving.doors, churnlib.serving.docs_page, churnlib.serving.openapi
+import churnlib.serving.bulk_answers, churnlib.serving.jobs, churnlib.serving.docs_page, churnlib.serving.openapi
 heavy = {"torch", "litserve", "fastapi", "pydantic", "starlette", "jinja2", "lightning", "hydra"}
 print(*sorted(heavy & set(sys.modules)))
 """
