@@ -124,7 +124,7 @@ def customers(bundle: str) -> list[dict[str, Any]]:
     from churnlib.predictor import load
 
     predictor = load(bundle)
-    rows = draw_rows(predictor.bundle.profile, predictor.schema, CUSTOMERS)
+    rows = draw_rows(dict(predictor.bundle.profile), predictor.schema, CUSTOMERS)
     kept = (~predictor.read(rows).bad).nonzero()[0].tolist()
     return [
         {"customer_id": f"C-{place:06d}", **{name: cell for name, cell in rows[place].items() if cell is not None}}

@@ -49,11 +49,11 @@ def main(words: list[str]) -> int:
         "columns": json.dumps({"columns": {name: [row.get(name) for row in many] for name in names}}).encode(),
         "rows": json.dumps({"instances": many}).encode(),
     }
-    words = f"max_bulk_bytes={100 + max(map(len, bodies.values()))} max_bulk_rows={len(many)}"
+    served = f"max_bulk_bytes={100 + max(map(len, bodies.values()))} max_bulk_rows={len(many)}"
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         (folder / "bodies").write_text("\n".join(map(json.dumps, made)))
-        with running(options["engine"], options["bundle"], folder, "", words) as (url, process, _):
+        with running(options["engine"], options["bundle"], folder, "", served) as (url, process, _):
             if options["cores"]:
                 for pid in (process.pid, *descendants(process.pid)):
                     subprocess.run(["taskset", "-acp", "0", str(pid)], check=True, capture_output=True)

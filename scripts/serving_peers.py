@@ -51,7 +51,8 @@ def scorer(bundle: str) -> Callable[[dict[str, Any]], dict[str, Any]]:
             for n, c in codes
         ]
         inputs = {"numeric": np.array([numbers], dtype=np.float32), "codes": np.array([known], dtype=np.int64)}
-        logit = float(session.run(["logits"], inputs)[0][0])
+        found: Any = session.run(["logits"], inputs)
+        logit = float(found[0][0])
         probability = 1.0 / (1.0 + math.exp(-logit / temperature))
         return {
             "customer_id": row.get("customer_id"),
