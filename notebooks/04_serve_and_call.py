@@ -44,7 +44,8 @@ sorted(path.name for path in (folder / "run" / "bundle").iterdir())
 # %% [markdown]
 # ## Start
 #
-# In a shell: `churnlib serve bundle=run/bundle port=8000`. `/health` answers as soon as customers can be asked about.
+# In a shell: `churnlib serve bundle=run/bundle port=8000`. `/health` answers 200 as soon as customers can be asked about,
+# and 503 while the model is being loaded.
 
 # %%
 with socket.socket() as free:
@@ -70,10 +71,13 @@ def ask(path, body=None):
 
 for _ in range(600):
     try:
-        print(ask("/health"))
-        break
+        status, health = ask("/health")
     except OSError:
-        time.sleep(0.1)
+        status, health = 0, None
+    if status == 200:
+        break
+    time.sleep(0.1)
+health
 
 # %% [markdown]
 # ## Ask about one customer
