@@ -44,8 +44,8 @@ sorted(path.name for path in (folder / "run" / "bundle").iterdir())
 # %% [markdown]
 # ## Start
 #
-# In a shell: `churnlib serve bundle=run/bundle port=8000`. `/health` answers 200 as soon as customers can be asked about,
-# and 503 while the model is being loaded.
+# In a shell: `churnlib serve bundle=run/bundle port=8000`. `/health` answers 200 as soon as customers can be asked
+# about, and 503 while the model is being loaded.
 
 # %%
 with socket.socket() as free:
