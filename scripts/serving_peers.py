@@ -39,8 +39,9 @@ def scorer(bundle: str) -> Callable[[dict[str, Any]], dict[str, Any]]:
     session_options.intra_op_num_threads = session_options.inter_op_num_threads = 1
     session = onnxruntime.InferenceSession(folder / "model.onnx", session_options, providers=["CPUExecutionProvider"])
     numeric = [column["name"] for column in preparation["numeric"]]
-    vocabularies = [column for column in preparation["vocabularies"] if column["name"] not in numeric]
-    codes = [(v["name"], {value: place + 2 for place, value in enumerate(v["values"])}) for v in vocabularies]
+    codes = [
+        (v["name"], {value: place + 2 for place, value in enumerate(v["values"])}) for v in preparation["categorical"]
+    ]
     temperature = decision["calibration"].get("temperature", 1.0)
     threshold = decision["threshold"]
 
