@@ -17,12 +17,15 @@ from typing import Any
 
 import httpx
 import pytest
+import torch
 from made import made_customers, made_prepared
 from made_served import ROW, served_bundle
 from servers import free_port
 
 from churnlib.bundle import write_bundle
 from churnlib.compose import compose
+from churnlib.errors import ConfigError
+from churnlib.models.network_model import NetworkModel
 from churnlib.predictor import load
 from churnlib.serving.answers import Answer
 from churnlib.serving.api import ChurnLitAPI
@@ -423,3 +426,24 @@ def test_the_shadow_is_scored_and_changes_no_answer(bundle: Path, other: Path) -
     answer = asyncio.run(ask())
     assert answer.version == models.champion.version
     assert scored == [1]
+
+
+# --- where the model computes -------------------------------------------------------------------------------------
+
+
+def test_a_device_that_is_not_there_is_one_sentence(bundle: Path) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    with pytest.raises(ConfigError, match="torch cannot use device=cuda here"):
+        Endpoint(str(bundle), backend="torch").setup("cuda")
+
+
+def test_a_network_that_was_moved_answers_as_before(bundle: Path) -> None:
+    """To the CPU and back: what a GPU makes of it has to be seen on one."""
+    model = load(bundle, backend="torch").bundle.model
+    assert isinstance(model, NetworkModel)
+    row = load(bundle, backend="torch").predict([ROW])["churn_probability"][0]
+    model.move("cpu")
+    endpoint = Endpoint(str(bundle), backend="torch")
+    endpoint.setup("cpu")
+    assert json.loads(endpoint.run("predict", json.dumps(ROW).encode()).encode())["churn_probability"] == row

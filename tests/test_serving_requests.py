@@ -188,6 +188,7 @@ def test_words_become_options() -> None:
         ("rate_limit=5", "rate_limit is one of each key"),
         ("canary=0.1", "name it with challenger=DIR"),
         ("tls_key=k.pem", "belong together"),
+        ("device=cuda", "device=cuda needs engine=worker"),
     ],
 )
 def test_wrong_words_are_explained(words: str, said: str) -> None:

@@ -24,7 +24,7 @@ class NetworkModel:
     """A network with what it was built from.
 
     Attributes:
-        network: In evaluation mode, float32, on the CPU.
+        network: In evaluation mode, float32, on the CPU unless :meth:`move` was called.
         spec: ``_target_`` and arguments of its body.
         input_spec: Arguments of its input layer.
     """
@@ -38,8 +38,23 @@ class NetworkModel:
 
     def logits(self, numeric: np.ndarray, codes: np.ndarray) -> np.ndarray:
         """Return logits, float32; see :class:`~churnlib.models.fitted.FittedModel`."""
+        device = next(self.network.parameters()).device
         with torch.inference_mode():
-            return self.network(torch.from_numpy(numeric), torch.from_numpy(codes)).numpy()
+            inputs = (torch.from_numpy(each).to(device) for each in (numeric, codes))
+            return self.network(*inputs).cpu().numpy()
+
+    def move(self, device: str) -> None:
+        """Let :meth:`logits` be computed elsewhere, on ``cuda`` say; what else a network can tell stays on the CPU.
+
+        Raises:
+            ConfigError: If torch has no such device here.
+        """
+        try:
+            self.network.to(device)
+            torch.zeros(1, device=device).cpu()
+        except (RuntimeError, AssertionError, NotImplementedError) as error:
+            self.network.to("cpu")
+            raise ConfigError(f"torch cannot use device={device} here; take device=cpu") from error
 
     def draw(self, graph: Graph, rows: EncodedRows) -> str:
         """Add the network to an ONNX graph and return its logits."""

@@ -51,5 +51,10 @@ def asgi(bundle: str, **options: Any) -> Front:
         front.identity = building.identity_of(models)
         front.state = "ready"
 
-    front.on_startup = start
+    async def end() -> None:
+        if recorder is not None:
+            await asyncio.to_thread(recorder.close)
+        await asyncio.to_thread(front.watching.close)
+
+    front.on_startup, front.on_shutdown = start, end
     return front

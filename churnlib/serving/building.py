@@ -136,4 +136,4 @@ def identity_of(models: Models) -> Callable[[], dict[str, Any]]:
     return identity
 
 
-__all__ = ["Front", "endpoint_options", "engine_of", "identity_of", "intake_of", "models_of"]
+__all__ = ["endpoint_options", "engine_of", "front_of", "identity_of", "intake_of", "models_of"]

@@ -83,6 +83,7 @@ class Endpoint:
         self.max_bulk_rows = max_bulk_rows
         self.recorder, self.record_folder = recorder, record_folder
         self.keys, self.admin = keys, admin
+        self.computes_on = "cpu"
         self._reasons: Reasons | None = None
         self._columns: ColumnPredictor | None = None
         self._openapi: dict[str, Any] | None = None
@@ -96,7 +97,10 @@ class Endpoint:
         self._described: dict[str, Any] | None = None
 
     def setup(self, device: Any = "cpu") -> None:
-        """Load the bundle and replay its golden rows.
+        """Load the bundle and replay its golden rows, where the model is to compute.
+
+        Args:
+            device: Where a network that torch answers for computes; all other models stay on the CPU.
 
         What computes and polars are imported here and not before, so that a process can limit their threads first.
 
@@ -112,6 +116,8 @@ class Endpoint:
         from churnlib.serving.rows import RowReader
 
         self._predictor = load(self.bundle, trust=self.trust, backend=self.backend, threads=self.threads)
+        if str(device) != "cpu" and self._predictor.backend == "torch":
+            self._move(str(device))
         self._predictor.replay_golden()
         self._reader = RowReader(self._predictor, refuse_unknown=self.unknown == "refuse")
         self._review = Review(self._predictor)
@@ -120,6 +126,14 @@ class Endpoint:
         text = _LONGEST_TEXT if has_text else _LONGEST_CELL
         self._limits = Limits.of_model(len(schema.columns), text=text, rows=self.max_bulk_rows)
         self._opt_out = WatchedOptOut(self.opt_out_path, id=self.predictor.schema.id) if self.opt_out_path else None
+
+    def _move(self, device: str) -> None:
+        from churnlib.models.network_model import NetworkModel
+
+        model = self.predictor.bundle.model
+        if isinstance(model, NetworkModel):
+            model.move(device)
+            self.computes_on = device
 
     @property
     def predictor(self) -> Predictor:
@@ -170,7 +184,8 @@ class Endpoint:
         if self._reasons is None:
             from churnlib.serving.reasons import Reasons
 
-            self._reasons = Reasons(self.predictor)
+            # Gradients are taken on the CPU; orders ask the model as every request does, wherever it is.
+            self._reasons = Reasons(self.predictor, method=None if self.computes_on == "cpu" else "shapley")
         return self._reasons
 
     @property

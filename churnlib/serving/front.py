@@ -146,6 +146,7 @@ class Front:
         self._reached: Engine | None = None
         self.identity: Callable[[], dict[str, Any]] = dict
         self.on_startup: Callable[[], Awaitable[None]] | None = None
+        self.on_shutdown: Callable[[], Awaitable[None]] | None = None
         self._holder, self._admin = holder, admin
         self._places = {"reading": 0, "bulk": 0}
         self._active = 0
@@ -430,6 +431,8 @@ class Front:
         await send({"type": "lifespan.startup.complete"})
         await receive()
         self.state = DRAINING_STATE
+        if self.on_shutdown is not None:
+            await self.on_shutdown()
         await send({"type": "lifespan.shutdown.complete"})
 
 

@@ -94,6 +94,8 @@ def check(options: ServeOptions) -> None:
     check_choice("log", options.log, ("json", "off"))
     if options.engine == "worker" and not options.workers:
         raise ConfigError("engine=worker needs at least one worker, got workers=0")
+    if options.device != "cpu" and options.engine != "worker":
+        raise ConfigError(f"device={options.device} needs engine=worker: the other engines compute on the CPU")
     if (options.canary or options.shadow) and not options.challenger:
         raise ConfigError("canary and shadow need a second bundle; name it with challenger=DIR")
     if bool(options.tls_certificate) != bool(options.tls_key):

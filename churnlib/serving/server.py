@@ -10,6 +10,7 @@ Neither Lightning nor Hydra nor wandb is imported in any of them, and nothing th
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import shlex
@@ -18,6 +19,7 @@ from typing import Any
 
 from churnlib.errors import ChurnlibError, ConfigError
 from churnlib.serving.options import ServeOptions, parse_options, usage
+from churnlib.serving.platform_routes import platform_routes
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -33,7 +35,10 @@ def main(arguments: Sequence[str]) -> int:
         print(usage())  # noqa: T201 - what was asked for
         return 0
     try:
-        return serve(parse_options(arguments))
+        options = parse_options(arguments)
+        if not any(word.startswith("port=") for word in arguments):
+            options = dataclasses.replace(options, port=platform_routes(os.environ).port or options.port)
+        return serve(options)
     except ChurnlibError as error:
         from rich.console import Console
 

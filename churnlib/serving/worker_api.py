@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from churnlib.errors import ConfigError
 from churnlib.serving.api import ChurnLitAPI
 from churnlib.serving.building import endpoint_options, models_of, recorder_of
 from churnlib.serving.models import sentence
@@ -31,6 +32,11 @@ class WorkerAPI(ChurnLitAPI):
             self._own_recorder = recorder_of(self._options)
             self.models = models_of(self._options, device=str(device), recorder=self._own_recorder)
             self.models.load()
+            if self._options.device != "cpu" and self.models.champion.computes_on == "cpu":
+                raise ConfigError(
+                    f"device={self._options.device} is for one network that torch answers for, which this model is "
+                    "not; take backend=torch, or device=cpu"
+                )
         except Exception as error:
             self._control.failed(sentence(error))
 
