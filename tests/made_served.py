@@ -37,6 +37,7 @@ class MadeServed:
     predictor: Predictor
     opt_out: WatchedOptOut | None = None
     unknown: str = "warn"
+    recorder: Any = None
     columns: ColumnPredictor = field(init=False)
     reader: RowReader = field(init=False)
     review: Review = field(init=False)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ from churnlib.serving.answers import Answer
 from churnlib.serving.api import ChurnLitAPI
 from churnlib.serving.bulk_answers import predict_batch
 from churnlib.serving.limits import Limits
+from churnlib.serving.recording import Recorder
 from churnlib.serving.review import Review
 
 
@@ -331,3 +334,31 @@ def test_what_a_customer_is_worth_counts_for_his_threshold(served: MadeServed) -
     assert [("worth 100" in text) for text in told] == [False, False, True, True]
     _, body = batch(valued, {"columns": {k: [v] for k, v in ROW.items()}})
     assert "worth 100" in body["warnings"][0]["message"] and body["columns"]["human_review"] == [True]
+
+
+@contextmanager
+def recording(kept: list[Any]) -> Iterator[Recorder]:
+    """A recorder that hands over what it has at the end of the block."""
+    recorder = Recorder(kept.extend, ids="clear")
+    yield recorder
+    recorder.flush()
+
+
+def test_bulk_predictions_are_recorded_and_counted(served: MadeServed) -> None:
+    kept: list[Any] = []
+    with recording(kept) as recorder:
+        noting = MadeServed(served.predictor, recorder=recorder)
+        answer = predict_batch(noting, json.dumps({"instances": [ROW, {}, {**ROW, "customer": "B"}]}).encode(), {})
+    said = [each for each in json.loads(answer.encode())["predictions"] if "error" not in each]
+    [record] = kept
+    assert list(record.customer_ids) == [ROW["customer"], "B"]
+    assert record.probabilities.tolist() == [each["churn_probability"] for each in said]
+    assert list(record.decisions) == list(answer.decisions) == [each["churn_prediction"] for each in said]
+    assert record.model_version == served.predictor.version
+
+
+def test_who_is_refused_is_not_recorded(served: MadeServed) -> None:
+    kept: list[Any] = []
+    with recording(kept) as recorder:
+        answer = predict_batch(MadeServed(served.predictor, recorder=recorder), b'{"instances": [{}]}', {})
+    assert (kept, list(answer.decisions)) == ([], [])

@@ -148,7 +148,7 @@ from churnlib.serving.rows import RowReader
 
 class Served:
     predictor = churnlib.load(sys.argv[1], backend="onnx")
-    opt_out = None
+    opt_out = recorder = None
 Served.columns = ColumnPredictor(Served.predictor)
 Served.reader, Served.review = RowReader(Served.predictor), Review(Served.predictor)
 Served.reasons = Reasons(Served.predictor)

@@ -48,7 +48,8 @@ def predict_batch(served: Served, body: bytes, query: Mapping[str, str], *, limi
     else:
         scored = score(served, table_of_columns(served.reader, bulk.columns or {}, problems=bulk.problems))
         said = by_columns(scored)
-    return Answer(200, msgspec.json.encode(said | {"model_version": served.predictor.version}))
+    body = msgspec.json.encode(said | {"model_version": served.predictor.version})
+    return Answer(200, body, decisions=scored.decisions)
 
 
 def by_rows(scored: Scored) -> dict[str, Any]:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from churnlib.data.opt_out import WatchedOptOut
     from churnlib.predictor import Predictor
     from churnlib.serving.reasons import Reasons
+    from churnlib.serving.recording import Recorder
     from churnlib.serving.review import Review
     from churnlib.serving.rows import RowReader
 
@@ -34,6 +35,7 @@ class Served(Protocol):
         review: Says which answers a person should look at.
         opt_out: The customers who have objected to being scored; None where there is no list.
         reasons: What says why; built when first asked.
+        recorder: Is given every prediction; None for no record.
     """
 
     @property
@@ -48,6 +50,8 @@ class Served(Protocol):
     def opt_out(self) -> WatchedOptOut | None: ...  # noqa: D102
     @property
     def reasons(self) -> Reasons: ...  # noqa: D102
+    @property
+    def recorder(self) -> Recorder | None: ...  # noqa: D102
 
 
 def objections(opt_out: WatchedOptOut | None, ids: Sequence[Any]) -> dict[int, Problem]:
