@@ -42,7 +42,8 @@ def asgi(bundle: str, **options: Any) -> Front:
     from churnlib.serving import building
     from churnlib.serving.engines import JobThread
 
-    front, recorder = building.front_of(chosen), building.recorder_of(chosen)
+    recorder = building.recorder_of(chosen)
+    front = building.front_of(chosen, recorder=recorder)
 
     async def start() -> None:
         models = building.models_of(chosen, recorder=recorder)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _KEY_HEADERS = (b"authorization", b"x-api-key")
 
 
-def front_of(options: ServeOptions, *, admin: Any = None) -> Front:
+def front_of(options: ServeOptions, *, admin: Any = None, recorder: Recorder | None = None) -> Front:
     """Return the front with its guard and its watch, without an engine yet.
 
     Raises:
@@ -32,7 +32,8 @@ def front_of(options: ServeOptions, *, admin: Any = None) -> Front:
     front = Front(intake_of(options), holder=holder_of(options), admin=admin)
     platform = platform_routes(os.environ, taken=front.paths)
     front.add_platform(platform.ready, platform.jobs)
-    front.watching = Watched(options, front.names, lambda: 0 if front.engine is None else front.engine.waiting)
+    in_flight: Callable[[], int] = lambda: 0 if front.engine is None else front.engine.waiting  # noqa: E731
+    front.watching = Watched(options, front.names, in_flight, recorder)
     return front
 
 

@@ -66,9 +66,9 @@ class HttpProcess:
         from churnlib.serving.building import front_of, recorder_of
 
         self.options, self.told, self.channel = options, told, channel
-        self.front = front_of(options, admin=self._order if options.admin else None)
-        self.watching = self.front.watching
         self.recorder = recorder_of(options) if options.engine != "worker" else None
+        self.front = front_of(options, admin=self._order if options.admin else None, recorder=self.recorder)
+        self.watching = self.front.watching
         self._tls: ssl.SSLContext | None = None
         if options.tls_certificate:
             from churnlib.serving.tls import check, context

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from churnlib.serving.answers import Answer
     from churnlib.serving.front import Request
     from churnlib.serving.options import ServeOptions
+    from churnlib.serving.recording import Recorder
 
 
 class Watching(Protocol):
@@ -83,15 +84,27 @@ class Watched:
         options: Of the server.
         routes: Labels of the addresses.
         in_flight: Returns how many customers wait.
+        recorder: Keeps the predictions of this process; None for no record.
     """
 
-    def __init__(self, options: ServeOptions, routes: Sequence[str], in_flight: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        options: ServeOptions,
+        routes: Sequence[str],
+        in_flight: Callable[[], int],
+        recorder: Recorder | None = None,
+    ) -> None:
         from churnlib.serving.logs import JsonHandler, Log
         from churnlib.serving.metrics import Metrics
         from churnlib.serving.spans import Spans
 
         self._metrics = Metrics(routes)
         self._metrics.watch("in_flight_rows", in_flight)
+        if recorder is not None:
+            kept = recorder
+            self._metrics.watch("recorded_total", lambda: kept.recorded)
+            self._metrics.watch("record_dropped_total", lambda: kept.dropped)
+            self._metrics.watch("record_failures_total", lambda: kept.failures)
         self._log = Log(options.log_file or None) if options.log == "json" else None
         self._spans = Spans(options.tracing) if options.tracing else None
         if self._log is not None:
