@@ -25,7 +25,8 @@ from churnlib.serving.admission import Admission
 from churnlib.serving.answers import Answer
 from churnlib.serving.front import Front, Intake
 from churnlib.serving.problems import RequestError
-from churnlib.serving.protocol import Guards, guarded
+from churnlib.serving.at_once import guarded
+from churnlib.serving.protocol import Guards
 from scripts import campaign_serving as campaigns
 
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks at processes through /proc")

@@ -18,7 +18,7 @@ from raw_http import serving
 
 from churnlib.errors import ConfigError
 from churnlib.serving import tls
-from churnlib.serving.protocol import guarded
+from churnlib.serving.at_once import guarded
 
 NOW = datetime.now(UTC)
 DAY = timedelta(days=1)

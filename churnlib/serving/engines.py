@@ -13,13 +13,14 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from churnlib.serving.answers import Answer
 from churnlib.serving.endpoint import Endpoint
 from churnlib.serving.jobs import QUICK
 from churnlib.serving.models import Models
-from churnlib.serving.problems import DEADLINE, INTERNAL
+from churnlib.serving.problems import DEADLINE, INTERNAL, Disconnected
 
 if TYPE_CHECKING:
     from churnlib.serving.rows import Customer
@@ -34,15 +35,19 @@ SLOW_SECONDS = 0.0005
 """A model that takes longer for one customer gets a thread of its own, so that the loop keeps reading."""
 
 
+Settle = Callable[[Answer | None], Any]
+"""Takes an answer; None says that the client has left, and the model was not asked."""
+
+
 class Waiting:
     """A customer who waits for an answer."""
 
-    __slots__ = ("customer", "deadline", "endpoint", "future", "is_gone", "since")
+    __slots__ = ("customer", "deadline", "endpoint", "is_gone", "settle", "since")
 
     def __init__(
-        self, endpoint: Endpoint, customer: Customer, future: asyncio.Future[Answer], deadline: float, is_gone: Any
+        self, endpoint: Endpoint, customer: Customer, settle: Settle, deadline: float, is_gone: Callable[[], bool]
     ) -> None:
-        self.endpoint, self.customer, self.future = endpoint, customer, future
+        self.endpoint, self.customer, self.settle = endpoint, customer, settle
         self.deadline, self.is_gone = deadline, is_gone
         self.since = time.monotonic()
 
@@ -98,8 +103,11 @@ class Engine(Protocol):
         Args:
             body: JSON as it came.
             deadline: On the monotonic clock, seconds.
-            request_id: Written into refusals.
+            request_id: For the record.
             is_gone: Returns whether the client has left.
+
+        Raises:
+            Disconnected: If it has.
         """
         ...
 
@@ -154,19 +162,40 @@ class Inline:
         return len(self._items)
 
     @property
+    def since(self) -> float:
+        """When the first of them came."""
+        return self._items[0].since
+
+    @property
     def is_ready(self) -> bool:
         """Whether it can answer."""
         return self.models.loaded
 
     async def predict(self, body: bytes, deadline: float, request_id: str, is_gone: Any) -> Answer:
         """Answer for one customer."""
-        item = self._decode(body, deadline, request_id, is_gone)
-        if isinstance(item, Answer):
-            return item
+        future: asyncio.Future[Answer | None] = self._loop.create_future()
+        self.submit(body, deadline, request_id, is_gone, partial(_settle, future))
+        return _of_somebody_there(await future)
+
+    def submit(
+        self, body: bytes, deadline: float, request_id: str, is_gone: Callable[[], bool], settle: Settle
+    ) -> None:
+        """Have a customer answered at the end of the loop's present turn; at once where the answer is certain.
+
+        Args:
+            body: See :meth:`predict`, as for the others.
+            deadline: Of the request.
+            request_id: Of the request.
+            is_gone: Of the client.
+            settle: Is given the answer; it must not raise.
+        """
+        item = self.decode(body, deadline, request_id, is_gone, settle)
+        if type(item) is Answer:
+            settle(item)
+            return
         if not self._items:
             self._loop.call_soon(self._flush)
-        self._items.append(item)
-        return await item.future
+        self._items.append(cast("Waiting", item))
 
     async def run(self, job: str, body: bytes, query: Mapping[str, str], deadline: float, request_id: str) -> Answer:
         """Do a job, where that does not keep the loop waiting."""
@@ -174,7 +203,10 @@ class Inline:
             return self.models.run(job, body, query, request_id)
         return await self.jobs.run(job, body, query, deadline, request_id)
 
-    def _decode(self, body: bytes, deadline: float, request_id: str, is_gone: Any) -> Waiting | Answer:
+    def decode(
+        self, body: bytes, deadline: float, request_id: str, is_gone: Callable[[], bool], settle: Settle
+    ) -> Waiting | Answer:
+        """Return the customer of a body, or the answer that is already certain."""
         endpoint = self.models.champion
         customer = endpoint.decode_request(body, request_id=request_id)
         if type(customer) is Answer:
@@ -187,13 +219,12 @@ class Inline:
                     return customer
         if self._shadow is not None and endpoint is not self.models.challenger:
             self._shadow.score(body, request_id)
-        return Waiting(endpoint, cast("Customer", customer), self._loop.create_future(), deadline, is_gone)
+        return Waiting(endpoint, cast("Customer", customer), settle, deadline, is_gone)
 
     def _flush(self) -> None:
         items, self._items = self._items, []
         for item, answer in answered(items, self.max_rows, self._observed):
-            if not item.future.done():
-                item.future.set_result(answer)
+            item.settle(answer)
 
 
 class Threaded:
@@ -211,6 +242,8 @@ class Threaded:
 
     def __init__(self, models: Models, *, max_rows: int, jobs: Jobs, observed: Observed, shadow: bool = False) -> None:
         self._inline = Inline(models, max_rows=max_rows, jobs=jobs, observed=observed, shadow=shadow)
+        self._observed = observed
+        self._loop = asyncio.get_running_loop()
         self._queue: deque[Waiting] = deque()
         self._wanted = threading.Event()
         self._busy = 0
@@ -230,14 +263,19 @@ class Threaded:
 
     async def predict(self, body: bytes, deadline: float, request_id: str, is_gone: Any) -> Answer:
         """Answer for one customer."""
-        item = self._inline._decode(body, deadline, request_id, is_gone)
+        future: asyncio.Future[Answer | None] = self._loop.create_future()
+
+        def nobody_waits() -> bool:  # who was given up as late, or whose task has ended, costs the model nothing
+            return future.done() or is_gone()
+
+        item = self._inline.decode(body, deadline, request_id, nobody_waits, partial(_settle, future))
         if isinstance(item, Answer):
             return item
-        self._overdue.watch(item.future, deadline)
+        self._overdue.watch(future, deadline)
         self._queue.append(item)
         self._wanted.set()
         try:
-            return await item.future
+            return _of_somebody_there(await future)
         except TimeoutError:
             return Answer.refusal(DEADLINE)
 
@@ -246,7 +284,7 @@ class Threaded:
         return await self._inline.run(job, body, query, deadline, request_id)
 
     def _work(self) -> None:
-        loop, max_rows, observed = self._inline._loop, self._inline.max_rows, self._inline._observed
+        loop, max_rows, observed = self._loop, self._inline.max_rows, self._observed
         while True:
             self._wanted.wait()
             self._wanted.clear()
@@ -256,29 +294,37 @@ class Threaded:
                 found = list(answered(items, max_rows, observed))
                 self._busy = 0
                 try:
-                    loop.call_soon_threadsafe(_settle, found)
+                    loop.call_soon_threadsafe(_settle_all, found)
                 except RuntimeError:  # the loop has ended, and with it everybody who waited
                     return
 
 
-def _settle(found: Sequence[tuple[Waiting, Answer]]) -> None:
+def _settle(future: asyncio.Future[Answer | None], answer: Answer | None) -> None:
+    if not future.done():
+        future.set_result(answer)
+
+
+def _settle_all(found: Sequence[tuple[Waiting, Answer | None]]) -> None:
     for item, answer in found:
-        if not item.future.done():
-            item.future.set_result(answer)
+        item.settle(answer)
 
 
-def answered(items: Sequence[Waiting], max_rows: int, observed: Observed) -> list[tuple[Waiting, Answer]]:
+def _of_somebody_there(answer: Answer | None) -> Answer:
+    if answer is None:
+        raise Disconnected
+    return answer
+
+
+def answered(items: Sequence[Waiting], max_rows: int, observed: Observed) -> list[tuple[Waiting, Answer | None]]:
     """Predict for all who still wait, in batches of one model each; who left or is late costs the model nothing."""
     now = time.monotonic()
-    found: list[tuple[Waiting, Answer]] = []
+    found: list[tuple[Waiting, Answer | None]] = []
     by_model: dict[int, list[Waiting]] = {}
     for item in items:
-        if item.future.done():
-            continue
         if item.deadline <= now:
             found.append((item, Answer.refusal(DEADLINE)))
         elif item.is_gone():
-            item.future.cancel()
+            found.append((item, None))
         else:
             by_model.setdefault(id(item.endpoint), []).append(item)
     for group in by_model.values():

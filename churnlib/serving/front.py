@@ -15,15 +15,16 @@ import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import parse_qsl
 
 from churnlib.serving import requests
 from churnlib.serving.admission import Admission
 from churnlib.serving.answers import Answer, in_protocol
-from churnlib.serving.engines import Engine
+from churnlib.serving.engines import Engine, Inline
 from churnlib.serving.jobs import PATH
-from churnlib.serving.problems import DRAINING, FULL, INTERNAL, NOT_READY, Problem, RequestError, refuse
+from churnlib.serving.problems import DRAINING, FULL, INTERNAL, NOT_READY, Disconnected, Problem, RequestError, refuse
 from churnlib.serving.watching import Unwatched, Watching
 
 if TYPE_CHECKING:
@@ -38,6 +39,9 @@ STARTING, READY, DRAINING_STATE = "starting", "ready", "draining"
 
 _JSON = (b"content-type", b"application/json")
 
+_LONG_WAY = frozenset({b"content-encoding", b"x-request-timeout-ms"})
+"""Headers that ask for more than the shortest way looks at."""
+
 _PROTOCOL_HEADERS = ("content-type", "inference-header-content-length")
 
 _MOST_READING, _MOST_BULK = 32, 4
@@ -46,17 +50,26 @@ _MOST_READING, _MOST_BULK = 32, 4
 _log = logging.getLogger(__name__)
 
 
-class Disconnected(Exception):
-    """The client left before its request was read; nobody waits for an answer."""
+class Exchange(Protocol):
+    """A request that came whole, and its answer, which goes out whole."""
+
+    disconnected: bool
+    """Whether the client has left."""
+
+    def answer(self, status: int, headers: Sequence[tuple[bytes, bytes]], body: bytes) -> None:
+        """Send the answer; nothing happens if the client has left."""
+        ...
 
 
 class Request:
     """One HTTP request.
 
     Attributes:
-        scope: Of ASGI.
-        receive: Of ASGI.
+        method: Of HTTP.
+        path: Without the query.
         headers: Names in lower case; the last of a repeated header counts.
+        query_string: As it came.
+        receive: Of ASGI.
         id: Of the client, or made here.
         started: On the monotonic clock, seconds.
         deadline: Until then it must be answered.
@@ -65,10 +78,22 @@ class Request:
         trace: Its place in a trace; None where it belongs to none.
     """
 
-    __slots__ = ("deadline", "headers", "id", "key", "receive", "route", "scope", "started", "trace")
+    __slots__ = (
+        "deadline", "headers", "id", "key", "method", "path", "query_string", "receive", "route", "started", "trace"
+    )  # fmt: skip
 
-    def __init__(self, scope: Scope, receive: Receive, request_id: str, headers: dict[bytes, bytes]) -> None:
-        self.scope, self.receive, self.id, self.headers = scope, receive, request_id, headers
+    def __init__(
+        self,
+        method: str,
+        path: str,
+        headers: dict[bytes, bytes],
+        request_id: str,
+        *,
+        query_string: bytes = b"",
+        receive: Receive | None = None,
+    ) -> None:
+        self.method, self.path, self.headers, self.id = method, path, headers, request_id
+        self.query_string, self.receive = query_string, receive
         self.started = time.monotonic()
         self.deadline = self.started
         self.route, self.key = "other", ""
@@ -80,7 +105,7 @@ class Request:
 
     def query(self) -> dict[str, str]:
         """Return the words of the address; the last of a repeated one counts."""
-        raw = self.scope.get("query_string", b"")
+        raw = self.query_string
         return dict(parse_qsl(raw.decode("latin-1"), keep_blank_values=True)) if raw else {}
 
 
@@ -144,6 +169,7 @@ class Front:
         self.state = STARTING
         self.admission = Admission(self.limits.max_waiting, self.limits.max_wait)
         self._reached: Engine | None = None
+        self._inline: Inline | None = None
         self.identity: Callable[[], dict[str, Any]] = dict
         self.on_startup: Callable[[], Awaitable[None]] | None = None
         self.on_shutdown: Callable[[], Awaitable[None]] | None = None
@@ -175,7 +201,8 @@ class Front:
     @engine.setter
     def engine(self, engine: Engine | None) -> None:
         self._reached = engine
-        self.admission.in_loop = getattr(engine, "name", "") == "inline"
+        self._inline = engine if isinstance(engine, Inline) else None
+        self.admission.turn = self._inline
 
     @property
     def paths(self) -> frozenset[str]:
@@ -199,7 +226,14 @@ class Front:
             await self._lifespan(scope, receive, send)
             return
         headers = dict(scope["headers"])
-        request = Request(scope, receive, self._id_of(headers), headers)
+        request = Request(
+            scope["method"],
+            scope["path"],
+            headers,
+            self._id_of(headers),
+            query_string=scope.get("query_string", b""),
+            receive=receive,
+        )
         self._active += 1
         self.watching.arrived(request)
         try:
@@ -207,7 +241,7 @@ class Front:
                 answer = await self._handler(request)(request)
             except RequestError as error:
                 answer = Answer.refusal(error.problem)
-                if scope["path"].startswith("/v2/"):
+                if request.path.startswith("/v2/"):
                     answer = in_protocol(answer)
             body = answer.encode(request.id)
         except Disconnected:
@@ -215,14 +249,65 @@ class Front:
             self.watching.left(request)
             return
         except Exception as error:  # the last line before the client: no traceback passes it
-            _log.error("request %s failed in the server with %s", request.id, type(error).__name__)
-            answer = Answer.refusal(INTERNAL)
-            body = answer.encode(request.id)
+            answer, body = self._failed(request, error)
         try:
             await self._send(send, request, answer, body)
         finally:
             self._active -= 1
             self.watching.answered(request, answer)
+
+    def at_once(self, sent: Sequence[tuple[bytes, bytes]], body: bytes, exchange: Exchange) -> bool:
+        """Begin to answer a ``POST /predict`` that came whole, without a task of its own.
+
+        A task, its events and its messages cost about what the model does. What is not the most usual request, or
+        comes when the server is not simply ready, goes the long way, which gives the same answer.
+
+        Args:
+            sent: Headers, names in lower case.
+            body: All of it.
+            exchange: Takes the answer.
+
+        Returns:
+            Whether the request was taken.
+        """
+        inline, limits = self._inline, self.limits
+        headers = dict(sent)
+        if (
+            inline is None
+            or self.state != READY
+            or len(body) > limits.max_body_bytes
+            or headers.get(b"content-type") != b"application/json"
+            or not _LONG_WAY.isdisjoint(headers)
+        ):
+            return False
+        request = Request("POST", "/predict", headers, self._id_of(headers))
+        request.route = "predict"
+        request.deadline = request.started + limits.timeout
+        self._active += 1
+        self.watching.arrived(request)
+        settle = partial(self._settle, request, exchange)
+        try:
+            if self._holder is not None:
+                request.key = self._holder(headers, "predict")
+            self.admission.check(limits.timeout)
+        except RequestError as error:
+            settle(Answer.refusal(error.problem))
+        else:
+            inline.submit(body, request.deadline, request.id, lambda: exchange.disconnected, settle)
+        return True
+
+    def _settle(self, request: Request, exchange: Exchange, answer: Answer | None) -> None:
+        """Send the answer of a request that was taken at once."""
+        self._active -= 1
+        if answer is None:
+            self.watching.left(request)
+            return
+        try:
+            body = answer.encode(request.id)
+        except Exception as error:
+            answer, body = self._failed(request, error)
+        exchange.answer(answer.status, self._headers(request, answer, body), body)
+        self.watching.answered(request, answer)
 
     # --- what each address answers ----------------------------------------------------------------------------------
 
@@ -249,7 +334,7 @@ class Front:
         return table
 
     def _handler(self, request: Request) -> Handler:
-        path = request.scope["path"]
+        path = request.path
         route = self._routes.get(path)
         if route is None and path.startswith("/v2/"):
             route = self._protocol_infer if path.endswith("/infer") else self._protocol
@@ -258,7 +343,7 @@ class Front:
         request.route = route.name
         if self._holder is not None and route.scope is not None:
             request.key = self._holder(request.headers, route.scope)
-        handler = route.handlers.get(request.scope["method"])
+        handler = route.handlers.get(request.method)
         if handler is None:
             allowed = ", ".join(route.handlers)
             message = f"this address answers {allowed}"
@@ -266,19 +351,19 @@ class Front:
         return handler
 
     async def _predict(self, request: Request) -> Answer:
-        if request.scope["query_string"] and "reasons" in request.query():
+        if request.query_string and "reasons" in request.query():
             return await self._job_on("explain", request)
         engine, limits, admission = self._engine(), self.limits, self.admission
         shorter = request.headers.get(b"x-request-timeout-ms")
         admission.check(limits.timeout if shorter is None else requests.shorter(shorter, limits.timeout))
         body = await self._body(request, limits.max_body_bytes, limits.timeout)
-        number, answered = admission.enter(), False
+        entered, answered = admission.enter(), False
         try:
             answer = await engine.predict(body, request.deadline, request.id, request.is_gone)
             answered = answer.status < 500
             return answer
         finally:
-            admission.leave(number, answered=answered)
+            admission.leave(entered, answered=answered)
 
     def job(self, name: str) -> Handler:
         """Return a handler that has a job done."""
@@ -304,7 +389,7 @@ class Front:
                 query = request.query()
                 for header in needs:
                     query[header] = request.headers.get(header.encode(), b"").decode("latin-1")
-                query[PATH] = request.scope["path"]
+                query[PATH] = request.path
                 return await self._engine().run(name, body, query, request.deadline, request.id)
 
         return handle
@@ -312,11 +397,11 @@ class Front:
     async def _job_on(self, name: str, request: Request) -> Answer:
         limits = self.limits
         body = b""
-        if request.scope["method"] == "POST":
+        if request.method == "POST":
             body = await self._body(request, limits.max_body_bytes, limits.bulk_timeout)
         else:
             request.deadline = request.started + limits.bulk_timeout
-        query = {**request.query(), PATH: request.scope["path"]}
+        query = {**request.query(), PATH: request.path}
         return await self._engine().run(name, body, query, request.deadline, request.id)
 
     async def _ready(self, request: Request) -> Answer:
@@ -377,19 +462,20 @@ class Front:
         length = headers.get(b"content-length")
         if length is not None:
             requests.check_length(length, limit)
+        assert request.receive is not None
         message = await request.receive()
         if message.get("more_body"):
-            return await self._rest(request, message, limit)
+            return await self._rest(request, message, request.receive, limit)
         if message["type"] == "http.disconnect":
             raise Disconnected
         return message.get("body", b"")
 
-    async def _rest(self, request: Request, message: MutableMapping[str, Any], limit: int) -> bytes:
+    async def _rest(self, request: Request, message: MutableMapping[str, Any], receive: Receive, limit: int) -> bytes:
         chunks, size = [message.get("body", b"")], len(message.get("body", b""))
         try:
             async with asyncio.timeout(request.deadline - time.monotonic()):
                 while message.get("more_body"):
-                    message = await request.receive()
+                    message = await receive()
                     if message["type"] == "http.disconnect":
                         raise Disconnected
                     chunks.append(message.get("body", b""))
@@ -401,6 +487,11 @@ class Front:
         return b"".join(chunks)
 
     async def _send(self, send: Send, request: Request, answer: Answer, body: bytes) -> None:
+        headers = self._headers(request, answer, body)
+        await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+    def _headers(self, request: Request, answer: Answer, body: bytes) -> list[tuple[bytes, bytes]]:
         headers = [(b"content-length", b"%d" % len(body)), (b"x-request-id", request.id.encode())]
         if request.trace is not None:
             headers.append((b"traceparent", request.trace.header))
@@ -414,8 +505,12 @@ class Front:
             headers.append(_JSON)
         if self.state == DRAINING_STATE or answer.status in (408, 413):
             headers.append((b"connection", b"close"))  # the rest of a refused body was not read
-        await send({"type": "http.response.start", "status": answer.status, "headers": headers})
-        await send({"type": "http.response.body", "body": body})
+        return headers
+
+    def _failed(self, request: Request, error: Exception) -> tuple[Answer, bytes]:
+        _log.error("request %s failed in the server with %s", request.id, type(error).__name__)
+        answer = Answer.refusal(INTERNAL)
+        return answer, answer.encode(request.id)
 
     async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Start and end with whatever runs this application."""

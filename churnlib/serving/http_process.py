@@ -82,10 +82,15 @@ class HttpProcess:
 
     def protocol(self) -> dict[str, Any]:
         """Return uvicorn's options about connections."""
-        from churnlib.serving.protocol import Guards, guarded
+        from churnlib.serving.at_once import guarded
+        from churnlib.serving.protocol import Guards
 
         guards = Guards(body_seconds=max(self.options.timeout, self.options.bulk_timeout) + 5.0)
-        found: dict[str, Any] = {"http": guarded(guards), "timeout_keep_alive": _KEEP_ALIVE_SECONDS, "backlog": BACKLOG}
+        found: dict[str, Any] = {
+            "http": guarded(guards, self.front.at_once),
+            "timeout_keep_alive": _KEEP_ALIVE_SECONDS,
+            "backlog": BACKLOG,
+        }
         if self._tls is not None:
             found["ssl_context_factory"] = lambda config, default: self._tls
         return found

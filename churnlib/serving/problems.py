@@ -44,6 +44,10 @@ class RequestError(Exception):
         self.problem = problem
 
 
+class Disconnected(Exception):
+    """The client left before it was answered; nobody waits any more."""
+
+
 def refuse(status: int, code: str, message: str, *, field: str | None = None) -> RequestError:
     """Return the exception that answers with this problem; ``field`` may be any text a client sent."""
     return RequestError(Problem(status, code, message, None if field is None else shown(field)))

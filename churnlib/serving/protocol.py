@@ -55,11 +55,6 @@ class Guards:
     connections: int = 10_000
 
 
-def guarded(guards: Guards | None = None) -> type[GuardedProtocol]:
-    """Return the class for ``uvicorn.Config(http=...)``; ``ws`` should be ``"none"`` with it."""
-    return type("GuardedProtocol", (GuardedProtocol,), {"guards": guards or Guards()})
-
-
 class GuardedProtocol(HttpToolsProtocol):
     """One connection."""
 
@@ -110,15 +105,18 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Refuse a head that is too large, before anything is done about it."""
+        self._check_head()
+        known = self.cycle
+        super().on_headers_complete()
+        if self.pipeline:
+            self._earlier = [each for each in (*self._earlier, known) if not each.response_complete]
+
+    def _check_head(self) -> None:
         most = self.guards.head_bytes
         in_pieces = self._unfinished or self._piece > most
         if len(self.headers) > self.guards.headers or (in_pieces and self._head_size() > most):
             self._wrong = _HEAD_TOO_LARGE
             raise ValueError(_HEAD_TOO_LARGE.code)
-        known = self.cycle
-        super().on_headers_complete()
-        if self.pipeline:
-            self._earlier = [each for each in (*self._earlier, known) if not each.response_complete]
 
     def send_400_response(self, msg: str) -> None:
         """Answer in the one shape of all errors; a request before this one is answered first."""
@@ -321,4 +319,4 @@ class _Watch:
             self.start()
 
 
-__all__ = ["GuardedProtocol", "Guards", "guarded"]
+__all__ = ["GuardedProtocol", "Guards"]

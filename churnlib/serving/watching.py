@@ -143,7 +143,7 @@ class Watched:
         if self._log is not None:
             self._log.request(
                 request.id,
-                request.scope["method"],
+                request.method,
                 route,
                 status,
                 seconds,
@@ -153,7 +153,7 @@ class Watched:
                 model_version=answer.version,
             )
         if self._spans is not None and trace is not None:
-            self._spans.request(trace, request.scope["method"], route, status, seconds, model_version=answer.version)
+            self._spans.request(trace, request.method, route, status, seconds, model_version=answer.version)
 
     def left(self, request: Request) -> None:
         """Count a client who did not wait."""
