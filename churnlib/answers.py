@@ -42,6 +42,13 @@ def answers_by_row(probability: np.ndarray, threshold: Threshold, classes: Seque
     [{'churn_probability': 0.25, 'churn_prediction': 1},
      {'churn_probability': None, 'churn_prediction': None}]
     """
+    if probability.ndim == 1 and isinstance(threshold, float):  # a server's usual case, without a call of numpy
+        return [
+            {"churn_probability": share, "churn_prediction": int(share >= threshold)}
+            if share == share
+            else {"churn_probability": None, "churn_prediction": None}
+            for share in probability.tolist()
+        ]
     empty, chosen = _decided(probability, threshold)
     if probability.ndim == 1:
         answers: list[dict[str, Any]] = [

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -58,7 +58,7 @@ class ReadRow:
     def __init__(
         self,
         reader: OneRowReader,
-        row: Mapping[str, Any],
+        row: Mapping[str, Any] | Iterable[tuple[str, Any]],
         numbers: Sequence[float],
         codes: Sequence[int],
         *,
@@ -75,7 +75,7 @@ class ReadRow:
     def typed(self) -> Mapping[str, Value]:
         """The cells by column: a number, microseconds since 1970, a text, a list of numbers, or None."""
         if self._typed is None:
-            self._typed = self._reader.read(self._row).typed
+            self._typed = self._reader.read(dict(self._row)).typed
         return self._typed
 
     @property
@@ -96,6 +96,10 @@ class RowPredictor:
     Args:
         predictor: The model.
         ignored: Names that are no columns of the model and that a row may have without a warning.
+
+    Attributes:
+        predictor: The model.
+        sequences: Columns whose cells are lists of numbers.
     """
 
     def __init__(self, predictor: Predictor, *, ignored: Collection[str] = ()) -> None:
@@ -105,7 +109,7 @@ class RowPredictor:
         self._columns = read_columns(bundle.schema)
         self._required = frozenset(bundle.schema.required())
         self._read = frozenset(column.name for column in self._columns)
-        self._sequences = {column.name for column in bundle.schema.columns if column.kind is Kind.sequence}
+        self.sequences = frozenset(column.name for column in bundle.schema.columns if column.kind is Kind.sequence)
         self._worth = None if self._own is None else self._own.column
         names = {column.name for column in bundle.schema.columns} | ({self._worth} if self._worth else set())
         self._known = frozenset(names)
@@ -145,6 +149,31 @@ class RowPredictor:
             worth = row.get(self._worth)
             if type(worth) not in (int, float) or not abs(worth) <= LARGEST:
                 return self._read_carefully(row)
+        return ReadRow(self._reader, row, found.numbers, found.codes, elapsed=found.elapsed, worth=worth)
+
+    @property
+    def usual_names(self) -> tuple[str, ...]:
+        """Columns whose cells :meth:`read_usual` takes, in that order; none where every row is read with care."""
+        return () if self._usual is None else self._usual.names
+
+    def read_usual(self, cells: list[Any], worth: Any = None) -> ReadRow | None:
+        """Read the cells of one customer who has all of :attr:`usual_names`, as :meth:`read` reads a row of them.
+
+        Args:
+            cells: As they came.
+            worth: What the customer is worth, for a model with ``threshold=value``.
+
+        Returns:
+            None where anything is unusual, and :meth:`read` is to say what.
+        """
+        found = None if self._usual is None else self._usual.read_cells(cells)
+        if found is None:
+            return None
+        if self._worth is None:
+            worth = math.nan
+        elif type(worth) not in (int, float) or not abs(worth) <= LARGEST:
+            return None
+        row = zip(self.usual_names, cells, strict=True)
         return ReadRow(self._reader, row, found.numbers, found.codes, elapsed=found.elapsed, worth=worth)
 
     def is_usual(self, row: Mapping[str, Any]) -> bool:
@@ -212,7 +241,7 @@ class RowPredictor:
         """Raise RowErrors if a column that is not read holds what no table can."""
         odd = {name: cell for name, cell in row.items() if name not in self._read and not _is_plain(cell)}
         if odd:
-            table_from([odd], sequences=self._sequences)
+            table_from([odd], sequences=self.sequences)
 
     def _errors(self, one: OneRow, row: Mapping[str, Any]) -> list[CellError]:
         if not (one.unreadable or one.missing or one.broken):

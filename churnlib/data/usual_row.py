@@ -54,6 +54,9 @@ class UsualRows:
         preparation: The model's preparation, which has no steps.
         known: Names of columns that are not read and may be there.
         elapsed: Numeric column that says how long a customer has been there, of a model that answers by it.
+
+    Attributes:
+        names: Of the columns that are read, in the order of :meth:`read_cells`.
     """
 
     def __init__(
@@ -66,7 +69,7 @@ class UsualRows:
         measured = numbers if elapsed is None else [*numbers, elapsed]
         coded = [vocabulary.name for vocabulary in preparation.categorical]
         rest = [name for name in columns if name not in {*measured, *coded}]
-        self._names = names = [*measured, *coded, *rest]
+        self.names = names = (*measured, *coded, *rest)
         self._n_numbers, self._n_coded = len(measured), len(measured) + len(coded)
         self._has_elapsed = elapsed is not None
         self._gaps = frozenset(place for place, name in enumerate(numbers) if name not in required)
@@ -94,14 +97,25 @@ class UsualRows:
         Returns:
             None of a row in which anything is unusual.
         """
-        cells = list(map(row.get, self._names))
+        found = self.read_cells(list(map(row.get, self.names)))
+        return found if found is not None and self._has_known_columns(row) else None
+
+    def read_cells(self, cells: list[Any]) -> UsualRow | None:
+        """Read one customer who has all columns that are read.
+
+        Args:
+            cells: Those of :attr:`names`.
+
+        Returns:
+            None of cells in which anything is unusual.
+        """
         coded = cells[self._n_numbers : self._n_coded]
         if not CODED.issuperset(map(type, coded)):
             return None
         codes: list[Any] = list(map(dict.get, self._codes, coded))
         if None in codes:
             codes = self._of_whole_numbers(codes, coded)
-        if None in codes or not self._has_known_columns(row):
+        if None in codes:
             return None
         numbers: list[Any] = cells[: self._n_numbers]
         if (self._ranks or self._dates) and not self._become_numbers(numbers, cells):
@@ -122,7 +136,7 @@ class UsualRows:
     def _has_known_columns(self, row: Mapping[str, Any]) -> bool:
         """Whether all columns that are read are there, and no others than may be, with cells that tables can hold."""
         others = row.keys() - self._read
-        if len(row) - len(others) != len(self._names) or not others <= self._known:
+        if len(row) - len(others) != len(self.names) or not others <= self._known:
             return False
         for name in others:
             cell = row[name]

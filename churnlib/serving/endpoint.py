@@ -8,8 +8,8 @@ method raises for one customer, since a whole batch would fail with it: each req
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
+from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from churnlib.serving.answers import Answer, named_warnings
@@ -119,11 +119,11 @@ class Endpoint:
         if str(device) != "cpu" and self._predictor.backend == "torch":
             self._move(str(device))
         self._predictor.replay_golden()
-        self._reader = RowReader(self._predictor, refuse_unknown=self.unknown == "refuse")
-        self._review = Review(self._predictor)
         schema = self._predictor.schema
         has_text = any(column.kind is Kind.text for column in schema.columns)
         text = _LONGEST_TEXT if has_text else _LONGEST_CELL
+        self._reader = RowReader(self._predictor, refuse_unknown=self.unknown == "refuse", most_bytes=text)
+        self._review = Review(self._predictor)
         self._limits = Limits.of_model(len(schema.columns), text=text, rows=self.max_bulk_rows)
         self._opt_out = WatchedOptOut(self.opt_out_path, id=self.predictor.schema.id) if self.opt_out_path else None
 
@@ -234,12 +234,14 @@ class Endpoint:
             kwargs: Of LitServe; not read.
         """
         try:
-            if isinstance(request, bytes):
-                request = parse_row(request, self.limits)
-            elif not isinstance(request, dict):
-                told = f"expected a JSON object with the customer's columns, got {kind_of(request)}"
-                raise refuse(422, "not_an_object", told)
-            customer = self.reader.customer(request, request_id=request_id)
+            customer = self.reader.usual(request, request_id=request_id) if isinstance(request, bytes) else None
+            if customer is None:
+                if isinstance(request, bytes):
+                    request = parse_row(request, self.limits)
+                elif not isinstance(request, dict):
+                    told = f"expected a JSON object with the customer's columns, got {kind_of(request)}"
+                    raise refuse(422, "not_an_object", told)
+                customer = self.reader.customer(request, request_id=request_id)
             if self._opt_out is not None:
                 for problem in objections(self._opt_out, [customer.id]).values():
                     return Answer.refusal(problem)
@@ -263,7 +265,7 @@ class Endpoint:
             return []
         try:
             results = self.reader.answers(customers)
-            answers = [self._answer(customer, result) for customer, result in zip(customers, results, strict=True)]
+            answers = list(map(self._answer, customers, results))
             if self.recorder is not None:
                 self._record(customers, results)
             return answers
@@ -277,7 +279,7 @@ class Endpoint:
         version = self.predictor.version
         body = {"customer_id": customer.id, **result, "model_version": version}
         for value in result.values():
-            if type(value) is float and not math.isfinite(value):
+            if type(value) is float and not isfinite(value):
                 raise ValueError("the model answered with a number that is not finite")
         warnings = customer.warnings
         if self.review.wanted(result, warnings):

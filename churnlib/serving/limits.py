@@ -9,7 +9,8 @@ from typing import Annotated, Any, Union
 import msgspec
 from msgspec import Meta
 
-_NUMBER: Any = Union[Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)], float, bool, None]  # noqa: UP007 - for pyright
+NUMBER: Any = Union[Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)], float, bool, None]  # noqa: UP007 - for pyright
+"""A cell that is no text, as msgspec reads it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +44,10 @@ class Limits:
 
     def __post_init__(self) -> None:
         fields, rows = Meta(max_length=self.fields), Meta(max_length=self.rows)
-        cell = Annotated[str, Meta(max_length=self.text)] | _NUMBER | list[_NUMBER]
+        cell = Annotated[str, Meta(max_length=self.text)] | NUMBER | list[NUMBER]
         row = Annotated[dict[str, cell], fields]
         for name, kind in (
-            ("decode_row", Annotated[dict[str, str | _NUMBER | list[_NUMBER]], fields]),  # lengths cost a microsecond
+            ("decode_row", Annotated[dict[str, str | NUMBER | list[NUMBER]], fields]),  # lengths cost a microsecond
             ("decode_long_row", row),
             ("decode_rows", dict[str, Annotated[list[row], rows]]),
             ("decode_columns", dict[str, Annotated[dict[str, Annotated[list[cell], rows]], fields]]),

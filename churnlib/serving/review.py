@@ -30,9 +30,11 @@ class Review:
             result: The answer; the decision of two classes is open where the probability lies within :attr:`band`.
             warnings: Field and message of what was unusual about the row.
         """
-        probability = result.get("churn_probability")
-        is_open = self.band is not None and probability is not None and self.band[0] <= probability <= self.band[1]
-        return is_open or any(message != NOT_READ for _, message in warnings)
+        if self.band is not None:
+            probability = result.get("churn_probability")
+            if probability is not None and self.band[0] <= probability <= self.band[1]:
+                return True
+        return bool(warnings) and any(message != NOT_READ for _, message in warnings)
 
     def wanted_among(self, probability: np.ndarray | None, odd: np.ndarray) -> np.ndarray:
         """Say the same of many customers, ``(n,)`` bool.

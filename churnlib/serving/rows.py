@@ -7,8 +7,8 @@ depends on who shares the batch.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from churnlib.data.coercion import read_columns
 from churnlib.data.names import normalize_name
@@ -17,6 +17,7 @@ from churnlib.row_predictor import ReadRow, RowPredictor
 from churnlib.schema import Kind
 from churnlib.serving.answers import problems_by_row
 from churnlib.serving.problems import NOT_READ, RequestError, refuse, shown
+from churnlib.serving.usual_body import UsualBodies
 
 if TYPE_CHECKING:
     from churnlib.predictor import Predictor
@@ -41,8 +42,7 @@ class Fields:
     warnings: list[tuple[str, str]]
 
 
-@dataclass(frozen=True, slots=True)
-class Customer:
+class Customer(NamedTuple):
     """One decoded request.
 
     Attributes:
@@ -54,7 +54,7 @@ class Customer:
 
     id: str | int | float | bool | None
     row: ReadRow
-    warnings: list[tuple[str, str]] = field(default_factory=list)
+    warnings: Sequence[tuple[str, str]] = ()
     request_id: str = ""
 
 
@@ -70,9 +70,10 @@ class RowReader:
     Args:
         predictor: The model.
         refuse_unknown: Refuse fields that are no columns of the model, instead of naming them in a warning.
+        most_bytes: Longest body that is read in the shortest way; no more than characters of one text.
     """
 
-    def __init__(self, predictor: Predictor, *, refuse_unknown: bool = False) -> None:
+    def __init__(self, predictor: Predictor, *, refuse_unknown: bool = False, most_bytes: int = 4096) -> None:
         self._schema = predictor.schema
         own = predictor.bundle.own_threshold
         self.worth = None if own is None else own.column
@@ -84,10 +85,18 @@ class RowReader:
         self.required = tuple(name for name in self.columns if name not in self._optional)
         self.id_names = [n for n in (CUSTOMER_ID, self._schema.id) if n is not None and n not in self._kinds]
         self._known = frozenset((*self.columns, *self.id_names)) | ({self.worth} if self.worth else set())
+        self._bodies = UsualBodies.of(
+            self._rows, self.columns, id_names=self.id_names, worth=self.worth, most_bytes=most_bytes
+        )
 
     def kind(self, column: str) -> Kind | None:
         """Return what the cells of a column are; None of the columns with the customers' names."""
         return self._kinds.get(column)
+
+    def usual(self, body: bytes, *, request_id: str = "") -> Customer | None:
+        """Read one object from its bytes; None where anything is unusual, which :meth:`customer` then says."""
+        found = None if self._bodies is None else self._bodies.read(body)
+        return None if found is None else Customer(found.id, found.row, (), request_id)
 
     def customer(self, request: Mapping[str, Any], *, request_id: str = "") -> Customer:
         """Read one object.
