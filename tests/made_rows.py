@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
@@ -27,6 +28,8 @@ from churnlib.models.onnx.running import OnnxModel
 from churnlib.predictor import Predictor
 from churnlib.row_predictor import RowPredictor
 from churnlib.schema import Schema
+from churnlib.serving.requests import parse_row
+from churnlib.serving.rows import RowReader
 from churnlib.survival import HazardCurve
 from churnlib.training.baselines import rows_of, task_of
 from tests.made import TINY_MLP, TINY_TABNET, made_bundle
@@ -183,6 +186,23 @@ def compare(row: Any, rows: RowPredictor) -> bool:
     assert say(rows.answers([read])) == say(predictor.answers(reading).drop("customer_id").to_dicts()), row
     cells = {n: v.to_physical() if v.dtype == pl.Datetime else v for n, v in reading.typed.to_dict().items()}
     assert say(dict(read.typed)) == say({name: cell.to_list()[0] for name, cell in cells.items()}), row
+    return True
+
+
+def compare_body(row: Any, reader: RowReader) -> bool:
+    """Whether the row is read from bytes in the shortest way; if so, it is what the longer way makes of it."""
+    try:
+        body = json.dumps(row).encode()
+        short = reader.usual(body, request_id="r")
+        if short is None:
+            return False
+    except (TypeError, ValueError):  # no JSON
+        return False
+    long = reader.customer(parse_row(body), request_id="r")
+    assert say(short[:1]) == say(long[:1]) and not short.warnings and not long.warnings, row
+    assert short.request_id == long.request_id
+    for name in ("numbers", "codes", "elapsed", "worth", "typed", "errors"):
+        assert say(getattr(short.row, name)) == say(getattr(long.row, name)), (name, row)
     return True
 
 

@@ -37,9 +37,8 @@ async def echo(scope: Any, receive: Any, send: Any) -> None:
 @contextmanager
 def serving(protocol: Any, app: Any = echo, **options: Any) -> Iterator[tuple[uvicorn.Server, int]]:
     """A server with a protocol, and its port."""
-    config = uvicorn.Config(
-        app, http=protocol, ws="none", log_level="critical", lifespan="off", access_log=False, **options
-    )
+    usual = {"ws": "none", "log_level": "critical", "lifespan": "off", "access_log": False}
+    config = uvicorn.Config(app, http=protocol, **{**usual, **options})
     listener = socket.create_server(("127.0.0.1", 0), backlog=512)
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, args=([listener],))

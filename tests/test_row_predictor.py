@@ -12,8 +12,9 @@ from churnlib.data.customers import Customers
 from churnlib.data.tables import INT64
 from churnlib.errors import DataError, RowErrors
 from churnlib.row_predictor import RowPredictor
+from churnlib.serving.rows import RowReader
 from tests.made import TINY_MLP, made_bundle
-from tests.made_rows import KINDS, by_onnx, compare, drawn_rows, row_predictor, usual_row
+from tests.made_rows import KINDS, by_onnx, compare, compare_body, drawn_rows, row_predictor, usual_row
 from tests.test_one_row import CELLS, LISTS, prepared
 
 
@@ -32,6 +33,8 @@ def test_random_rows_alone_and_as_tables_of_one_row(kind):
     assert together == [rows.answers([rows.read(row)])[0] for row in kept]
     if not (customers.preparation.has_steps or kind == "rules"):
         assert sum(map(rows.is_usual, drawn)) > 2  # else the shortest way was not looked at
+        reader = RowReader(rows.predictor)
+        assert sum(compare_body(row, reader) for row in drawn) > 0
 
 
 @pytest.mark.slow

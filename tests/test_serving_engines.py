@@ -33,6 +33,7 @@ from churnlib.serving.endpoint import Endpoint
 from churnlib.serving.engines import Engine, Inline, JobThread, Threaded, Timing
 from churnlib.serving.models import Models
 from churnlib.serving.pool import Pool
+from churnlib.serving.problems import Disconnected
 from churnlib.serving.worker_loop import SocketLoop
 from churnlib.training.packing import pack
 from churnlib.training.train import fit_model
@@ -306,7 +307,7 @@ def test_who_is_late_or_gone_costs_the_model_nothing(bundle: Path) -> None:
         answers = await asyncio.gather(late, there)
         assert [answer.status for answer in answers] == [504, 200]
         assert seen == [1]
-        with pytest.raises(asyncio.CancelledError):
+        with pytest.raises(Disconnected):
             await gone
 
     asyncio.run(ask())

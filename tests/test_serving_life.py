@@ -23,9 +23,9 @@ from raw_http import Client, serving, statuses
 from churnlib.bundle import write_bundle
 from churnlib.serving.admission import Admission
 from churnlib.serving.answers import Answer
+from churnlib.serving.at_once import guarded
 from churnlib.serving.front import Front, Intake
 from churnlib.serving.problems import RequestError
-from churnlib.serving.at_once import guarded
 from churnlib.serving.protocol import Guards
 from scripts import campaign_serving as campaigns
 
@@ -175,6 +175,12 @@ def test_the_wait_is_the_pace_of_the_answers_times_those_before(monkeypatch: pyt
         Admission.check(admission, 0.01)
 
 
+class Turn:
+    """Stands for the customers of one turn of the loop."""
+
+    waiting, since = 0, 0.0
+
+
 def test_an_outage_is_no_pace_and_a_full_house_is_full(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 100.0
     monkeypatch.setattr("churnlib.serving.admission.time.monotonic", lambda: now)
@@ -185,16 +191,16 @@ def test_an_outage_is_no_pace_and_a_full_house_is_full(monkeypatch: pytest.Monke
     assert admission.seconds_per_customer <= 0.5
     failed = admission.enter()
     admission.leave(failed, answered=False)
-    in_loop = Admission(2, 0.5, in_loop=True)
-    first = in_loop.enter()
+    turn = Turn()
+    in_loop = Admission(2, 0.5)
+    in_loop.turn = turn
+    in_loop.check(2.0)
+    turn.waiting, turn.since = 1, now
     in_loop.check(2.0)
     now += 0.6
     with pytest.raises(RequestError):  # the turn of the loop takes too long already
         in_loop.check(2.0)
-    in_loop.leave(first, answered=True)
-    in_loop.check(2.0)
-    in_loop.enter()
-    in_loop.enter()
+    turn.waiting, turn.since = 2, now
     with pytest.raises(RequestError):
         in_loop.check(2.0)
 

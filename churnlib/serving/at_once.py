@@ -35,7 +35,7 @@ def guarded(guards: Guards | None = None, at_once: Taker | None = None) -> type[
 class AtOnceProtocol(GuardedProtocol):
     """One connection, of which the usual requests are taken at once."""
 
-    at_once: ClassVar[Taker]
+    at_once: ClassVar[staticmethod[..., bool]]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -78,14 +78,15 @@ class AtOnceProtocol(GuardedProtocol):
             self._held = None
 
     def _may_be_held(self) -> bool:
+        parser: Any = self.parser  # it is there while it calls back
         return (
             (self.cycle is None or self.cycle.response_complete)
             and not self._unfinished
             and not self.expect_100_continue
             and not self.flow.write_paused
-            and self.parser.get_method() == b"POST"
-            and not self.parser.should_upgrade()
-            and self.parser.get_http_version() == "1.1"
+            and parser.get_method() == b"POST"
+            and not parser.should_upgrade()
+            and parser.get_http_version() == "1.1"
         )
 
     def _go_the_long_way(self) -> None:
@@ -115,7 +116,8 @@ class _Exchange:
     def __init__(self, protocol: AtOnceProtocol) -> None:
         self._protocol, self.scope = protocol, protocol.scope
         self.disconnected = self.response_complete = False
-        self.keep_alive = protocol.parser.should_keep_alive()
+        parser: Any = protocol.parser
+        self.keep_alive: bool = parser.should_keep_alive()
 
     def answer(self, status: int, headers: Sequence[tuple[bytes, bytes]], body: bytes) -> None:
         """Send the answer; nothing happens if the client has left.

@@ -256,8 +256,11 @@ class Endpoint:
         """Answer a list of decoded requests, each on its own, in the same order; or one that is no list."""
         if not isinstance(x, list):
             return self.predict([x])[0]
-        answers = iter(self._score([item for item in x if not isinstance(item, Answer)]))
-        return [item if isinstance(item, Answer) else next(answers) for item in x]
+        customers = [item for item in x if type(item) is not Answer]
+        if len(customers) == len(x):
+            return self._score(customers)
+        answers = iter(self._score(customers))
+        return [item if type(item) is Answer else next(answers) for item in x]
 
     def _score(self, customers: list[Customer]) -> list[Answer]:
         """Score together, and one by one if that fails, so that a failure stays with the one that caused it."""

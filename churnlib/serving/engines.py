@@ -317,22 +317,23 @@ def _of_somebody_there(answer: Answer | None) -> Answer:
 
 def answered(items: Sequence[Waiting], max_rows: int, observed: Observed) -> list[tuple[Waiting, Answer | None]]:
     """Predict for all who still wait, in batches of one model each; who left or is late costs the model nothing."""
-    now = time.monotonic()
+    begun = time.monotonic()
     found: list[tuple[Waiting, Answer | None]] = []
-    by_model: dict[int, list[Waiting]] = {}
+    by_model: dict[Endpoint, list[Waiting]] = {}
     for item in items:
-        if item.deadline <= now:
+        if item.deadline <= begun:
             found.append((item, Answer.refusal(DEADLINE)))
         elif item.is_gone():
             found.append((item, None))
         else:
-            by_model.setdefault(id(item.endpoint), []).append(item)
-    for group in by_model.values():
+            by_model.setdefault(item.endpoint, []).append(item)
+    for endpoint, group in by_model.items():
         for start in range(0, len(group), max_rows):
-            part = group[start : start + max_rows]
-            begun = time.monotonic()
-            answers = part[0].endpoint.predict([item.customer for item in part])
-            observed([begun - item.since for item in part], time.monotonic() - begun)
+            part = group[start : start + max_rows] if len(group) > max_rows else group
+            answers = endpoint.predict([item.customer for item in part])
+            ended = time.monotonic()
+            observed([begun - item.since for item in part], ended - begun)
+            begun = ended
             found.extend(zip(part, answers, strict=True))
     return found
 

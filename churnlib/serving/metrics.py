@@ -15,6 +15,7 @@ from __future__ import annotations
 import os
 import threading
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -41,12 +42,10 @@ class Histogram:
         self.counts = [0] * (len(bounds) + 1)
         self.total = 0.0
 
-    def observe(self, *values: float) -> None:
-        """Count values; one that equals a bound is below it, as Prometheus has it."""
-        bounds, counts = self.bounds, self.counts
-        for value in values:
-            counts[bisect_left(bounds, value)] += 1
-        self.total += sum(values)
+    def observe(self, value: float) -> None:
+        """Count a value; one that equals a bound is below it, as Prometheus has it."""
+        self.counts[bisect_left(self.bounds, value)] += 1
+        self.total += value
 
 
 class _Route:
@@ -77,6 +76,7 @@ class Metrics:
         self._batch = {
             name: Histogram(FAMILIES[name].bounds) for name in ("batch_rows", "queue_seconds", "model_seconds")
         }
+        self._batch_rows, self._queue_seconds, self._model_seconds = self._batch.values()
         self._counts: dict[str, dict[tuple[str, ...], float]] = {}
         self._watched: dict[str, Callable[[], float]] = {}
         self._files: MetricFiles | None = None
@@ -118,17 +118,15 @@ class Metrics:
             model_seconds: Time of the model.
         """
         with self._lock:
-            self._batch["batch_rows"].observe(rows)
-            self._batch["model_seconds"].observe(model_seconds)
-            self._batch["queue_seconds"].observe(*queue_seconds)
+            self._batch_rows.observe(rows)
+            self._model_seconds.observe(model_seconds)
+            for seconds in queue_seconds:
+                self._queue_seconds.observe(seconds)
             self._changed = True
 
-    def predicted(self, version: str, decisions: Iterable[Any]) -> None:
-        """Count predictions by version and decision (0 and 1, or the classes' names)."""
-        amounts: dict[Any, int] = {}
-        for decision in decisions:
-            amounts[decision] = amounts.get(decision, 0) + 1
-        for decision, amount in amounts.items():
+    def predicted(self, version: str, decisions: Sequence[Any]) -> None:
+        """Count predictions by version and decision (0 and 1, or the classes' names); there is at least one."""
+        for decision, amount in Counter(decisions).items() if len(decisions) > 1 else ((decisions[0], 1),):
             self._add("predictions_total", (version, str(decision)), amount)
 
     def rejected(self, reason: str, amount: int = 1) -> None:
@@ -211,9 +209,11 @@ class Metrics:
     def _add(self, name: str, labels: tuple[str, ...], amount: float) -> None:
         with self._lock:
             counts = self._counts.setdefault(name, {})
-            if labels not in counts and len(counts) >= MOST_VALUES:
-                labels = (OTHER,) * len(labels)
-            counts[labels] = counts.get(labels, 0) + amount
+            if labels in counts:
+                counts[labels] += amount
+            else:
+                labels = labels if len(counts) < MOST_VALUES else (OTHER,) * len(labels)
+                counts[labels] = counts.get(labels, 0) + amount
             self._changed = True
 
     def _samples(self) -> Iterator[Sample]:
