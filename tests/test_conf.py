@@ -26,7 +26,7 @@ from churnlib.models.numeric_embedding import NUMERIC_EMBEDDINGS
 from churnlib.models.tabnet import TABNET_PRESETS
 
 CONF = config_dir()
-NOT_CHOSEN = ("hydra", "levers", "reasons", "recipe", "rules")
+NOT_CHOSEN = ("hydra", "reasons", "recipe", "rules")
 OPTIONS = [
     f"{path.parent.name}={path.stem}" for path in sorted(CONF.glob("*/*.yaml")) if path.parent.name not in NOT_CHOSEN
 ]

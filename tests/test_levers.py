@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from churnlib.config.plan import LeversConfig
+from churnlib.config.levers import LeversConfig
 from churnlib.data.customers import prepare_customers
 from churnlib.errors import ConfigError
 from churnlib.planning.levers import Levers, outside_training

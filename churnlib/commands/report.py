@@ -31,7 +31,8 @@ def _run(composed: DictConfig) -> None:
 
     console = Console()
     with console.status("writing the report"):
-        made = report(config.run, out=config.out, refresh=config.refresh)
+        limits = {"budget": config.budget, "capacity": config.capacity}
+        made = report(config.run, out=config.out, refresh=config.refresh, levers=config.levers, **limits)
     show_verdict(console, made.document["verdict"])
     size = made.path.stat().st_size / 1024
     console.print(f"{escape(str(made.path))} ({size:,.0f} kB)", highlight=False, soft_wrap=True)

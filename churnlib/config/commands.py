@@ -18,6 +18,7 @@ from churnlib.config.data import (
 from churnlib.config.files import FileOptions
 from churnlib.config.goal import GoalConfig
 from churnlib.config.leaks import LeaksConfig
+from churnlib.config.levers import LeversConfig
 from churnlib.config.money import MoneyConfig
 from churnlib.errors import ConfigError
 
@@ -82,9 +83,17 @@ class ReportConfig:
     """Page to write; report.html in the folder when left out."""
     refresh: bool = False
     """Read the run's table again and compute everything anew, even where report.json holds the numbers."""
+    levers: LeversConfig = field(default_factory=LeversConfig)
+    """What can be offered to a customer, in place of the run's; with some everything is computed anew."""
+    budget: float | None = None
+    """Money that may be spent on the test customers, in place of reporting.budget of the run."""
+    capacity: float | None = None
+    """What the team can do for them, in place of reporting.capacity of the run."""
 
     def __post_init__(self) -> None:
         check_local("out", self.out)
+        for name in ("budget", "capacity"):
+            check_range(name, getattr(self, name), low=0)
         if self.out is not None and not self.out.lower().endswith((".html", ".htm")):
             raise ConfigError(f"out={self.out} must end in .html")
 

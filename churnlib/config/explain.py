@@ -89,6 +89,13 @@ class OverallOptions:
     """Resampled sets of customers behind the intervals."""
     depth: int = 3
     """Questions of the surrogate tree down to a leaf at most."""
+    curves: int = 30
+    """Columns that have a curve: those that move the log-odds most."""
+    permuted: int | None = None
+    """Columns whose cells are dealt anew: those that move the log-odds most; null for all."""
+    reseeded: int = 64
+    """Of these, customers whose effects are computed again, from other draws and by each member of an ensemble, to see
+    how alike they are; 0 for none."""
 
 
 @dataclass(kw_only=True)
@@ -122,8 +129,10 @@ class ExplainModelConfig(OverallOptions):
         check_local("output", self.output)
         check_choice("method", self.method, ("auto", "gradients", "shapley", "exact"))
         check_choice("backend", self.backend, ("auto", "torch", "onnx"))
-        for name in ("explained", "paired", "repeats", "top", "pairs", "samples"):
+        for name in ("explained", "paired", "repeats", "top", "pairs", "samples", "permuted"):
             check_range(name, getattr(self, name), low=1)
+        for name in ("curves", "reseeded"):
+            check_range(name, getattr(self, name), low=0)
         check_range("rows", self.rows, low=2)
         check_range("replicates", self.replicates, low=20)
         check_range("depth", self.depth, low=1, high=6)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from churnlib.config.checks import check_choice, check_local, check_range
@@ -12,8 +12,10 @@ from churnlib.config.fairness import FairnessConfig
 from churnlib.config.files import FileOptions
 from churnlib.config.goal import GoalConfig
 from churnlib.config.leaks import LeaksConfig
+from churnlib.config.levers import LeversConfig
 from churnlib.config.losses import LossConfig
 from churnlib.config.money import MoneyConfig
+from churnlib.config.reporting import CardConfig, ReportingConfig
 from churnlib.config.resample import ResampleConfig
 from churnlib.config.task import TaskConfig
 from churnlib.errors import ConfigError
@@ -208,6 +210,10 @@ class TrainConfig:
     bundle: BundleConfig
     report: bool
     """Write report.html, and its numbers beside it; runs of a sweep do so only where it is said on the command line."""
+    reporting: ReportingConfig
+    levers: LeversConfig = field(default_factory=LeversConfig)
+    """What can be offered to a customer; with some the report holds an offer plan of the test customers."""
+    card: CardConfig = field(default_factory=CardConfig)
     sweep: SweepConfig
     cv: int | None = None
     """Folds of a cross-validation over all rows but the test rows; null for one division into two sides."""
@@ -234,6 +240,13 @@ class TrainConfig:
                 "threshold=value decides by what each customer is worth; name the numeric column that says so, "
                 "money.column=NAME, or use threshold=profit"
             )
+        for name in ("budget", "capacity"):
+            limit = getattr(self.reporting, name)
+            if limit is not None and not self.levers.offers:
+                raise ConfigError(
+                    f"reporting.{name}={limit:g} is a limit of the offer plan, and there is nothing to offer; add "
+                    "levers=NAME (docs/plan.md)"
+                )
         if self.cv is None and self.cv_repeats > 1:
             raise ConfigError(f"cv_repeats={self.cv_repeats} repeats a cross-validation; add cv=5 or leave it out")
         # Schemas of networks, optimizers, ... have done their work (types, ranges) once their values are checked.

@@ -66,6 +66,15 @@ class Axis:
         step = round_step((high - low) or 1.0)
         return cls(math.floor(low / step) * step, math.ceil(high / step) * step or step, tick, label)
 
+    @classmethod
+    def between(cls, low: float, high: float, label: str = "") -> Axis:
+        """Return an axis from one value to a higher one, whose ends need not be round.
+
+        >>> Axis.between(18.25, 118.75).ticks()
+        [20.0, 40.0, 60.0, 80.0, 100.0]
+        """
+        return cls(low, high if high > low else low + 1.0, label=label)
+
     def ticks(self) -> list[float]:
         """Return about five round values between the ends.
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from churnlib.errors import DataError
-from churnlib.pages.words import count, figure, money, percent, share, signed, soft
+from churnlib.pages.words import count, figure, money, percent, rounded, share, signed, soft
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -33,7 +33,7 @@ def templates(folder: Path) -> Environment:
         lstrip_blocks=True,
     )
     environment.filters |= {"pct": percent, "count": count, "figure": figure, "money": money, "soft": soft}
-    environment.filters |= {"share": share, "signed": signed}
+    environment.filters |= {"share": share, "signed": signed, "rounded": rounded}
     return environment
 
 

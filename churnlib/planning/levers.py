@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from churnlib.config.plan import LeverConfig, LeversConfig
+from churnlib.config.levers import LeverConfig, LeversConfig
 from churnlib.data.row_expressions import row_expression
 from churnlib.data.validation.masks import broken
 from churnlib.errors import ConfigError
@@ -144,6 +144,35 @@ class Levers:
                 kept = ~before[name] if name in before.columns else pl.Series([True]).new_from_index(0, len(typed))
                 can = can & ~(after[name] & kept).to_numpy()
         return can, changed
+
+
+def check_model(predictor: Predictor) -> None:
+    """Refuse a model that no plan can be made with.
+
+    Raises:
+        ConfigError: If it says when customers leave, or has other than two classes.
+    """
+    if predictor.bundle.hazards is not None:
+        raise ConfigError("a plan needs a model of whether customers leave (task=classify); this one says when")
+    if len(predictor.classes) != 2:
+        raise ConfigError(
+            f"a plan needs a model of two classes, who leaves and who stays; this one has {len(predictor.classes)}"
+        )
+
+
+def check_levers(levers: LeversConfig, predictor: Predictor) -> None:
+    """Refuse levers that cannot be offered to customers of a model; none at all are fine.
+
+    Args:
+        levers: What can be offered.
+        predictor: The model, fitted or not: what counts are its columns and classes.
+
+    Raises:
+        ConfigError: With the lever and the remedy.
+    """
+    if levers.offers:
+        check_model(predictor)
+        Levers.of(levers, predictor)
 
 
 def _config(given: Mapping[str, Any]) -> LeversConfig:
@@ -318,4 +347,4 @@ def outside_training(levers: Levers, typed: pl.DataFrame, predictor: Predictor) 
     return said
 
 
-__all__ = ["Levers", "Offer", "outside_training"]
+__all__ = ["Levers", "Offer", "check_levers", "check_model", "outside_training"]

@@ -12,8 +12,9 @@ import polars as pl
 from numpy.typing import NDArray
 
 from churnlib.config.folder import config_dir
+from churnlib.config.levers import LeversConfig
 from churnlib.config.money import MoneyConfig
-from churnlib.config.plan import LeversConfig, SegmentsConfig
+from churnlib.config.plan import SegmentsConfig
 from churnlib.errors import ConfigError
 from churnlib.evaluation.profit.campaign import Campaign
 from churnlib.explanation.wording import Wording
@@ -24,7 +25,7 @@ from churnlib.planning.levers import Levers, outside_training
 from churnlib.planning.reasons import main_reasons, of_groups
 from churnlib.planning.scoring import OfferScorer
 from churnlib.planning.segments import SCHEMA, segment_table
-from churnlib.planning.tables import ALONE, customer_table, plan_summary
+from churnlib.planning.tables import ALONE, customer_table, plan_summary, total_of
 from churnlib.planning.uncertainty import Uncertainty, calibration_error
 from churnlib.predictor import Predictor, load
 from churnlib.reading import Reading
@@ -34,6 +35,9 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 ROWS_AT_ONCE = 16_384
+
+REASONED = 30
+"""Customers of a group whose reasons say which one is its main reason."""
 
 
 @dataclass(frozen=True)
@@ -120,6 +124,7 @@ class Planner:
         segments: SegmentsConfig | None = None,
         wording: Wording | None = None,
         explain: str = "auto",
+        reasoned: int = REASONED,
         seed: int = 0,
     ) -> Plan:
         """Choose the offers.
@@ -131,6 +136,7 @@ class Planner:
             segments: How customers are put into groups.
             wording: How reasons are worded.
             explain: auto, true or false: whether each of those who get an offer has his main reason.
+            reasoned: Customers of a group whose reasons say which one is its main reason.
             seed: Of what is drawn.
         """
         answers, typed = Answers.joined(self._answers), pl.concat(self._typed)
@@ -142,7 +148,7 @@ class Planner:
         causal = self._causal()
         customers = customer_table(names, money, found.chosen, uncertainty, causal)
         reasons = main_reasons(self.predictor, typed, found.chosen, wording, explain=explain, seed=seed)
-        groups, why = self._groups(answers, typed, segments or SegmentsConfig(), wording, seed)
+        groups, why = self._groups(answers, typed, segments or SegmentsConfig(), wording, reasoned, seed)
         gain = np.where(found.chosen >= 0, money.gain[np.arange(len(typed)), np.maximum(found.chosen, 0)], np.nan)
         table = pl.DataFrame(schema=SCHEMA)
         if groups is not None:
@@ -161,6 +167,26 @@ class Planner:
             currency=self.money.currency, cautions=[*said, *self._cautions()],
         )  # fmt: skip
         return Plan(customers, table, summary)
+
+    def course(self, budgets: Sequence[float], *, capacity: float | None = None) -> list[dict[str, float]]:
+        """Say what the best plan of each budget comes to, so that one sees what more money would bring.
+
+        Args:
+            budgets: Money that may be spent.
+            capacity: As of :meth:`plan`.
+
+        Returns:
+            For each: ``budget``, and of all offers together ``offers``, ``expected_gain`` with ``gain_low`` and
+            ``gain_high``, ``expected_cost``, ``cost_if_all_accept``, ``effort`` and ``churn_prevented``.
+        """
+        uncertainty = self._uncertainty()
+        money = Economics.of(Answers.joined(self._answers), self.offers.offers, self.campaign, uncertainty)
+        found = []
+        for budget in budgets:
+            chosen = _allocated(money, budget=budget, capacity=capacity).chosen
+            rows = np.flatnonzero(chosen >= 0)
+            found.append({"budget": float(budget), **total_of(money, rows, chosen[rows], uncertainty)})
+        return found
 
     def _uncertainty(self) -> Uncertainty:
         calibration = None
@@ -206,7 +232,13 @@ class Planner:
         return said
 
     def _groups(
-        self, answers: Answers, typed: pl.DataFrame, how: SegmentsConfig, wording: Wording | None, seed: int
+        self,
+        answers: Answers,
+        typed: pl.DataFrame,
+        how: SegmentsConfig,
+        wording: Wording | None,
+        reasoned: int,
+        seed: int,
     ) -> tuple[Groups | None, list[str | None]]:
         """Return the groups, and the main reason of each."""
         if how.by == "none":
@@ -223,22 +255,18 @@ class Planner:
         else:
             schema = self.predictor.schema
             groups = by_tree(typed, schema, risk, leaves=how.leaves, fewest=how.fewest, seed=seed)
-        some = _sample(groups, seed=seed)
+        some = _sample(groups, reasoned, seed=seed)
         reasons = main_reasons(self.predictor, typed, some, wording, explain="some", seed=seed)
         return groups, of_groups(groups, reasons)
 
 
-REASONED = 30
-"""Customers of a group whose reasons say which one is its main reason."""
-
-
-def _sample(groups: Groups, *, seed: int) -> Ints:
+def _sample(groups: Groups, most: int, *, seed: int) -> Ints:
     """Return 0 for some customers of each group, -1 for the others, ``(n,)``."""
     rng = np.random.default_rng(seed)
     found = np.full(len(groups.number), -1, dtype=np.int64)
     for place in range(len(groups.names)):
         mine = np.flatnonzero(groups.number == place)
-        found[mine if len(mine) <= REASONED else rng.choice(mine, REASONED, replace=False)] = 0
+        found[mine if len(mine) <= most else rng.choice(mine, most, replace=False)] = 0
     return found
 
 

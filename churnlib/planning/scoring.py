@@ -11,11 +11,10 @@ from numpy.typing import NDArray
 
 from churnlib.data.rows_at_a_time import evaluation_rows
 from churnlib.data.values import column_numbers
-from churnlib.errors import ConfigError
 from churnlib.evaluation.profit.campaign import Campaign
 from churnlib.models.ensemble import Ensemble
 from churnlib.planning.economics import Answers
-from churnlib.planning.levers import Levers
+from churnlib.planning.levers import Levers, check_model
 from churnlib.predictor import Predictor
 from churnlib.reading import Reading
 
@@ -43,13 +42,7 @@ class OfferScorer:
     experiments: Mapping[str, Predictor] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.predictor.bundle.hazards is not None:
-            raise ConfigError("a plan needs a model of whether customers leave (task=classify); this one says when")
-        if len(self.predictor.classes) != 2:
-            raise ConfigError(
-                f"a plan needs a model of two classes, who leaves and who stays; this one has "
-                f"{len(self.predictor.classes)}"
-            )
+        check_model(self.predictor)
 
     @property
     def members(self) -> int:

@@ -180,13 +180,13 @@ def plan_summary(
         "limits": dict(limits),
         "expected_churners": float(answers.risk[scored].sum()),
         "value_at_risk": float(at_risk[np.isfinite(at_risk)].sum()),
-        "total": _total(money, chosen, found.chosen[chosen], uncertainty),
+        "total": total_of(money, chosen, found.chosen[chosen], uncertainty),
         "offers": {
             one.name: {
                 "label": one.label,
                 "causal": bool(causal[place]),
                 "possible": int(answers.possible[:, place].sum()),
-                **_total(money, *_those(found.chosen, place), uncertainty),
+                **total_of(money, *_those(found.chosen, place), uncertainty),
             }
             for place, one in enumerate(money.offers)
         },
@@ -211,7 +211,7 @@ def _those(chosen: Ints, place: int) -> tuple[Ints, Ints]:
     return rows, np.full(len(rows), place)
 
 
-def _total(money: Economics, rows: Ints, offer: Ints, uncertainty: Uncertainty) -> dict[str, Any]:
+def total_of(money: Economics, rows: Ints, offer: Ints, uncertainty: Uncertainty) -> dict[str, Any]:
     """Return what some offers come to together; errors that are common to all customers are added up."""
     gradient = money.gradient(rows, offer, len(uncertainty.covariance)).sum(axis=1)
     # The models of an ensemble may err about all customers alike: the most that their differences can come to.
@@ -231,4 +231,4 @@ def _total(money: Economics, rows: Ints, offer: Ints, uncertainty: Uncertainty) 
     }
 
 
-__all__ = ["ALONE", "OPTION", "customer_table", "plan_summary"]
+__all__ = ["ALONE", "OPTION", "customer_table", "plan_summary", "total_of"]

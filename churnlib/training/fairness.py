@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import combinations
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 
 from churnlib.config import TrainConfig
@@ -20,6 +21,7 @@ from churnlib.training.fitted import Trained
 from churnlib.training.money import campaign_of, values_of
 from churnlib.training.results import n_replicates, write_table
 from churnlib.training.run_folder import write_json
+from churnlib.training.survival import within_horizon
 
 FAIRNESS = "fairness.json"
 
@@ -52,8 +54,11 @@ def fairness_of(config: TrainConfig, trained: Trained, predictor: Predictor) -> 
     """
     customers, options = trained.customers, config.fairness
     columns = compared_columns(config, customers)
-    test, aside = customers.rows("test"), trained.held_out.rows
-    if not columns or not len(test) or predictor.threshold is None:
+    if not columns or not len(customers.rows("test")) or predictor.threshold is None:
+        return None
+    test, *answers = _tested(customers, predictor)
+    aside, label, probability = _held_out(trained, predictor)
+    if not len(test):
         return None
     groups, others = [], []
     for column in columns:
@@ -64,8 +69,6 @@ def fairness_of(config: TrainConfig, trained: Trained, predictor: Predictor) -> 
     pairs = list(combinations(range(len(groups)), 2))
     meets = [crossed(groups[a], groups[b], min_group=options.min_crossed) for a, b in pairs]
     values = values_of(config.money, customers)
-    label = customers.label[aside]
-    probability = held_out_probability(trained.held_out.logits, label, predictor.bundle.calibration)
     shared = {
         "threshold": predictor.threshold,
         "campaign": campaign_of(config.money, customers),
@@ -76,12 +79,34 @@ def fairness_of(config: TrainConfig, trained: Trained, predictor: Predictor) -> 
         "read": {column.name: column.role is Role.feature for column in columns},
         "replicates": n_replicates(len(test)),
     }
-    answers = (customers.label[test], predictor.probabilities(customers.frame[test]))
     each = compare_groups(*answers, groups, held_out=(label, probability, others), **shared)
     if not any(len(meet.labels) > 1 for meet in meets):
         return each
     both = compare_groups(*answers, [meet for meet in meets if len(meet.labels) > 1], **shared)
     return FairnessReport((*each.columns, *both.columns), each.threshold, each.min_group, each.n, each.clustered)
+
+
+_Answers = tuple[np.ndarray, np.ndarray, np.ndarray]
+
+
+def _tested(customers: Customers, predictor: Predictor) -> _Answers:
+    """Return the test rows of which is known who left, who did, and what the model says of them."""
+    rows, curve = customers.rows("test"), predictor.bundle.hazards
+    if curve is None:
+        return rows, customers.label[rows], predictor.probabilities(customers.frame[rows])
+    known, label, probability = within_horizon(customers, rows, predictor.logits(customers.typed[rows]), curve)
+    return rows[known], label, probability
+
+
+def _held_out(trained: Trained, predictor: Predictor) -> _Answers:
+    """Return the same of the held-out rows, as answered by models that did not learn from them."""
+    customers, (rows, logits) = trained.customers, (trained.held_out.rows, trained.held_out.logits)
+    curve = predictor.bundle.hazards
+    if curve is None:
+        label = customers.label[rows]
+        return rows, label, held_out_probability(logits, label, predictor.bundle.calibration)
+    known, label, probability = within_horizon(customers, rows, logits, curve)
+    return rows[known], label, probability
 
 
 def typed_column(customers: Customers, column: Column) -> pl.Series:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
+from churnlib.compose import compose
 from churnlib.config import MoneyConfig
 from churnlib.config.data import (
     DataConfig,
@@ -18,6 +19,8 @@ from churnlib.config.data import (
     TableConfig,
 )
 from churnlib.config.joined import JoinedConfig
+from churnlib.config.levers import LeversConfig
+from churnlib.config.reporting import ReportingConfig
 from churnlib.config.task import HazardConfig, TaskConfig
 from churnlib.errors import ConfigError
 
@@ -36,6 +39,8 @@ class PastRun:
         preprocess: How it is prepared.
         split: How it is dealt.
         money: What a campaign costs.
+        levers: What can be offered.
+        reporting: What its report holds.
         seed: Of the split.
         options: All options, as plain values.
     """
@@ -45,6 +50,8 @@ class PastRun:
     preprocess: PreprocessConfig
     split: SplitConfig
     money: MoneyConfig
+    levers: LeversConfig
+    reporting: ReportingConfig
     seed: int
     options: Mapping[str, Any]
 
@@ -71,6 +78,9 @@ def past_run(path: Path) -> PastRun:
             preprocess=_typed(PreprocessConfig, plain["preprocess"]),
             split=_typed(SplitConfig, plain["split"]),
             money=_typed(MoneyConfig, plain["money"]),
+            # What an older run knew nothing of is as it is now.
+            levers=_typed(LeversConfig, plain.get("levers") or {}),
+            reporting=_typed(compose([]).reporting, plain.get("reporting") or {}),
             seed=int(plain["seed"]),
             options=plain,
         )
@@ -89,7 +99,7 @@ def _source(data: Mapping[str, Any]) -> type[DataConfig]:
     raise ValueError("data is of no known kind")
 
 
-def _typed(kind: type[T], plain: Mapping[str, Any]) -> T:
+def _typed(kind: type[T] | T, plain: Mapping[str, Any]) -> T:
     from omegaconf import OmegaConf
 
     return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(kind), plain))  # pyright: ignore[reportReturnType]

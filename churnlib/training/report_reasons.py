@@ -11,7 +11,7 @@ from churnlib.errors import ChurnlibError
 from churnlib.evaluation.profit.campaign import expected_gains
 from churnlib.evaluation.report.judged import Judged
 
-MOST_COLUMNS, MOST_CELLS = 12, 6
+MOST_SHOWN, MOST_CELLS = 12, 6
 FEWEST = 12
 """Sampled customers behind a mean effect."""
 
@@ -31,7 +31,7 @@ def explanation(judged: Judged, explainer: Any, *, sampled: int, seed: int = 0) 
     """
     from churnlib.explanation.reasons import Speaker, as_wording
 
-    chosen = _sample(len(judged), _fewer(explainer, sampled), seed)
+    chosen = sample(len(judged), _fewer(explainer, sampled), seed)
     effects = explainer.effects(judged.predictor.read(judged.frame[chosen]))
     speaker = Speaker.of(judged.predictor, effects.names, as_wording(judged.wording))
     known = np.isfinite(effects.log_odds)
@@ -51,7 +51,9 @@ def explanation(judged: Judged, explainer: Any, *, sampled: int, seed: int = 0) 
         told.append({
             "name": names[place], "mean": float(mean[place]), "low": max(0.0, float(mean[place] - spread[place])),
             "high": float(mean[place] + spread[place]), "column": only,
-            "cells": _cells(judged, only, chosen, summed[:, place]) if len(told) < MOST_COLUMNS else [],
+            # The sign of an effect would say of a sensitive column how it counts.
+            "direction": None if names[place] == HIDDEN else float(summed[:, place].mean()),
+            "cells": _cells(judged, only, chosen, summed[:, place]) if len(told) < MOST_SHOWN else [],
         })  # fmt: skip
     methods, counts = np.unique(effects.method[known].astype(str), return_counts=True)
     return {
@@ -142,9 +144,9 @@ def _fewer(explainer: Any, wanted: int) -> int:
     return max(1, wanted * SAMPLES // explainer.samples) if explainer.samples > SAMPLES else wanted
 
 
-def _sample(n: int, wanted: int, seed: int) -> np.ndarray:
+def sample(n: int, wanted: int, seed: int) -> np.ndarray:
     """Return row numbers, ascending: all, or so many drawn without replacement."""
     return np.arange(n) if n <= wanted else np.sort(np.random.default_rng(seed).choice(n, wanted, replace=False))
 
 
-__all__ = ["customers", "explainer_of", "explanation"]
+__all__ = ["customers", "explainer_of", "explanation", "sample"]

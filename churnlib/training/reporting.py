@@ -13,29 +13,25 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from churnlib.config import MoneyConfig
+from churnlib.config.levers import LeversConfig
 from churnlib.data.customers import Customers
 from churnlib.errors import ConfigError, DataError
 from churnlib.evaluation.report.document import build_document
 from churnlib.evaluation.report.files import PAGE, read_document, write_report
-from churnlib.evaluation.report.judged import Judged
+from churnlib.evaluation.report.judged import Followed, Judged
 from churnlib.evaluation.report.page import render
-from churnlib.predictor import Predictor
-from churnlib.training.fairness import FAIRNESS
+from churnlib.evaluation.report.survival import grid
+from churnlib.planning.levers import check_levers
+from churnlib.predictor import Predictor, load
 from churnlib.training.money import campaign_of, values_of
-from churnlib.training.report_reasons import customers, explainer_of, explanation
+from churnlib.training.past_run import past_run
+from churnlib.training.report_parts import Asked, parts_of, read_files
 from churnlib.training.run_folder import CONFIG, LEAKS, METRICS
-
-GROUP_FIGURES = {
-    "base_rate": "base_rate", "mean_probability": "predicted", "selection_rate": "selection_rate", "tpr": "tpr",
-    "fpr": "fpr",
-}  # fmt: skip
-"""Of those in ``fairness.json`` the ones that the page shows, with what it calls them."""
-
-LISTED, SAMPLED = 100, 100
-"""Customers on the list, and those whose effects stand for all; of a TabNet, which is slower, a tenth are explained."""
+from churnlib.training.survival import within_horizon
 
 FILES = {"leaks": LEAKS, "cleaning": "cleaning.json", "provenance": "provenance.json"}
 
@@ -60,16 +56,28 @@ class Report:
         return summary_html(self.document["verdict"], self.document["run"], self.path)
 
 
-def report(run: str | Path, *, out: str | Path | None = None, refresh: bool = False) -> Report:
+def report(
+    run: str | Path,
+    *,
+    out: str | Path | None = None,
+    refresh: bool = False,
+    levers: LeversConfig | Mapping[str, Any] | None = None,
+    budget: float | None = None,
+    capacity: float | None = None,
+) -> Report:
     """Make the report of a finished run.
 
     Args:
         run: Its folder.
         out: File of the page; ``report.html`` in the folder when left out.
         refresh: Read the run's table and compute everything anew, even where ``report.json`` holds the numbers.
+        levers: What can be offered, as ``conf/levers/*.yaml`` has it, in place of the run's own: everything is computed
+            anew, with a plan of offers.
+        budget: Money that may be spent on the test customers, in place of the run's; computed anew likewise.
+        capacity: What the team can do for them, in place of the run's.
 
     Raises:
-        ConfigError: If the folder holds no finished run.
+        ConfigError: If the folder holds no finished run, or a lever is impossible.
         DataError: If the table is no longer that of the run, or a file cannot be written.
 
     Example::
@@ -80,21 +88,24 @@ def report(run: str | Path, *, out: str | Path | None = None, refresh: bool = Fa
     folder = Path(run)
     if not (folder / METRICS).is_file():
         raise ConfigError(f"run={run} holds no finished run; name the folder with its {METRICS}")
-    document = None if refresh else read_document(folder)
+    given = levers if isinstance(levers, LeversConfig) else LeversConfig(**(levers or {}))
+    anew = refresh or bool(given.offers) or budget is not None or capacity is not None
+    document = None if anew else read_document(folder)
     if document is None:
-        document = _computed(folder)
+        document = _computed(folder, given, budget, capacity)
     page = folder / PAGE if out is None else Path(out)
     return Report(document, write_report(document, folder, page=page))
 
 
-def report_of(judged: Judged, folder: Path) -> Report:
+def report_of(judged: Judged, folder: Path, asked: Asked) -> Report:
     """Make the report of a run whose rows are at hand.
 
     Args:
         judged: Its test rows, see :func:`judged_rows`.
         folder: Of the run.
+        asked: What the report is to hold.
     """
-    document = build_document(judged, _parts(judged, folder))
+    document = build_document(judged, parts_of(judged, folder, asked))
     return Report(document, write_report(document, folder))
 
 
@@ -128,16 +139,19 @@ def judged_rows(
         table: What the table is called.
         config: All options.
     """
-    test = rows.rows("test")
+    test, told = rows.rows("test"), {}
+    if rows.lifetimes is None or not len(test):
+        label, probability = rows.label[test], _said(predictor, rows.frame[test])
+    else:
+        test, label, probability, followed = _timed(rows, test, predictor, metrics)
+        told["followed"] = followed
     values = values_of(money, rows)
-    frame = rows.frame[test]
-    k = len(rows.schema.classes)
     return Judged(
-        frame=frame,
+        frame=rows.frame[test],
         typed=rows.typed[test],
-        label=rows.labels("test"),
-        probability=predictor.probabilities(frame) if len(test) else pl.zeros(0, eager=True).to_numpy(),
-        ids=rows.customer_ids("test"),
+        label=label,
+        probability=probability,
+        ids=rows.ids(test),
         predictor=predictor,
         campaign=campaign_of(money, rows),
         metrics=metrics,
@@ -145,62 +159,55 @@ def judged_rows(
         model=str(metrics["model"]),
         sides={side: rows.class_counts(side).tolist() for side in rows.split.sides()},
         split_by=rows.split.by,
-        value=None if values is None or k > 2 else values[test],
+        value=None if values is None or len(rows.schema.classes) > 2 else values[test],
         currency=money.currency,
         config=config,
-        **_read(folder, FILES),
+        **told,
+        **read_files(folder, FILES),
     )
 
 
-def reasons_of(judged: Judged) -> dict[str, Any]:
-    """Return the parts of the document that explain the model: ``explanation`` and ``customers``, if there are any."""
-    if not len(judged):
-        return {}
-    explainer, _ = explainer_of(judged)
-    found: dict[str, Any] = {}
-    if explainer is not None:
-        found["explanation"] = explanation(judged, explainer, sampled=SAMPLED)
-    return {**found, "customers": customers(judged, explainer, listed=LISTED)} if judged.binary else found
+def _said(predictor: Predictor, frame: pl.DataFrame) -> np.ndarray:
+    return predictor.probabilities(frame) if len(frame) else np.zeros(0)
 
 
-def _parts(judged: Judged, folder: Path) -> dict[str, Any]:
-    """Return what the document holds beside its own figures."""
-    parts, goal = reasons_of(judged), judged.metrics.get("goal")
-    if goal is not None:
-        parts["goal"] = goal
-    compared = _read(folder, {"fairness": FAIRNESS}).get("fairness")
-    return parts if compared is None else {**parts, "fairness": _groups(compared)}
+def _timed(
+    rows: Customers, test: np.ndarray, predictor: Predictor, metrics: Mapping[str, Any]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, Followed]:
+    """Return the test rows of which is known whether they left within the horizon, with labels and probabilities.
+
+    And all of them, with their curves.
+    """
+    curve, lifetimes = predictor.hazards("report"), rows.lifetimes
+    assert lifetimes is not None
+    logits = predictor.logits(rows.typed[test])
+    known, label, probability = within_horizon(rows, test, logits, curve)
+    entry = lifetimes.entry[test]
+    times = grid(metrics["test"]["survival"]["until"], np.asarray(curve.breaks), curve.horizon)
+    followed = Followed(
+        typed=rows.typed[test],
+        duration=lifetimes.duration[test] - entry,
+        event=lifetimes.event[test],
+        times=times,
+        survival=curve.survival(logits, times, entry if lifetimes.spec.entry is not None else None),
+        clock=lifetimes.spec.clock,
+    )
+    return test[known], label, probability, followed
 
 
-def _groups(compared: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the groups that were compared as the document has them."""
-    columns = []
-    for column in compared["columns"]:
-        groups = []
-        for one in column["groups"]:
-            figures = {theirs: _told(one["figures"].get(ours)) for ours, theirs in GROUP_FIGURES.items()}
-            groups.append({"label": one["group"], "n": one["n"], "small": False, **figures})
-        if groups:
-            columns.append({"column": column["column"], "groups": groups})
-    note = f"Groups of fewer than {compared['min_group']} test customers are put together or left out."
-    return {"note": note, "columns": columns} if columns else {}
-
-
-def _told(figure: Mapping[str, float | None] | None) -> list[float | None] | None:
-    told = None if figure is None else [figure[key] for key in ("value", "low", "high")]
-    return None if told is None or None in told else told
-
-
-def _read(folder: Path, files: Mapping[str, str]) -> dict[str, Any]:
-    """Return what lies in JSON files of a run folder, without those that are not there."""
-    there = {key: folder / name for key, name in files.items() if (folder / name).is_file()}
-    return {key: json.loads(path.read_text(encoding="utf-8")) for key, path in there.items()}
-
-
-def _computed(folder: Path) -> dict[str, Any]:
+def _computed(folder: Path, levers: LeversConfig, budget: float | None, capacity: float | None) -> dict[str, Any]:
     """Return the document of a run from its table, read once more."""
+    run = past_run(folder / CONFIG)
+    asked = Asked(
+        money=run.money,
+        levers=levers if levers.offers else run.levers,
+        explained=run.reporting.explained,
+        budget=run.reporting.budget if budget is None else budget,
+        capacity=run.reporting.capacity if capacity is None else capacity,
+    )
+    check_levers(asked.levers, load(folder / "bundle"))
     judged = judged_again(folder)
-    return build_document(judged, _parts(judged, folder))
+    return build_document(judged, parts_of(judged, folder, asked))
 
 
 def judged_again(folder: Path) -> Judged:
@@ -212,8 +219,6 @@ def judged_again(folder: Path) -> Judged:
     Raises:
         DataError: If the table is no longer that of the run.
     """
-    from churnlib.predictor import load
-    from churnlib.training.past_run import past_run
     from churnlib.training.train import read_customers
 
     run = past_run(folder / CONFIG)
@@ -230,4 +235,4 @@ def judged_again(folder: Path) -> Judged:
     return judged_rows(rows, predictor, metrics, folder, money=run.money, table=run.data.name, config=run.options)
 
 
-__all__ = ["Report", "judged_again", "judged_rows", "reasons_of", "report", "report_of", "summary_html"]
+__all__ = ["Report", "judged_again", "judged_rows", "report", "report_of", "summary_html"]

@@ -75,6 +75,26 @@ def curve_of(lifetimes: Lifetimes, money: MoneyConfig) -> HazardCurve:
     )
 
 
+def within_horizon(
+    customers: Customers, rows: np.ndarray, logits: np.ndarray, curve: HazardCurve
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return of which rows it is known whether they left within the horizon, which did, and what the model said of it.
+
+    Args:
+        customers: The table.
+        rows: ``(n,)`` row numbers.
+        logits: ``(n, K)`` of these rows.
+        curve: What they mean.
+
+    Returns:
+        ``(n,)`` bool, and of the ``m`` rows that are known ``(m,)`` int64 and ``(m,)`` float64: all from the moment at
+        which each came under observation.
+    """
+    lifetimes = _of(customers)
+    known, left = lifetimes.known(rows, curve.horizon)
+    return known, left[known], curve.probabilities(logits, _entry(lifetimes, rows))[known]
+
+
 def horizon_threshold(
     customers: Customers,
     rows: np.ndarray,
@@ -90,16 +110,13 @@ def horizon_threshold(
     Raises:
         ConfigError: If nobody, or everybody, of them left within the horizon.
     """
-    lifetimes = _of(customers)
-    known, left = lifetimes.known(rows, curve.horizon)
-    label = left[known]
+    _, label, gone = within_horizon(customers, rows, logits, curve)
     if config.threshold.rule not in ("fixed", "value") and len(np.unique(label)) < 2:
         raise ConfigError(
             f"task.horizon={curve.horizon:g}: {int(label.sum()):,} of the {len(label):,} validation customers of whom "
             "it is known left within it, and a threshold needs some who left and some who stayed; choose another "
             "horizon, or threshold=fixed"
         )
-    gone = curve.probabilities(logits, _entry(lifetimes, rows))[known]
     return choose_threshold(label, gone, campaign=campaign, **asdict(config.threshold))
 
 

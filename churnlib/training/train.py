@@ -29,6 +29,7 @@ from churnlib.errors import ConfigError
 from churnlib.evaluation.report.files import PAGE, read_document
 from churnlib.models.baselines.baseline import Baseline
 from churnlib.models.baselines.recipes import recipe_of
+from churnlib.planning.levers import check_levers
 from churnlib.predictor import Predictor
 from churnlib.training import display
 from churnlib.training.baselines import fit_baseline
@@ -44,6 +45,7 @@ from churnlib.training.packing import model_name, pack
 from churnlib.training.past_run import PastRun
 from churnlib.training.prior import settle_prior
 from churnlib.training.provenance import PROVENANCE, provenance
+from churnlib.training.report_parts import Asked
 from churnlib.training.reporting import Report, judged_rows, report, report_of, summary_html
 from churnlib.training.results import (
     SUBJECTS,
@@ -56,7 +58,7 @@ from churnlib.training.results import (
 )
 from churnlib.training.run_folder import LEAKS, RunFolder, write_json
 from churnlib.training.stacking import check_stack, fit_stack, is_stack, parts_of
-from churnlib.training.survival import check_task, kaplan_meier_metrics
+from churnlib.training.survival import check_task, curve_of, kaplan_meier_metrics
 from churnlib.training.tables import Progress, load_table, table_spec
 from churnlib.training.unlabelled import pretraining_rows
 from churnlib.training.weights import row_weights
@@ -170,6 +172,7 @@ def _check(config: TrainConfig, customers: Customers) -> None:
     check_task(config, customers)
     values_of(config.money, customers)
     compared_columns(config, customers)
+    check_offers(config, customers)
     check_histories(config, customers)
 
 
@@ -234,7 +237,7 @@ def write_run_report(
         with console.status("writing the report"):
             table = config.data.name
             judged = judged_rows(customers, predictor, metrics, path, money=money, table=table, config=options)
-            report_of(judged, path)
+            report_of(judged, path, asked_of(config))
     except Exception as error:
         traceback.print_exc()
         console.print(
@@ -242,6 +245,12 @@ def write_run_report(
             f"churnlib report run={escape(str(path))} tries again",
             soft_wrap=True,
         )
+
+
+def asked_of(config: TrainConfig) -> Asked:
+    """Return what the report of a run is to hold."""
+    options = config.reporting
+    return Asked(config.money, config.levers, options.explained, budget=options.budget, capacity=options.capacity)
 
 
 def fit_model(config: TrainConfig, customers: Customers, path: Path, *, unlabelled: Encoded | None = None) -> Trained:
@@ -366,6 +375,22 @@ def _check_resampling(config: TrainConfig, customers: Customers, recipe: Baselin
             "resample=random_over, or loss.pos_weight=balanced"
         )
     check_resampling(customers, asdict(config.resample))
+
+
+def check_offers(config: TrainConfig, customers: Customers) -> None:
+    """Refuse levers that no model of this table could plan with.
+
+    Raises:
+        ConfigError: With the lever and the remedy.
+    """
+    if not config.levers.offers:
+        return
+    from churnlib.bundle import Bundle
+    from churnlib.models.baselines.linear import LogisticRegression
+
+    hazards = None if customers.lifetimes is None else curve_of(customers.lifetimes, config.money)
+    unfitted = Bundle(customers.schema, customers.preparation, LogisticRegression())  # pyright: ignore[reportArgumentType]
+    check_levers(config.levers, Predictor(unfitted if hazards is None else replace(unfitted, calibration=hazards)))
 
 
 def check_histories(config: TrainConfig, customers: Customers) -> None:

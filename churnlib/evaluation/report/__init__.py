@@ -3,6 +3,7 @@
 judged.py          what it is made from
 performance.py     figures, decisions, curves, calibration
 breakdown.py       by time and by kind of customer
+survival.py        when customers leave, for a model that says when
 simulator.py       cells from which the page computes any campaign
 verdict.py         what it comes to, in plain words
 card.py            the model card

@@ -16,6 +16,7 @@ def card(document: Mapping[str, Any]) -> list[dict[str, Any]]:
     """
     run = document["run"]
     parts = [
+        ("Owner and contact", _answering(run)),
         ("Intended use", _use(run)),
         ("Not for", [
             "Decisions about a single person that a human does not look at: prices, credit, employment, service.",
@@ -31,17 +32,31 @@ def card(document: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [{"title": title, "points": points} for title, points in parts if points]
 
 
+def _answering(run: Mapping[str, Any]) -> list[str]:
+    stated = run.get("stated") or {}
+    return [
+        f"Who answers for the model: {_stated(stated.get('owner'), 'card.owner')}.",
+        f"Where questions and complaints go: {_stated(stated.get('contact'), 'card.contact')}.",
+        f"Who answers for the data: {_stated(run.get('owner'), 'data.owner')}.",
+    ]
+
+
+def _stated(text: str | None, option: str) -> str:
+    """Return what somebody has said, or that nobody has, with the option that says it."""
+    return str(text).strip().rstrip(".") if text else f"not stated ({option})"
+
+
 def _use(run: Mapping[str, Any]) -> list[str]:
     target = run["target"] or "the target"
     what = (
         f"that a customer leaves ({target} = {run['classes'][-1]})" if run["binary"] else f"of each class of {target}"
     )
-    told = [f"Gives the probability {what}, to choose whom to contact, and to plan what a campaign may cost."]
-    if run.get("owner"):
-        told.append(f"Owner of the data: {run['owner']}.")
-    if run.get("purpose"):
-        told.append(f"Purpose for which the data are kept: {run['purpose']}.")
-    return told
+    when = f" within {run['horizon']}" if run.get("horizon") else ""
+    return [
+        f"What it is for: {_stated((run.get('stated') or {}).get('intended_use'), 'card.intended_use')}.",
+        f"Purpose for which the data are kept: {_stated(run.get('purpose'), 'data.purpose')}.",
+        f"It gives the probability {what}{when}, to choose whom to contact, and to plan what a campaign may cost.",
+    ]
 
 
 def _data(document: Mapping[str, Any]) -> list[str]:
@@ -70,6 +85,14 @@ def _test(document: Mapping[str, Any]) -> list[str]:
         if one["key"] in ("roc_auc", "top_decile_lift", "f1", "log_loss", "ece"):
             between = "" if one["low"] is None else f" (95 % interval {one['low']:.3f} to {one['high']:.3f})"
             told.append(f"{one['label']}: {one['value']:.3f}{between}")
+    when = document.get("survival")
+    if when:
+        low, high = when["concordance_interval"]
+        told.append(
+            f"When they leave, on {count(when['n'])} rows: concordance {when['concordance']:.3f} (95 % interval "
+            f"{low:.3f} to {high:.3f}), integrated Brier score {when['ibs']:.4f} "
+            f"({when['ibs_kaplan_meier']:.4f} for one curve for all)"
+        )
     return told
 
 

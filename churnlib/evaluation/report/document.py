@@ -9,8 +9,12 @@
     segments      and by the values of a few columns
     curves        gains, lift, profit, ROC, precision and recall
     calibration   what was said and what happened
+    survival      when customers leave, said and seen, of a model that says when
     explanation   mean effects of columns
+    overall       the model explained on the whole, as churnlib explain-model does
     customers     the head of the list, with reasons
+    offers        the plan of offers, as churnlib plan makes it
+    fronts        customers with the offers on their front of cost and risk
     simulator     cells of customers, and the campaign as assumed
     card          the model card
     settings      options of the run
@@ -33,6 +37,7 @@ from churnlib.evaluation.report import breakdown, performance, simulator
 from churnlib.evaluation.report.card import card
 from churnlib.evaluation.report.configuration import settings, without_secrets
 from churnlib.evaluation.report.judged import Judged
+from churnlib.evaluation.report.survival import survival
 from churnlib.evaluation.report.verdict import verdict
 from churnlib.pages.writing import json_ready
 from churnlib.schema import Role
@@ -61,7 +66,8 @@ def build_document(
     document: dict[str, Any] = {"format": FORMAT, "run": _run(judged, made or datetime.now(UTC)), "data": _data(judged)}
     if len(judged) and judged.metrics.get("test"):
         document |= _measured(judged, parts)
-    document |= parts
+    when = survival(judged)
+    document |= parts if when is None else {"survival": when, **parts}
     document["verdict"] = verdict(document)
     document["card"] = card(document)
     document["settings"] = [list(one) for one in settings(judged.config)]
@@ -100,16 +106,24 @@ def _run(judged: Judged, made: datetime) -> dict[str, Any]:
         "rows": len(judged),
         "positives": test.get("positives"),
         "threshold": judged.predictor.threshold,
+        "horizon": _horizon(judged),
         "own_threshold": judged.own_threshold,
         "made": made.strftime("%Y-%m-%d %H:%M UTC"),
         "trained": known.get("started"),
         "versions": known.get("versions") or {},
         "owner": data.get("owner"),
         "purpose": data.get("purpose"),
+        "stated": dict(judged.config.get("card") or {}),
         "epochs": judged.metrics.get("epochs"),
         "fit_seconds": judged.metrics.get("fit_seconds"),
         "overfitting": (judged.metrics.get("overfitting") or {}).get("alarm"),
     }
+
+
+def _horizon(judged: Judged) -> str | None:
+    """Return within which time leaving is meant, of a model that says when customers leave."""
+    curve = judged.predictor.bundle.hazards
+    return None if curve is None else f"{curve.horizon:g} {curve.unit}"
 
 
 def _data(judged: Judged) -> dict[str, Any]:

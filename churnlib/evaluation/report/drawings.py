@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from markupsafe import Markup
 
-from churnlib.pages.charts import Axis, Band, Bars, Frame, Line, Note, Point, percent_tick
-from churnlib.pages.words import money
+from churnlib.pages.charts import Axis, Band, Bars, Frame, Layer, Line, Note, Point, percent_tick
+from churnlib.pages.words import figure, money, rounded, signed
+from churnlib.pages.words import share as percent
 
 CONTACTED = "customers contacted, highest risk first"
 
@@ -22,11 +23,11 @@ def gains(curves: Mapping[str, Any], rate: float) -> Markup:
         Line([0, rate, 1], [0, 1, 1], "ref"),
         _band(share, found),
         Line(share, found["value"]),
-        *_mark(share, found, 0.1, "{:.0f} % with the first tenth", times=100),
+        *_mark(share, found, 0.1, lambda value: f"{percent(value, 0)} with the first tenth"),
         Note(0.64, 0.5, "by lot"),
     ]
     tenth, fifth = (_at(share, found["value"], place) for place in (0.1, 0.2))
-    told = f"The first tenth reaches {tenth:.0%}, the first fifth {fifth:.0%}."
+    told = f"The first tenth reaches {percent(tenth, 0)}, the first fifth {percent(fifth, 0)}."
     return frame.draw(layers, title="Gains", told=told)
 
 
@@ -41,10 +42,10 @@ def lift(curves: Mapping[str, Any]) -> Markup:
         Line([0, 1], [1, 1], "ref"),
         _band(share, found),
         Line(share, found["value"]),
-        *_mark(share, found, 0.1, "{:.1f}", above=True),
+        *_mark(share, found, 0.1, lambda value: rounded(value, 1), above=True),
     ]
     tenth, half = (_at(share, found["value"], place) for place in (0.1, 0.5))
-    told = f"{tenth:.1f} times as many in the first tenth, {half:.1f} in the first half."
+    told = f"{rounded(tenth, 1)} times as many in the first tenth, {rounded(half, 1)} in the first half."
     return Frame(Axis(0, 1, percent_tick, CONTACTED), y).draw(layers, title="Lift", told=told)
 
 
@@ -63,11 +64,11 @@ def profit(curves: Mapping[str, Any], campaign: Mapping[str, Any]) -> Markup:
         Line([0, 1], [0, earned[-1]], "ref"),
         _band(share, found),
         Line(share, found["value"]),
-        Point(contacted, _at(share, earned, contacted), text=f"expected to pay: {contacted * 100:.0f} %"),
+        Point(contacted, _at(share, earned, contacted), text=f"expected to pay: {percent(contacted, 0)}"),
     ]
     told = (
-        f"Contacting the {contacted:.0%} of whom a gain is expected earns {money(campaign['profit'], unit)}; most "
-        f"would have been earned with {share[best]:.0%}; everybody: {money(earned[-1], unit)}."
+        f"Contacting the {percent(contacted, 0)} of whom a gain is expected earns {money(campaign['profit'], unit)}; "
+        f"most would have been earned with {percent(share[best], 0)}; everybody: {money(earned[-1], unit)}."
     )
     return Frame(x, y).draw(layers, title="Profit", told=told)
 
@@ -89,7 +90,8 @@ def precision_recall(curves: Mapping[str, Any], rate: float) -> Markup:
     )
     found = curves["precision_recall"]
     layers = [Line([0, 1], [rate, rate], "ref"), Line(found["recall"], found["precision"])]
-    return frame.draw(layers, title="Precision and recall", told=f"By chance the precision is {rate:.1%} throughout.")
+    told = f"By chance the precision is {percent(rate, 1)} throughout."
+    return frame.draw(layers, title="Precision and recall", told=told)
 
 
 def reliability(told: Mapping[str, Any]) -> Markup:
@@ -103,7 +105,8 @@ def reliability(told: Mapping[str, Any]) -> Markup:
         Line([0, 1], [0, 1], "ref"),
         Line(told["points"], told["rate"]),
     ]
-    said = f"For {told['outside']:.0%} of the customers the curve leaves the band in which luck alone would keep it."
+    outside = percent(told["outside"], 0)
+    said = f"For {outside} of the customers the curve leaves the band in which luck alone would keep it."
     return frame.draw(layers, title="Reliability", told=said)
 
 
@@ -119,10 +122,76 @@ def over_time(periods: Sequence[Mapping[str, Any]]) -> Markup:
         Point(x, one["rate"], one["low"], one["high"]) for x, one in zip(places, periods, strict=True)
     ]  # fmt: skip
     layers = [*points, Line(places, [one["predicted"] for one in periods])]
-    told = "; ".join(f"{one['period']}: {one['rate']:.1%} left, {one['predicted']:.1%} said" for one in periods)
+    told = "; ".join(
+        f"{one['period']}: {percent(one['rate'], 1)} left, {percent(one['predicted'], 1)} said" for one in periods
+    )
     return Frame(Axis(0, len(periods), lambda _: "", "oldest to newest period"), y).draw(
         layers, title="Over time", told=told
     )
+
+
+def course(offers: Mapping[str, Any]) -> Markup:
+    """Draw what the best plan of each budget is expected to gain, with the band of what is uncertain about it."""
+    found, unit = offers["course"], offers["currency"]
+    names = ("budget", "expected_gain", "gain_low", "gain_high")
+    budget, gain, low, high = ([one[name] for one in found] for name in names)
+    label = f"expected gain, {unit}" if unit else "expected gain"
+    x = Axis.around(budget, label=f"budget, {unit}" if unit else "budget")
+    total = offers["total"]
+    here = Point(total["expected_cost"], total["expected_gain"], text="the plan")
+    half = next((one for one in found if one["expected_gain"] >= gain[-1] / 2), found[-1])
+    told = (
+        f"With {money(budget[-1], unit)} {money(gain[-1], unit)} are expected; half of that with "
+        f"{money(half['budget'], unit)}."
+    )
+    layers = [Band(budget, low, high), Line(budget, gain), here]
+    return Frame(x, Axis.around([*gain, *low, *high], label=label)).draw(layers, title="Gain by budget", told=told)
+
+
+LINES = ("a", "b", "c", "d")
+"""Kinds of lines of which a chart may hold several; the page's style gives each a colour and dashes."""
+
+
+def staying(times: Sequence[float], curves: Sequence[Mapping[str, Any]], *, unit: str, name: str) -> Markup:
+    """Draw who is still there over time: what the model said as lines, what was seen as bands.
+
+    Args:
+        times: From 0 on.
+        curves: Up to four, with a ``label`` each.
+        unit: Of the times.
+        name: What the picture is called.
+    """
+    frame = Frame(Axis(0, times[-1], label=unit), Axis(0, 1, percent_tick, "still there"))
+    pairs = list(zip(LINES, curves, strict=False))
+    layers: list[Layer] = [Band(times, one["low"], one["high"], kind) for kind, one in pairs]
+    layers += [Line(times, one["said"], kind) for kind, one in pairs]
+    ends = "; ".join(
+        f"{one['label']}: {percent(one['said'][-1], 0)} said, {percent(one['seen'][-1], 0)} seen" for one in curves
+    )
+    return frame.draw(layers, title=name, told=f"Still there after {times[-1]:g} {unit}: {ends}.")
+
+
+def errors_over_time(told: Mapping[str, Any]) -> Markup:
+    """Draw the Brier score over time beside that of one curve for all."""
+    found = told["brier"]
+    y = Axis.around([*found["scores"], *found["kaplan_meier"]], label="Brier score")
+    layers = [Line(found["times"], found["kaplan_meier"], "ref"), Line(found["times"], found["scores"])]
+    said = f"On average over time {told['ibs']:.3f}, and {told['ibs_kaplan_meier']:.3f} for one curve for all."
+    return Frame(Axis(0, found["times"][-1], label=told["unit"]), y).draw(layers, title="Error over time", told=said)
+
+
+def along(name: str, points: Sequence[Mapping[str, Any]]) -> Markup:
+    """Draw how the log-odds change along a column of numbers, with their 95 % band."""
+    x = [float(one["value"]) for one in points]
+    low, high = ([one[end] for one in points] for end in ("low", "high"))
+    effects = [one["effect"] for one in points]
+    y = Axis.around([*low, *high], label="effect on the log-odds")
+    told = "; ".join(
+        f"{signed(effects[place])} at {figure(x[place])}"
+        for place in sorted({effects.index(min(effects)), effects.index(max(effects))})
+    )
+    layers = [Band(x, low, high), Line(x, effects)]
+    return Frame(Axis.between(x[0], x[-1], name), y).draw(layers, title=name, told=f"{told}.")
 
 
 def _band(x: Sequence[float], found: Mapping[str, Any]) -> Band:
@@ -130,12 +199,12 @@ def _band(x: Sequence[float], found: Mapping[str, Any]) -> Band:
 
 
 def _mark(
-    x: Sequence[float], found: Mapping[str, Any], place: float, text: str, *, times: float = 1.0, above: bool = False
+    x: Sequence[float], found: Mapping[str, Any], place: float, text: Callable[[float], str], *, above: bool = False
 ) -> list[Point]:
     value = _at(x, found["value"], place)
     low = _at(x, found["low"], place) if "low" in found else None
     high = _at(x, found["high"], place) if "high" in found else None
-    return [Point(place, value, low, high, text=text.format(value * times), above=above)]
+    return [Point(place, value, low, high, text=text(value), above=above)]
 
 
 def _times(values: Sequence[float | None], n: int) -> list[float | None]:
@@ -147,4 +216,17 @@ def _at(x: Sequence[float], y: Sequence[float | None], place: float) -> float:
     return y[near] or 0.0
 
 
-__all__ = ["gains", "lift", "over_time", "precision_recall", "profit", "reliability", "roc"]
+__all__ = [
+    "LINES",
+    "along",
+    "course",
+    "errors_over_time",
+    "gains",
+    "lift",
+    "over_time",
+    "precision_recall",
+    "profit",
+    "reliability",
+    "roc",
+    "staying",
+]

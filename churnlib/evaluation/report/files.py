@@ -2,7 +2,7 @@
 
 report.html      the page
 report.json      its numbers and words, without the customers
-report/          the same numbers as Parquet, a table each; customers.parquet is the only one that names anybody
+report/          the same numbers as Parquet, a table each; customers.parquet and fronts.parquet name customers
 model_card.md    the model card
 """
 
@@ -19,7 +19,7 @@ from churnlib.errors import DataError
 from churnlib.evaluation.report.card import markdown
 from churnlib.evaluation.report.document import FORMAT
 from churnlib.evaluation.report.page import render
-from churnlib.evaluation.report.tables import CUSTOMERS, tables
+from churnlib.evaluation.report.tables import NAMING, tables
 from churnlib.pages.writing import write_whole
 
 PAGE, NUMBERS, CARD, TABLES = "report.html", "report.json", "model_card.md", "report"
@@ -40,7 +40,7 @@ def write_report(document: Mapping[str, Any], folder: Path, *, page: Path | None
         DataError: If a file cannot be written.
     """
     target = folder / PAGE if page is None else page
-    kept = {key: part for key, part in document.items() if key != CUSTOMERS}
+    kept = {key: part for key, part in document.items() if key not in NAMING}
     made = tables(document)
     try:
         (folder / TABLES).mkdir(exist_ok=True)
@@ -73,9 +73,10 @@ def read_document(folder: Path) -> dict[str, Any] | None:
         raise DataError(f"{path} is no JSON ({error}); remove it to have the report made anew") from error
     if not isinstance(document, dict) or document.get("format") != FORMAT:
         return None
-    customers = folder / TABLES / f"{CUSTOMERS}.parquet"
-    if customers.is_file():
-        document[CUSTOMERS] = pl.read_parquet(customers).to_dicts()
+    for key in NAMING:
+        table = folder / TABLES / f"{key}.parquet"
+        if table.is_file():
+            document[key] = pl.read_parquet(table).to_dicts()
     return document
 
 

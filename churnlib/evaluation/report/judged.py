@@ -16,11 +16,35 @@ from churnlib.schema import Column, Kind, Role, Schema
 
 
 @dataclass(frozen=True, eq=False)
+class Followed:
+    """Test rows of a model that says when customers leave, with those lost from sight before its horizon.
+
+    All times count from the moment at which a row came under observation.
+
+    Attributes:
+        typed: The rows, with the types of the schema.
+        duration: ``(n,)`` for how long each was followed, above 0.
+        event: ``(n,)`` bool, whether the customer left then.
+        times: ``(m,)`` ascending from 0.
+        survival: ``(n, m)`` probability that the model gave of still being there.
+        clock: What time counts from: ``start`` of the relationship, or ``snapshot``.
+    """
+
+    typed: pl.DataFrame
+    duration: np.ndarray
+    event: np.ndarray
+    times: np.ndarray
+    survival: np.ndarray
+    clock: str
+
+
+@dataclass(frozen=True, eq=False)
 class Judged:
     """Test rows with their answers, and all that a report says of how these came about.
 
     Attributes:
-        frame: The test rows, cells as they came.
+        frame: The test rows, cells as they came; of a model that says when customers leave those of which it is known
+            whether they left within its horizon, which is then what labels and probabilities are about.
         typed: The same rows with the types of the schema.
         label: ``(n,)`` int64 class of each row.
         probability: ``(n,)`` of leaving, or ``(n, k)`` of each class.
@@ -39,6 +63,7 @@ class Judged:
         cleaning: What was left out of the table.
         provenance: Where the figures come from.
         wording: How reasons are spoken of.
+        followed: All test rows of a model that says when customers leave.
     """
 
     frame: pl.DataFrame
@@ -60,6 +85,7 @@ class Judged:
     cleaning: Mapping[str, Any] | None = None
     provenance: Mapping[str, Any] | None = None
     wording: Mapping[str, Any] | None = None
+    followed: Followed | None = None
 
     def __len__(self) -> int:
         return len(self.label)
@@ -102,4 +128,4 @@ class Judged:
         ]
 
 
-__all__ = ["Judged"]
+__all__ = ["Followed", "Judged"]

@@ -9,7 +9,7 @@ import numpy as np
 
 from churnlib.evaluation.curves import BAND_REPLICATES, share_curves
 from churnlib.evaluation.profit.campaign import expected_gains
-from churnlib.evaluation.ranking import threshold_counts
+from churnlib.evaluation.ranking import first, threshold_counts
 from churnlib.evaluation.reliability import reliability_curve
 from churnlib.evaluation.report.judged import Judged
 from churnlib.evaluation.tables import ROWS
@@ -113,10 +113,13 @@ def curves(judged: Judged) -> dict[str, Any]:
     n = len(judged)
     drawn = {"replicates": int(np.clip(MOST_WEIGHTS / n, 40, BAND_REPLICATES)), "customers": judged.ids,
              "stratified": judged.stratified}  # fmt: skip
+    # Whole customers, as the figures count them: "the first tenth" is the same number wherever it is told.
+    shares = np.linspace(0.0, 1.0, 101)
+    drawn["shares"] = np.append(0.0, [first(n, share) / n for share in shares[1:]])
     found = share_curves(judged.label, judged.probability, **drawn)
     order = gain_order(judged)
     earned = share_curves(judged.label, order, campaign=judged.campaign, value=judged.value, **drawn)
-    found["profit"] = earned["profit"]
+    found |= {"share": shares.tolist(), "profit": earned["profit"]}
     found["value_ordered"] = judged.value is not None
     score, tp, fp = threshold_counts(judged.label, judged.probability)
     kept = np.unique(np.linspace(0, len(score) - 1, MOST_POINTS).astype(np.int64))

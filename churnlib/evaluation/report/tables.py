@@ -7,8 +7,8 @@ from typing import Any
 
 import polars as pl
 
-CUSTOMERS = "customers"
-"""The only table with names of customers; whoever is forgotten leaves it, and the page is made anew."""
+NAMING = ("customers", "fronts")
+"""The only tables with names of customers; whoever is forgotten leaves them, and the page is made anew."""
 
 
 def tables(document: Mapping[str, Any]) -> dict[str, pl.DataFrame]:
@@ -22,9 +22,18 @@ def tables(document: Mapping[str, Any]) -> dict[str, pl.DataFrame]:
         "explanation": _effects,
         "simulator": _cells,
         "fairness": _fairness,
-        CUSTOMERS: lambda part: pl.DataFrame(part, infer_schema_length=None),
+        "survival": _survival,
+        "importance": lambda part: pl.DataFrame(part["importance"], infer_schema_length=None),
+        "column_curves": _column_curves,
+        "interactions": _interactions,
+        "offers": _offers,
+        "offer_course": lambda part: pl.DataFrame(part["course"]),
+        "offer_segments": lambda part: pl.DataFrame(part["segments"], infer_schema_length=None),
+        **{name: lambda part: pl.DataFrame(part, infer_schema_length=None) for name in NAMING},
     }
     parts = {**document, "figures": document.get("performance")}
+    parts |= dict.fromkeys(("importance", "column_curves", "interactions"), document.get("overall"))
+    parts |= dict.fromkeys(("offer_course", "offer_segments"), document.get("offers"))
     found = {name: make(parts[name]) for name, make in makers.items() if parts.get(name)}
     return {name: table for name, table in found.items() if table.height}
 
@@ -58,6 +67,46 @@ def _cells(part: Mapping[str, Any]) -> pl.DataFrame:
     )
 
 
+def _survival(part: Mapping[str, Any]) -> pl.DataFrame:
+    groups = [{"column": None, "label": None, **part["whole"]}]
+    groups += [{"column": one["column"], **group} for one in part["columns"] for group in one["groups"]]
+    names = ("said", "seen", "low", "high")
+    rows = [
+        {
+            "column": one["column"],
+            "value": one["label"],
+            "n": one["n"],
+            "time": time,
+            **dict(zip(names, cells, strict=True)),
+        }
+        for one in groups
+        for time, *cells in zip(part["times"], *(one[name] for name in names), strict=True)
+    ]
+    return pl.DataFrame(rows, infer_schema_length=None)
+
+
+def _column_curves(part: Mapping[str, Any]) -> pl.DataFrame:
+    rows = [
+        {"column": name, **point, "value": str(point["value"])}
+        for name, curve in part["curves"].items()
+        for point in curve
+    ]
+    return pl.DataFrame(rows, infer_schema_length=None)
+
+
+def _interactions(part: Mapping[str, Any]) -> pl.DataFrame:
+    rows = [
+        {"column": one["columns"][0], "other": one["columns"][1]}
+        | {name: value for name, value in one.items() if name != "columns"}
+        for one in part["interactions"]
+    ]
+    return pl.DataFrame(rows, infer_schema_length=None)
+
+
+def _offers(part: Mapping[str, Any]) -> pl.DataFrame:
+    return pl.DataFrame([{"offer": name, **one} for name, one in part["offers"].items()], infer_schema_length=None)
+
+
 def _fairness(part: Mapping[str, Any]) -> pl.DataFrame:
     rows = []
     for column in part["columns"]:
@@ -70,4 +119,4 @@ def _fairness(part: Mapping[str, Any]) -> pl.DataFrame:
     return pl.DataFrame(rows, infer_schema_length=None)
 
 
-__all__ = ["CUSTOMERS", "tables"]
+__all__ = ["NAMING", "tables"]

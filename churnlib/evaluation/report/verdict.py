@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from churnlib.pages.words import count, money, share
+from churnlib.pages.words import count, money, rounded, share
 
 FEW_CHURNERS = 100
 """Churners among the test rows below which every figure is rough."""
@@ -34,8 +34,8 @@ def verdict(document: Mapping[str, Any]) -> dict[str, Any]:
         )
         return {"headline": headline, "sentences": _warnings(document)}
     sentences = [
-        *_reach(document), *_worth(document), *_baseline(document), *_truth(document), *_misses(document),
-        *_warnings(document),
+        *_reach(document), *_when(document), *_worth(document), *_baseline(document), *_truth(document),
+        *_misses(document), *_warnings(document),
     ]  # fmt: skip
     return {"headline": _headline(document), "sentences": sentences}
 
@@ -58,7 +58,7 @@ def _headline(document: Mapping[str, Any]) -> str:
         return f"The model orders {share(auc['value'])} of all pairs of customers rightly."
     return (
         f"Contact the tenth of your customers with the highest risk, and you reach {share(capture['value'], 0)} of "
-        f"those who are going to leave: {lift['value']:.1f} times as many as by drawing lots."
+        f"those who are going to leave: {rounded(lift['value'], 1)} times as many as by drawing lots."
     )
 
 
@@ -95,6 +95,28 @@ def _reach(document: Mapping[str, Any]) -> list[dict[str, str]]:
         f"{count(run['rows'])} customers: {count(cells['tp']['n'])} who left and {count(cells['fp']['n'])} who stayed."
     )))  # fmt: skip
     return told
+
+
+def _when(document: Mapping[str, Any]) -> list[dict[str, str]]:
+    """Say how well a model that says when customers leave orders and times them."""
+    told = document.get("survival")
+    if not told:
+        return []
+    low, high = told["concordance_interval"]
+    gain = told["ibs_gain_interval"]
+    better = "closer to what happened than" if gain[0] > 0 else "no closer to what happened than"
+    from_when = "the start of the relationship" if told["clock"] == "start" else "the day the row was taken"
+    return [
+        _said(GOOD if low > 0.5 and gain[0] > 0 else WEAK, (
+            f"Of two customers it knows in {share(told['concordance'], 0)} of all pairs who leaves first (95 % "
+            f"interval {share(low, 0)} to {share(high, 0)}), and its curves are {better} one curve for all."
+        )),
+        _said(NOTE, (
+            f"Whoever is counted as leaving here left within {document['run']['horizon']} of {from_when}; "
+            f"{count(told['unknown_at_horizon'])} of {count(told['n'])} test customers were lost from sight before and "
+            "count only where curves are told."
+        )),
+    ]  # fmt: skip
 
 
 def _worth(document: Mapping[str, Any]) -> list[dict[str, str]]:

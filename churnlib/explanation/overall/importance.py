@@ -7,6 +7,7 @@ luck of these customers.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -26,12 +27,13 @@ FIGURES = ("roc_auc", "profit", "log_loss")
 
 
 def permutation_importance(
-    sample: Sample, *, repeats: int = REPEATS, replicates: int = REPLICATES
+    sample: Sample, *, columns: Sequence[str] | None = None, repeats: int = REPEATS, replicates: int = REPLICATES
 ) -> list[dict[str, Any]]:
     """Return what each column, or group of columns, is worth to the model, the largest first.
 
     Args:
         sample: Customers whose labels are known.
+        columns: Names of those that are looked at; all when None.
         repeats: How often the cells are dealt.
         replicates: Resampled sets of customers behind the intervals.
 
@@ -46,6 +48,8 @@ def permutation_importance(
     rng = np.random.default_rng(sample.seed)
     told = []
     for name, places in sample.units:
+        if columns is not None and name not in columns:
+            continue
         each = [_figures(sample, _dealt(sample, places, rng), weights) for _ in range(repeats)]
         line: dict[str, Any] = {"column": name}
         for figure, before in whole.items():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,9 +27,6 @@ from churnlib.reading import Reading
 
 TOP = 5
 """Columns among which a sensitive one is flagged."""
-
-MOST_CURVES = 30
-"""Columns that have a curve: those that move the log-odds most."""
 
 Say = Callable[[str], None]
 
@@ -109,6 +106,7 @@ def explain_overall(
     campaign: Campaign | None = None,
     value: np.ndarray | None = None,
     customers: pl.Series | None = None,
+    effects: Sequence[Mapping[str, Any]] | None = None,
     options: OverallOptions | None = None,
     say: Say | None = None,
 ) -> OverallExplanation:
@@ -123,6 +121,8 @@ def explain_overall(
         campaign: Costs of what is told in money; those of the paper on EMPC when left out.
         value: ``(n,)`` money that each customer is worth.
         customers: ``(n,)`` names, where a customer may have several rows.
+        effects: What :func:`~churnlib.explanation.overall.importance.mean_absolute_effects` returned of this model
+            before, so that it need not be computed again.
         options: How much is computed.
         say: Told what is being computed.
 
@@ -133,12 +133,16 @@ def explain_overall(
     options, say = options or OverallOptions(), say or (lambda _: None)
     sample = _sample(explainer, table, label, target, wording, campaign, value, customers).take(options.rows)
     drawn = {"replicates": options.replicates}
-    say("effects")
-    effects = mean_absolute_effects(sample, n=options.explained, **drawn)
-    say("permutation importance")
-    worth = [] if sample.label is None else permutation_importance(sample, repeats=options.repeats, **drawn)
-    importance = _joined(effects, worth)
+    if effects is None:
+        say("effects")
+        effects = mean_absolute_effects(sample, n=options.explained, **drawn)
     order = [line["column"] for line in effects if line["column"] != HIDDEN]
+    say("permutation importance")
+    dealt = None if options.permuted is None else [*order[: options.permuted], HIDDEN]
+    worth = []
+    if sample.label is not None:
+        worth = permutation_importance(sample, columns=dealt, repeats=options.repeats, **drawn)
+    importance = _joined(effects, worth)
     say("curves")
     curves = _curves(sample, order, options)
     say("interactions")
@@ -151,8 +155,8 @@ def explain_overall(
     say("agreement")
     agreement = {
         "methods": between_methods(_importances(sample, importance)),
-        "seeds": between_seeds(sample),
-        "members": between_members(sample),
+        "seeds": between_seeds(sample, n=options.reseeded) if options.reseeded else None,
+        "members": between_members(sample, n=options.reseeded) if options.reseeded else None,
     }
     return OverallExplanation(
         importance, curves, pairs, tree, agreement, _flagged(sample, importance), _about(sample, options)
@@ -195,7 +199,7 @@ def _target_place(predictor: Predictor, target: str | None) -> int | None:
     return classes.index(target)
 
 
-def _joined(effects: list[dict[str, Any]], worth: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _joined(effects: Sequence[Mapping[str, Any]], worth: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return one line for each column with the figures of both methods, in the order of the first that there is."""
     by_name = {line["column"]: line for line in effects}
     return [{**line, **by_name[line["column"]]} for line in worth or effects]
@@ -203,7 +207,7 @@ def _joined(effects: list[dict[str, Any]], worth: list[dict[str, Any]]) -> list[
 
 def _curves(sample: Sample, order: list[str], options: OverallOptions) -> dict[str, list[dict[str, Any]]]:
     places = dict(sample.units)
-    columns = [sample.speaker.columns[place] for name in order for place in places[name]][:MOST_CURVES]
+    columns = [sample.speaker.columns[place] for name in order for place in places[name]][: options.curves]
     found = {name: accumulated_effects(sample, name, replicates=options.replicates) for name in columns}
     return {name: curve for name, curve in found.items() if curve is not None}
 
