@@ -17,6 +17,7 @@ from made import made_bundle, made_customers, made_prepared
 import churnlib
 from churnlib import cli
 from churnlib.compose import compose
+from churnlib.config.levers import LeversConfig
 from churnlib.decision import OwnThreshold
 from churnlib.errors import ConfigError, DataError
 from churnlib.evaluation.metrics import evaluate
@@ -25,10 +26,18 @@ from churnlib.evaluation.report.card import markdown
 from churnlib.evaluation.report.configuration import settings
 from churnlib.evaluation.report.document import build_document
 from churnlib.evaluation.report.files import read_document, render_again, write_report
-from churnlib.evaluation.report.judged import Judged
+from churnlib.evaluation.report.judged import Followed, Judged
 from churnlib.evaluation.report.page import SECTIONS, render
 from churnlib.evaluation.report.simulator import cells
+from churnlib.evaluation.report.survival import survival
+from churnlib.evaluation.survival import KaplanMeier
+from churnlib.explanation.overall.importance import permutation_importance
+from churnlib.pages.words import rounded, share
+from churnlib.planning.plan import as_money, plan
 from churnlib.predictor import Predictor
+from churnlib.training import report_overall
+from churnlib.training.report_offers import offers
+from churnlib.training.report_overall import overall
 from churnlib.training.report_reasons import customers, explainer_of, explanation
 from churnlib.training.run_folder import RunFolder
 from churnlib.training.train import train
@@ -77,7 +86,47 @@ def document(judged):
             {"label": "under 30", "n": 12, "small": True, "base_rate": [0.2, 0.1, 0.4], "predicted": None,
              "selection_rate": [0.3, 0.2, 0.4], "tpr": None, "fpr": [0.1, 0.0, 0.2]}]}]},
     }  # fmt: skip
-    return build_document(judged, parts)
+    parts["overall"] = overall(judged, explainer, parts["explanation"], rows=200)
+    return build_document(made_followed(judged), {**parts, **planned(judged, budget=40)})
+
+
+LEVERS = {
+    "offers": {
+        "yearly": {"set": {"plan": "yearly"}, "where": "plan = 'monthly'", "cost": 4, "acceptance": 0.5},
+        "cheaper": {"multiply": {"charges": 0.8}, "cost": 2, "acceptance": 0.4},
+        "gift": {"saves": 0.3, "cost": 6, "acceptance": 0.6, "stayers": 0.2},
+    },
+    "together": 2,
+}
+"""For the made customers."""
+
+
+def planned(judged, budget=None) -> dict:
+    money = as_money({"currency": "EUR", "value": 150})
+    return offers(judged, LeversConfig(**LEVERS), money, budget=budget, capacity=None)
+
+
+def made_followed(judged, n=240, *, clock="start") -> Judged:
+    """The same with durations: the plan decides who leaves when, and the model knows it."""
+    rng = np.random.default_rng(5)
+    typed = judged.typed[:n]
+    rate = np.where(typed["plan"] == "monthly", 0.2, 0.05)
+    left_after, lost_after = rng.exponential(1 / rate), rng.uniform(3, 12, n)
+    times = np.array([0.0, 2.0, 4.0, 6.0, 9.0])
+    followed = Followed(
+        typed=typed, duration=np.minimum(left_after, lost_after), event=left_after <= lost_after, times=times,
+        survival=np.exp(-rate[:, None] * times), clock=clock,
+    )  # fmt: skip
+    told = {
+        "unit": "months", "horizon": 4.0, "n": n, "events": int(followed.event.sum()), "until": 9.0,
+        "unknown_at_horizon": 3, "concordance": 0.7, "concordance_interval": [0.6, 0.8], "concordance_ipcw": 0.69,
+        "ibs": 0.11, "ibs_interval": [0.1, 0.12], "ibs_kaplan_meier": 0.15, "ibs_gain": 0.04,
+        "ibs_gain_interval": [0.02, 0.06],
+        "brier": {"times": times.tolist(), "scores": [0.0, 0.1, 0.1, 0.1, 0.2],
+                  "kaplan_meier": [0.0, 0.2, 0.2, 0.2, 0.2]},
+    }  # fmt: skip
+    test = {**judged.metrics["test"], "survival": told}
+    return replace(judged, followed=followed, metrics={**judged.metrics, "test": test})
 
 
 class Outline(HTMLParser):
@@ -175,6 +224,122 @@ def test_the_list_starts_with_whom_most_is_expected_of(judged, document):
     best = np.sort(expected_gains(judged.probability, judged.value, judged.campaign))[::-1][:10]
     assert gains == pytest.approx(best.tolist())
     assert all(len(one["reasons"]) <= 3 for one in document["customers"])
+
+
+@pytest.mark.parametrize("n", [1056, 96, 15])
+def test_the_first_tenth_is_one_number_wherever_it_is_told(n):
+    """In 1,056 customers a tenth is 105.6: figures, curves and words all count the first 106."""
+    rng = np.random.default_rng(n)
+    document = build_document(made_judged(n, label=(rng.random(n) < 0.35).astype(np.int64), probability=rng.random(n)))
+    figures = {one["key"]: one["value"] for one in document["performance"]["figures"]}
+    curves = document["curves"]
+    assert curves["share"][10] == 0.1
+    assert curves["gains"]["value"][10] == pytest.approx(figures["top_decile_capture"], abs=1e-12)
+    assert curves["lift"]["value"][10] == pytest.approx(figures["top_decile_lift"], abs=1e-12)
+    told = share(figures["top_decile_capture"], 0)
+    page = html.unescape(render(document))
+    assert f"{told} with the first tenth" in page and f"The first tenth of the list holds {told} of all" in page
+
+
+def test_halves_are_rounded_as_the_page_s_script_rounds_them():
+    assert (share(0.125, 0), share(0.375, 0), rounded(2.5)) == ("13\u00a0%", "38\u00a0%", "3")
+
+
+def test_offers_are_those_of_the_plan_for_the_same_customers(judged):
+    """What ``churnlib plan`` would say of a table with these rows."""
+    told = planned(judged)["offers"]
+    held_out = pl.DataFrame({"label": judged.label, "churn_probability": judged.probability})
+    money = {"currency": "EUR", "value": 150}
+    known = plan(judged.predictor, judged.frame, levers=LEVERS, money=money, held_out=held_out, explain="false")
+    assert told["total"] == known.summary["total"] and told["offers"] == known.summary["offers"]
+    assert {one["segment"] for one in told["segments"]} == set(known.segments["segment"])
+
+
+def test_a_budget_is_kept_and_more_of_it_never_gains_less(judged):
+    told = planned(judged, budget=40)["offers"]
+    assert told["total"]["offers"] > 0 and told["total"]["expected_cost"] <= 40 and told["solution"]["gap"] < 0.02
+    course = pl.DataFrame(told["course"])
+    assert course["budget"].is_sorted() and course["expected_gain"][0] == 0
+    assert (course["expected_gain"].diff().drop_nulls() > -1e-9).all()
+    here = course.filter(pl.col("budget") == 40)
+    assert here["expected_gain"].item() == pytest.approx(told["total"]["expected_gain"])
+
+
+def test_a_front_costs_more_for_less_risk_and_holds_the_offer_that_is_made(judged):
+    fronts = planned(judged)["fronts"]
+    assert fronts
+    for one in fronts:
+        cost, risk = ([option[name] for option in one["options"]] for name in ("expected_cost", "churn_probability"))
+        assert one["options"][0]["offer"] == "leave alone" and cost == sorted(cost)
+        assert risk == sorted(risk, reverse=True) and risk[0] == pytest.approx(one["churn_probability"])
+        assert one["offer"] in {option["offer"] for option in one["options"]}
+
+
+def test_of_many_customers_some_are_planned_for_with_their_share_of_the_budget(judged, monkeypatch):
+    monkeypatch.setattr("churnlib.training.report_offers.MOST_ROWS", 100)
+    told = planned(judged, budget=40)["offers"]
+    assert (told["customers"], told["of"], told["limits"]["budget"]) == (100, 400, 10)
+    page = render(build_document(judged, {"offers": told}))
+    assert "for 100 of 400 test customers, drawn at random" in page
+
+
+def test_offers_that_gain_nothing_are_made_to_nobody_and_the_page_says_why(judged):
+    levers = LeversConfig(offers={"gift": {"saves": 0.1, "cost": 1e6}})
+    parts = offers(judged, levers, as_money({}), budget=None, capacity=None)
+    page = render(build_document(judged, parts))
+    assert "No offer is made to anybody: 400 no offer is expected to gain anything" in page
+    assert not parts["fronts"] and not parts["offers"]["course"]
+
+
+def test_on_the_whole_the_model_is_told_as_explain_model_tells_it(judged, document):
+    told = document["overall"]
+    explainer, _ = explainer_of(judged)
+    from churnlib.explanation.overall.report import _sample
+
+    chosen = report_overall.sample(len(judged), 200, seed=1)
+    rows = _sample(
+        explainer, judged.frame[chosen], judged.label[chosen], None, None, judged.campaign, judged.value[chosen],
+        judged.ids[chosen],
+    )  # fmt: skip
+    known = {one["column"]: one for one in permutation_importance(rows, repeats=3, replicates=100)}
+    for one in told["importance"]:
+        assert one["roc_auc"] == pytest.approx(known[one["column"]]["roc_auc"], abs=0.05)  # other deals of the cells
+        effect = next(line for line in document["explanation"]["columns"] if line["name"] == one["column"])
+        assert (one["effect"], one["effect_low"]) == (effect["mean"], effect["low"]), "computed once"
+    assert told["about"]["rows"] == 200 and told["of"] == 400 and told["tree"]["leaves"] and told["interactions"]
+    assert "200 of 400 test customers, drawn at random" in render(document)
+
+
+def test_the_model_on_the_whole_is_left_out_where_it_is_not_asked_for_or_cannot_be_told(judged):
+    explainer, _ = explainer_of(judged)
+    assert overall(judged, explainer, {"rows": 0, "columns": []}, rows=200) is None
+    assert overall(judged, None, None, rows=200) is None and overall(judged, explainer, None, rows=0) is None
+
+
+def test_curves_say_what_kaplan_and_meier_saw_and_the_model_said(judged):
+    followed = made_followed(judged)
+    told, rows = survival(followed), followed.followed
+    assert survival(judged) is None
+    assert told["columns"][0]["column"] == "plan", "the column that parts the customers most comes first"
+    for group in told["columns"][0]["groups"]:
+        mine = (rows.typed["plan"] == group["label"]).to_numpy()
+        seen = KaplanMeier.fit(rows.duration[mine], rows.event[mine])
+        assert group["seen"] == pytest.approx(seen.at(rows.times).tolist())
+        assert group["said"] == pytest.approx(rows.survival[mine].mean(axis=0).tolist())
+        assert group["within"]["time"] == 4.0 and group["within"]["said"] == pytest.approx(1 - group["said"][2])
+        assert all(low <= at <= high for low, at, high in zip(group["low"], group["seen"], group["high"], strict=True))
+    assert [one["time"] for one in told["horizons"]] == [2.0, 4.0, 6.0, 9.0]
+    document = build_document(followed)
+    assert "in 70\u00a0% of all pairs who leaves first" in said(document) and "When they leave" in render(document)
+
+
+def test_of_a_group_that_nobody_has_left_the_band_is_not_empty(judged):
+    followed = made_followed(judged)
+    nobody = replace(followed.followed, event=np.zeros(240, dtype=bool))
+    whole = survival(replace(followed, followed=nobody))["whole"]
+    there = int((nobody.duration >= 4.0).sum())
+    assert whole["seen"] == [1.0] * 5 and whole["low"][0] == 1.0
+    assert whole["low"][2] == pytest.approx(1 - 1.96**2 / (there + 1.96**2), abs=1e-3)  # Wilson's with none of n
 
 
 # --- the words ------------------------------------------------------------------------------------------------------
@@ -369,6 +534,17 @@ def test_the_numbers_lie_beside_the_page_and_only_one_file_names_customers(docum
     page = write_report(document, tmp_path)
     names = {path.name for path in (tmp_path / "report").iterdir()}
     assert {"figures.parquet", "curves.parquet", "segments.parquet", "customers.parquet", "fairness.parquet"} <= names
+    also = (
+        "survival",
+        "importance",
+        "column_curves",
+        "interactions",
+        "offers",
+        "offer_course",
+        "offer_segments",
+        "fronts",
+    )
+    assert {f"{name}.parquet" for name in also} <= names
     numbers = (tmp_path / "report.json").read_text()
     first = document["customers"][0]["customer_id"]
     assert first in page.read_text() and first not in numbers + (tmp_path / "model_card.md").read_text()
@@ -383,9 +559,11 @@ def test_who_is_forgotten_leaves_the_page_as_well(document, tmp_path):
     from churnlib.privacy.persons import Person
 
     page = write_report(document, tmp_path)
-    gone, other = (document["customers"][place]["customer_id"] for place in (0, 1))
-    forget(Person(gone), [tmp_path], record=tmp_path / "r.jsonl")
-    assert gone not in page.read_text() and other in page.read_text()
+    listed = [one["customer_id"] for one in document["customers"]]
+    offered = [one["customer_id"] for one in document["fronts"]]
+    for gone, other in (listed[:2], offered[:2]):
+        forget(Person(gone), [tmp_path], record=tmp_path / "r.jsonl")
+        assert gone not in page.read_text() and other in page.read_text()
     assert not render_again(tmp_path / "nowhere")
 
 
@@ -393,10 +571,23 @@ def test_the_card_says_what_the_model_is_for_and_its_limits(document):
     card = markdown(document)
     assert card.startswith("---\n") and "library_name: churnlib" in card
     assert all(f"## {title}" in card for title in ("Intended use", "Not for", "Training data", "Limits"))
+    told = [card.replace("\\", ""), render(document)]
+    for option in ("card.owner", "card.contact", "card.intended_use", "data.owner", "data.purpose"):
+        assert all(f"not stated ({option})" in one for one in told)
     import yaml
 
     head = yaml.safe_load(card.split("---")[1])
     assert head["model-index"][0]["results"][0]["metrics"][0]["type"] == "roc_auc"
+
+
+def test_the_card_says_what_people_have_stated(judged):
+    stated = {"owner": "Jane Doe.", "contact": "jane@example.com", "intended_use": "Calls; a person decides"}
+    config = {"card": stated, "data": {"owner": "CRM", "purpose": "contracts"}}
+    document = build_document(replace(judged, config=config))
+    for told in (markdown(document), render(document)):
+        assert "Who answers for the model: Jane Doe." in told and "Jane Doe.." not in told
+        assert "complaints go: jane@example.com." in told and "What it is for: Calls; a person decides." in told
+        assert "answers for the data: CRM." in told and "are kept: contracts." in told and "not stated" not in told
 
 
 # --- of a run -------------------------------------------------------------------------------------------------------
@@ -417,6 +608,39 @@ def test_a_run_leaves_a_report_whose_numbers_are_those_of_its_metrics(finished):
     known = pl.read_parquet(finished.folder / "predictions.parquet").sort("churn_probability", descending=True)
     assert document["customers"][0]["churn_probability"] == pytest.approx(known["churn_probability"][0])
     assert document["customers"][0]["reasons"] and "EUR" in (finished.folder / "report.html").read_text()
+
+
+def test_a_report_with_other_levers_is_computed_anew(finished, monkeypatch, tmp_path):
+    monkeypatch.setattr(report_overall, "overall", overall)
+    folder = tmp_path / "run"
+    shutil.copytree(finished.folder, folder)
+    before = read_document(folder)
+    assert "offers" not in before and "overall" not in before
+    levers = compose(["input=a.csv", "output=plan", "levers=simulator"], name="plan").levers
+    after = churnlib.report(folder, levers=levers, budget=500).document
+    assert after["offers"]["limits"]["budget"] == 500 and "one_year" in after["offers"]["offers"]
+    assert after["overall"]["about"]["rows"] == after["run"]["rows"] and after["performance"] == before["performance"]
+    page = churnlib.report(folder).html()  # drawn again, from what lies beside it
+    assert "What to offer, and to whom" in page and "The model on the whole" in page
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["levers=telco"], "levers.offers.one_year.set"),
+        (["levers=campaign", "task=hazard", "task.duration=tenure_months", "model=mlp_plain"], "task=classify"),
+    ],
+)
+def test_levers_that_no_plan_could_be_made_with_are_refused_before_anything_is_learned(words, said, tmp_path):
+    config = compose(["model=logistic", "data.n_customers=300", *words])
+    with pytest.raises(ConfigError, match=said):
+        train(config, folder=RunFolder(tmp_path / "run", latest=None))
+    assert not (tmp_path / "run").exists()
+
+
+def test_limits_without_levers_are_refused():
+    with pytest.raises(ConfigError, match="there is nothing to offer; add levers=NAME"):
+        compose(["reporting.budget=5"])
 
 
 def test_a_report_computed_again_from_the_table_says_the_same(finished):

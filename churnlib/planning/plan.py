@@ -125,6 +125,7 @@ class Planner:
         wording: Wording | None = None,
         explain: str = "auto",
         reasoned: int = REASONED,
+        settle: bool = True,
         seed: int = 0,
     ) -> Plan:
         """Choose the offers.
@@ -137,13 +138,15 @@ class Planner:
             wording: How reasons are worded.
             explain: auto, true or false: whether each of those who get an offer has his main reason.
             reasoned: Customers of a group whose reasons say which one is its main reason.
+            settle: Whether customers in doubt are settled by an exact solver, see :mod:`churnlib.planning.knapsack`;
+                without, the plan may gain a little less than the best, as its ``gap`` says.
             seed: Of what is drawn.
         """
         answers, typed = Answers.joined(self._answers), pl.concat(self._typed)
         label = np.concatenate(self._labels)
         uncertainty = self._uncertainty()
         money = Economics.of(answers, self.offers.offers, self.campaign, uncertainty)
-        found = _allocated(money, budget=budget, capacity=capacity)
+        found = _allocated(money, budget=budget, capacity=capacity, settle=settle)
         names = pl.Series("customer_id", np.arange(len(typed))) if ids is None else ids.alias("customer_id")
         causal = self._causal()
         customers = customer_table(names, money, found.chosen, uncertainty, causal)
@@ -169,7 +172,9 @@ class Planner:
         return Plan(customers, table, summary)
 
     def course(self, budgets: Sequence[float], *, capacity: float | None = None) -> list[dict[str, float]]:
-        """Say what the best plan of each budget comes to, so that one sees what more money would bring.
+        """Say what a plan of each budget comes to, so that one sees what more money would bring.
+
+        Customers in doubt are not settled by the exact solver: a curve needs no last per mille.
 
         Args:
             budgets: Money that may be spent.
@@ -183,7 +188,7 @@ class Planner:
         money = Economics.of(Answers.joined(self._answers), self.offers.offers, self.campaign, uncertainty)
         found = []
         for budget in budgets:
-            chosen = _allocated(money, budget=budget, capacity=capacity).chosen
+            chosen = _allocated(money, budget=budget, capacity=capacity, settle=False).chosen
             rows = np.flatnonzero(chosen >= 0)
             found.append({"budget": float(budget), **total_of(money, rows, chosen[rows], uncertainty)})
         return found
@@ -385,12 +390,12 @@ def _labels(frame: pl.DataFrame, predictor: Predictor) -> Ints:
     return frame.select(label.alias("label")).to_series().to_numpy()
 
 
-def _allocated(money: Economics, *, budget: float | None, capacity: float | None) -> Allocation:
+def _allocated(money: Economics, *, budget: float | None, capacity: float | None, settle: bool = True) -> Allocation:
     n, k = money.gain.shape
     effort = np.broadcast_to(money.effort, (n, k))
     use = np.stack([np.nan_to_num(money.cost), effort])
     limits = np.array([np.inf if limit is None else limit for limit in (budget, capacity)])
-    return allocate(money.gain, use, limits)
+    return allocate(money.gain, use, limits, settle=settle)
 
 
 __all__ = ["ALONE", "Plan", "Planner", "as_money", "check_limits", "plan"]

@@ -169,11 +169,11 @@ def _remove(store: Store, wanted: Any, progress: Callable[[Path, int], None] | N
 
 
 def _leave_page(table: Path) -> None:
-    """Make the page of a report anew where this is the table of the customers on it."""
+    """Make the page of a report anew where this is a table of customers on it."""
     from churnlib.evaluation.report.files import TABLES, render_again
-    from churnlib.evaluation.report.tables import CUSTOMERS
+    from churnlib.evaluation.report.tables import NAMING
 
-    if table.parent.name == TABLES and table.name == f"{CUSTOMERS}.parquet":
+    if table.parent.name == TABLES and table.stem in NAMING:
         render_again(table.parent.parent)
 
 

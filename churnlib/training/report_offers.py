@@ -10,11 +10,11 @@ import polars as pl
 
 from churnlib.config.levers import LeversConfig
 from churnlib.config.money import MoneyConfig
-from churnlib.config.plan import SegmentsConfig
 from churnlib.evaluation.report.judged import Judged
+from churnlib.explanation.effects import SAMPLES
 from churnlib.planning.plan import Plan, Planner
 from churnlib.planning.tables import ALONE
-from churnlib.training.report_reasons import MOST_COLUMNS, sample
+from churnlib.training.report_reasons import sample
 
 MOST_ROWS = 2_000
 """Test customers for whom offers are planned; each is scored with every offer."""
@@ -23,13 +23,19 @@ EXAMPLES, STEPS = 6, 12
 """Customers whose offers are shown one by one, and budgets of the curve."""
 
 REASONED = 8
-"""Customers of a group whose reasons say which one is its main reason."""
+"""Customers of a segment whose reasons say which one is its main reason; none of a TabNet, whose reasons take long."""
 
 TOLD = ("offers", "expected_gain", "gain_low", "gain_high", "expected_cost")
 
 
 def offers(
-    judged: Judged, levers: LeversConfig, money: MoneyConfig, *, budget: float | None, capacity: float | None
+    judged: Judged,
+    levers: LeversConfig,
+    money: MoneyConfig,
+    *,
+    budget: float | None,
+    capacity: float | None,
+    explainer: Any = None,
 ) -> dict[str, Any]:
     """Plan offers to the test customers, or to some of them drawn at random.
 
@@ -39,6 +45,7 @@ def offers(
         money: What a customer is worth, and what offers cost.
         budget: Money that may be spent on all test customers; of a sample its share counts.
         capacity: Likewise what the team can do.
+        explainer: Of the model; None for segments without their main reason.
 
     Returns:
         ``offers``: what ``plan.json`` of the command holds, with ``of`` (test customers), the ``course`` of the gain
@@ -50,11 +57,10 @@ def offers(
     held_out = pl.DataFrame({"label": judged.label, "churn_probability": judged.probability})
     planner = Planner(judged.predictor, levers, money, held_out=held_out)
     planner.take(judged.predictor.read(judged.frame[chosen]))
-    narrow = len(judged.predictor.schema.features) <= MOST_COLUMNS
+    reasoned = 0 if explainer is None or explainer.samples > SAMPLES else REASONED
     plan = planner.plan(
-        judged.ids[chosen], budget=money_limit, capacity=hours, explain="false", reasoned=REASONED,
-        segments=SegmentsConfig() if narrow else SegmentsConfig(by="none"),
-    )  # fmt: skip
+        judged.ids[chosen], budget=money_limit, capacity=hours, explain="false", reasoned=reasoned, settle=False
+    )
     course = _course(planner, money_limit, hours)
     told = {**plan.summary, "of": len(judged), "course": course, "segments": plan.segments.to_dicts()}
     return {"offers": told, "fronts": _fronts(plan, {one.name: one.label for one in planner.offers.offers})}

@@ -45,27 +45,29 @@ class Asked:
 
 def parts_of(judged: Judged, folder: Path, asked: Asked) -> dict[str, Any]:
     """Return what the document of a run holds beside its own figures."""
-    parts, goal = explained_parts(judged, asked.explained), judged.metrics.get("goal")
+    explainer = explainer_of(judged)[0] if len(judged) else None
+    parts, goal = explained_parts(judged, explainer, asked.explained), judged.metrics.get("goal")
     if goal is not None:
         parts["goal"] = goal
     if asked.levers.offers and judged.both_classes:
         from churnlib.training.report_offers import offers
 
-        parts |= offers(judged, asked.levers, asked.money, budget=asked.budget, capacity=asked.capacity)
+        limits = {"budget": asked.budget, "capacity": asked.capacity}
+        parts |= offers(judged, asked.levers, asked.money, explainer=explainer, **limits)
     compared = read_files(folder, {"fairness": FAIRNESS}).get("fairness")
     return parts if compared is None else {**parts, "fairness": _groups(compared)}
 
 
-def explained_parts(judged: Judged, explained: int = 0) -> dict[str, Any]:
+def explained_parts(judged: Judged, explainer: Any, explained: int) -> dict[str, Any]:
     """Return the parts that explain the model: ``explanation``, ``customers`` and ``overall``, if there are any.
 
     Args:
         judged: The test rows.
+        explainer: Of the model; None where there is none.
         explained: How many of them the model is explained on as a whole.
     """
     if not len(judged):
         return {}
-    explainer, _ = explainer_of(judged)
     found: dict[str, Any] = {}
     if explainer is not None:
         found["explanation"] = explanation(judged, explainer, sampled=SAMPLED)
