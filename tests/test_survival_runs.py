@@ -21,6 +21,7 @@ from churnlib.config import ScoreConfig
 from churnlib.data.customers import prepare_customers
 from churnlib.data.lifetimes import LifetimeSpec
 from churnlib.errors import ConfigError, DataError, RowErrors
+from churnlib.evaluation.report.files import read_document
 from churnlib.evaluation.survival import KaplanMeier
 from churnlib.evaluation.survival_ranking import concordance
 from churnlib.explanation.effects import Explainer
@@ -55,7 +56,8 @@ def trained(tmp_path_factory) -> tuple[Path, dict[str, Any], pl.DataFrame]:
     """A small run, its metrics, and the customers."""
     folder, frame = tmp_path_factory.mktemp("hazard"), made_lifetimes(1_200)
     words = ["model=mlp_plain", "model.hidden_sizes=[32]", "trainer.max_epochs=25", "task.intervals=12"]
-    metrics = run(folder, frame, *WORDS, *words, "money.margin_column=fee", "money.discount_rate=0.1")
+    money = ["money.margin_column=fee", "money.discount_rate=0.1"]
+    metrics = run(folder, frame, *WORDS, *words, *money, "fairness.columns=[plan]")
     return folder / "run", metrics, frame
 
 
@@ -114,6 +116,24 @@ def test_the_figures_are_those_of_the_curves_that_anybody_can_ask_for(trained, p
     assert ranked.value == pytest.approx(test["concordance"], abs=1e-6)
     said = predictor.predict(new)["churn_probability"].mean()
     assert said == pytest.approx(test["calibration"][0]["predicted"], abs=1e-6)
+
+
+def test_the_report_and_the_groups_are_about_leaving_within_the_horizon(trained):
+    folder, metrics, frame = trained
+    rows = pl.read_parquet(folder / "predictions.parquet").join(frame, left_on="customer_id", right_on="customer")
+    gone = (pl.col("left") == "yes") & (pl.col("duration") <= 6)
+    known = rows.filter(gone | (pl.col("duration") >= 6)).with_columns(gone=gone)
+    document = read_document(folder)
+    assert (document["run"]["rows"], document["run"]["positives"]) == (len(known), known["gone"].sum())
+    groups = json.loads((folder / "fairness.json").read_text("utf-8"))["columns"][0]["groups"]
+    shares = {one["group"]: one["figures"]["base_rate"]["value"] for one in groups}
+    assert shares == pytest.approx(dict(known.group_by("plan").agg(pl.col("gone").mean()).iter_rows()))
+    when = document["survival"]
+    assert when["n"] == len(rows) and when["concordance"] == metrics["test"]["survival"]["concordance"]
+    seen = KaplanMeier.fit(rows["duration"].to_numpy(), (rows["left"] == "yes").to_numpy())
+    assert when["whole"]["seen"] == pytest.approx(seen.at(when["times"]).tolist())
+    assert 6.0 in {one["time"] for one in when["horizons"]}
+    assert "leaves (left = yes) within 6 months" in (folder / "model_card.md").read_text("utf-8")
 
 
 def test_early_stopping_goes_by_the_likelihood(trained):
