@@ -9,6 +9,7 @@ import pytest
 
 from churnlib.config import DataConfig, PreprocessConfig, SplitConfig
 from churnlib.config.data import ColumnConfig, EventsConfig, HistoryConfig, PseudonymConfig, SimulatorConfig
+from churnlib.config.reporting import CardConfig, ReportingConfig
 from churnlib.data.steps.registry import STEPS, step_class
 
 
@@ -25,7 +26,14 @@ def test_every_step_is_in_a_table_with_its_options(word, checkout):
 
 @pytest.mark.parametrize(
     ("schema", "prefix"),
-    [(DataConfig, "data."), (SimulatorConfig, "data."), (SplitConfig, "split."), (PreprocessConfig, "preprocess.")],
+    [
+        (DataConfig, "data."),
+        (SimulatorConfig, "data."),
+        (SplitConfig, "split."),
+        (PreprocessConfig, "preprocess."),
+        (ReportingConfig, "reporting."),
+        (CardConfig, "card."),
+    ],
 )
 def test_every_option_of_a_group_is_documented(schema, prefix, checkout):
     text = pages(checkout)

@@ -9,11 +9,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from browser import browser
-from test_report import HOSTILE, made_judged
+from test_report import HOSTILE, made_followed, made_judged, planned
 
 from churnlib.evaluation.profit.campaign import expected_gains, payoffs
 from churnlib.evaluation.report.document import build_document
 from churnlib.evaluation.report.page import SECTIONS, render
+from churnlib.training.report_overall import overall
 from churnlib.training.report_reasons import customers, explainer_of, explanation
 
 pytestmark = pytest.mark.slow
@@ -34,7 +35,8 @@ def document(judged):
         "explanation": explanation(judged, explainer, sampled=120),
         "customers": customers(judged, explainer, listed=40),
     }
-    return build_document(judged, parts)
+    parts["overall"] = overall(judged, explainer, parts["explanation"], rows=200)
+    return build_document(made_followed(judged), {**parts, **planned(judged, budget=40)})
 
 
 @pytest.fixture(scope="module")
