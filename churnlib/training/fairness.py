@@ -56,7 +56,7 @@ def fairness_of(config: TrainConfig, trained: Trained, predictor: Predictor) -> 
     columns = compared_columns(config, customers)
     if not columns or not len(customers.rows("test")) or predictor.threshold is None:
         return None
-    test, *answers = _tested(customers, predictor)
+    test, outcome, said = _tested(customers, predictor)
     aside, label, probability = _held_out(trained, predictor)
     if not len(test):
         return None
@@ -79,10 +79,10 @@ def fairness_of(config: TrainConfig, trained: Trained, predictor: Predictor) -> 
         "read": {column.name: column.role is Role.feature for column in columns},
         "replicates": n_replicates(len(test)),
     }
-    each = compare_groups(*answers, groups, held_out=(label, probability, others), **shared)
+    each = compare_groups(outcome, said, groups, held_out=(label, probability, others), **shared)
     if not any(len(meet.labels) > 1 for meet in meets):
         return each
-    both = compare_groups(*answers, [meet for meet in meets if len(meet.labels) > 1], **shared)
+    both = compare_groups(outcome, said, [meet for meet in meets if len(meet.labels) > 1], **shared)
     return FairnessReport((*each.columns, *both.columns), each.threshold, each.min_group, each.n, each.clustered)
 
 
