@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import combinations
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 
 from churnlib.config import TrainConfig
@@ -12,7 +13,7 @@ from churnlib.data.coercion import coerce
 from churnlib.data.customers import Customers
 from churnlib.errors import ConfigError
 from churnlib.evaluation.fairness.groups import Grouping, crossed
-from churnlib.evaluation.fairness.report import FairnessReport, compare_groups
+from churnlib.evaluation.fairness.report import FairnessReport, compare_classes, compare_groups
 from churnlib.predictor import Predictor
 from churnlib.schema import Column, Kind, Role, Schema, unknown_column
 from churnlib.training.calibrating import held_out_probability
@@ -47,13 +48,19 @@ def compared_columns(config: TrainConfig, customers: Customers) -> list[Column]:
 def fairness_of(config: TrainConfig, trained: Trained, predictor: Predictor) -> FairnessReport | None:
     """Compare the groups of the test rows; thresholds by group are learned from the held-out rows.
 
+    Of a model that says when customers leave it is about leaving within the horizon, and about the rows of which that
+    is known.
+
     Returns:
-        None where there is nothing to compare: no sensitive column, no test rows, or more than two classes.
+        None where there is nothing to compare: no sensitive column, or no test rows.
     """
     customers, options = trained.customers, config.fairness
     columns = compared_columns(config, customers)
-    test, aside = customers.rows("test"), trained.held_out.rows
-    if not columns or not len(test) or predictor.threshold is None:
+    if not columns or not len(customers.rows("test")):
+        return None
+    test, *answers = _tested(customers, predictor)
+    aside, *held_out = _held_out(trained, predictor)
+    if not len(test):
         return None
     groups, others = [], []
     for column in columns:
@@ -64,24 +71,54 @@ def fairness_of(config: TrainConfig, trained: Trained, predictor: Predictor) -> 
     pairs = list(combinations(range(len(groups)), 2))
     meets = [crossed(groups[a], groups[b], min_group=options.min_crossed) for a, b in pairs]
     values = values_of(config.money, customers)
-    label = customers.label[aside]
-    probability = held_out_probability(trained.held_out.logits, label, predictor.bundle.calibration)
     shared = {
-        "threshold": predictor.threshold,
-        "campaign": campaign_of(config.money, customers),
-        "value": None if values is None else values[test],
         "customers": customers.ids(test),
         "against": options.against,
         "min_group": options.min_group,
         "read": {column.name: column.role is Role.feature for column in columns},
         "replicates": n_replicates(len(test)),
     }
-    answers = (customers.label[test], predictor.probabilities(customers.frame[test]))
-    each = compare_groups(*answers, groups, held_out=(label, probability, others), **shared)
-    if not any(len(meet.labels) > 1 for meet in meets):
+    meets = [meet for meet in meets if len(meet.labels) > 1]
+    if predictor.threshold is None:
+        return compare_classes(*answers, [*groups, *meets], classes=predictor.classes, **shared)
+    shared |= {
+        "threshold": predictor.threshold,
+        "campaign": campaign_of(config.money, customers),
+        "value": None if values is None else values[test],
+    }
+    each = compare_groups(*answers, groups, held_out=(*held_out, others), **shared)
+    if not meets:
         return each
-    both = compare_groups(*answers, [meet for meet in meets if len(meet.labels) > 1], **shared)
+    both = compare_groups(*answers, meets, **shared)
     return FairnessReport((*each.columns, *both.columns), each.threshold, each.min_group, each.n, each.clustered)
+
+
+def _tested(customers: Customers, predictor: Predictor) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the test rows, their labels, and the probabilities that decisions are made from."""
+    rows = customers.rows("test")
+    if customers.lifetimes is None:
+        return rows, customers.label[rows], predictor.probabilities(customers.frame[rows])
+    logits = predictor.logits(predictor.read(customers.frame[rows]).typed)
+    return _within_horizon(customers, rows, logits, predictor)
+
+
+def _held_out(trained: Trained, predictor: Predictor) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the same of the held-out rows."""
+    customers, rows, logits = trained.customers, trained.held_out.rows, trained.held_out.logits
+    if customers.lifetimes is not None:
+        return _within_horizon(customers, rows, logits, predictor)
+    label = customers.label[rows]
+    return rows, label, held_out_probability(logits, label, predictor.bundle.calibration)
+
+
+def _within_horizon(
+    customers: Customers, rows: np.ndarray, logits: np.ndarray, predictor: Predictor
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    lifetimes, curve = customers.lifetimes, predictor.bundle.hazards
+    assert lifetimes is not None and curve is not None
+    known, left = lifetimes.known(rows, curve.horizon)
+    entry = lifetimes.entry[rows] if lifetimes.spec.entry is not None else None
+    return rows[known], left[known].astype(np.int64), curve.probabilities(logits, entry)[known]
 
 
 def typed_column(customers: Customers, column: Column) -> pl.Series:
