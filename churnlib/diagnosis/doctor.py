@@ -25,7 +25,7 @@ from churnlib.diagnosis.sufficiency import learn_in_steps
 from churnlib.diagnosis.verdicts import verdicts
 from churnlib.errors import DataError
 from churnlib.evaluation.ceiling.attainable import Estimate, attainable
-from churnlib.evaluation.ceiling.expected import ESTIMATED, FALLING, balanced_f1
+from churnlib.evaluation.ceiling.expected import ESTIMATED, FALLING, OF_CAMPAIGN, PROFIT, balanced_f1
 from churnlib.evaluation.ceiling.goal import Goal, judge
 from churnlib.evaluation.metrics import evaluate
 from churnlib.evaluation.profit.campaign import Campaign
@@ -192,7 +192,7 @@ def _judged(goal: Goal, estimates: Mapping[str, Estimate], flags: Sequence[Flag]
 
 def allowance(metric: str, estimates: Mapping[str, Estimate]) -> float:
     """Return by how much a better model may exceed the quick baselines: of money a share, else F1's own."""
-    if metric in ("profit", "log_loss", "top_decile_lift") and metric in estimates:
+    if metric in (PROFIT, *OF_CAMPAIGN, "log_loss", "top_decile_lift") and metric in estimates:
         return 2.0 * ALLOWANCE * abs(estimates[metric].value)
     return ALLOWANCE
 
