@@ -9,7 +9,6 @@ import numpy as np
 import polars as pl
 import pytest
 from made import made_customers
-from made_lifetimes import made_lifetimes
 from scipy.optimize import minimize
 from scipy.stats import binomtest
 from sklearn import metrics as sk
@@ -26,6 +25,7 @@ from churnlib.evaluation.profit.campaign import Campaign
 from churnlib.schema import Column, Kind
 from churnlib.training.run_folder import RunFolder
 from churnlib.training.train import train
+from scripts.made_lifetimes import made_lifetimes
 
 
 def drawn(n: int = 3_000, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -158,6 +158,7 @@ def test_a_value_that_few_survive_is_worth_a_look_whatever_the_sample(n):
     if n > 4_000:
         churned[np.flatnonzero(none)[::500]] = False
     frame = pl.DataFrame({"use": np.where(none, 0.0, rng.lognormal(size=n)), "left": churned.astype(int)})
+    frame = frame.with_columns(other=pl.Series(rng.normal(size=n)))
     report = check_leaks(prepare_customers(frame, target="left"))
     assert [name for name, _ in report.reasons()["use"]] == ["filled for churners only"]
     assert report.alarms == [] and "look the same here" in report.lines()[0]

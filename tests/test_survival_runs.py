@@ -11,7 +11,6 @@ import polars as pl
 import pytest
 import torch
 from made import TINY_TABNET, made_bundle
-from made_lifetimes import END, made_lifetimes, true_survival
 
 import churnlib
 from churnlib.bundle import FORMAT_VERSION, write_bundle
@@ -34,6 +33,7 @@ from churnlib.training.curves import CURVES
 from churnlib.training.run_folder import RunFolder
 from churnlib.training.train import train
 from scripts import reference_shapley
+from scripts.made_lifetimes import END, made_lifetimes, true_survival
 
 WORDS = [
     "data=table", "data.target=left", "data.id=customer", "data.drop=[joined,last_seen]", "task=hazard",
