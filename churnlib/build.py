@@ -69,7 +69,7 @@ def build_callbacks(specs: Mapping[str, Any], folder: Path, *, progress: bool = 
     wanted = {f"callbacks.{name}": spec for name, spec in specs.items() if spec is not None}
     callbacks = [instantiate(option, _within(folder, spec, "dirpath")) for option, spec in wanted.items()]
     if progress:
-        from churnlib.training.progress import EpochProgress
+        from churnlib.progress import EpochProgress
 
         callbacks.append(EpochProgress())
     return callbacks

@@ -22,7 +22,7 @@ from churnlib.build import (
 from churnlib.compose import compose
 from churnlib.errors import ConfigError
 from churnlib.models.schedules import cosine_factor
-from churnlib.training.progress import EpochProgress
+from churnlib.progress import EpochProgress
 
 
 def weights() -> list[torch.nn.Parameter]:

@@ -102,19 +102,19 @@ class BinaryRows:
         self._names, self._columns = list(columns), np.stack(list(columns.values()), axis=1)
 
     def figures(
-        self, layers: tuple[str, ...], weights: Floats | None = None, sums: Floats | None = None
+        self, layers: tuple[str, ...], weights: Floats | None = None, totals: Floats | None = None
     ) -> dict[str, Floats]:
         """Return ``(b,)`` of each figure.
 
         Args:
             layers: Beyond the figures of every run.
             weights: ``(b, n)`` in ranked order; 1 when left out.
-            sums: ``(b, c)`` of the columns that are summed up, if they are known.
+            totals: ``(b, c)`` sums of the columns, if they are known.
         """
         if self._prepared != layers:
             self._prepare(layers)
         drawn = np.ones((1, len(self))) if weights is None else weights
-        sums = dict(zip(self._names, (drawn @ self._columns if sums is None else sums).T, strict=True))
+        sums = dict(zip(self._names, (drawn @ self._columns if totals is None else totals).T, strict=True))
         tp = self.ranking.cumulated(drawn * self._churned)
         fp = self.ranking.cumulated(drawn) - tp
         found = {
@@ -185,8 +185,8 @@ class BinaryRows:
 
     def _perfect(self, drawn: Floats) -> tuple[Floats, Floats]:
         """Return money and customers down to the end of each block of the perfect order."""
-        blocks = (np.bincount(self._blocks, weights=each) for each in (drawn * self._paid, drawn))
-        earned, rows = (np.cumsum(block) for block in blocks)
+        weights = (drawn * self._paid, drawn)
+        earned, rows = (np.cumsum(np.bincount(self._blocks, weights=each), dtype=np.float64) for each in weights)
         return earned, rows
 
 

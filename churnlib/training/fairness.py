@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -58,7 +59,7 @@ def fairness_of(config: TrainConfig, trained: Trained, predictor: Predictor) -> 
     columns = compared_columns(config, customers)
     if not columns or not len(customers.rows("test")):
         return None
-    test, *answers = _tested(customers, predictor)
+    test, label, probability = _tested(customers, predictor)
     aside, *held_out = _held_out(trained, predictor)
     if not len(test):
         return None
@@ -71,7 +72,7 @@ def fairness_of(config: TrainConfig, trained: Trained, predictor: Predictor) -> 
     pairs = list(combinations(range(len(groups)), 2))
     meets = [crossed(groups[a], groups[b], min_group=options.min_crossed) for a, b in pairs]
     values = values_of(config.money, customers)
-    shared = {
+    shared: dict[str, Any] = {
         "customers": customers.ids(test),
         "against": options.against,
         "min_group": options.min_group,
@@ -80,16 +81,16 @@ def fairness_of(config: TrainConfig, trained: Trained, predictor: Predictor) -> 
     }
     meets = [meet for meet in meets if len(meet.labels) > 1]
     if predictor.threshold is None:
-        return compare_classes(*answers, [*groups, *meets], classes=predictor.classes, **shared)
+        return compare_classes(label, probability, [*groups, *meets], classes=predictor.classes, **shared)
     shared |= {
         "threshold": predictor.threshold,
         "campaign": campaign_of(config.money, customers),
         "value": None if values is None else values[test],
     }
-    each = compare_groups(*answers, groups, held_out=(*held_out, others), **shared)
+    each = compare_groups(label, probability, groups, held_out=(held_out[0], held_out[1], others), **shared)
     if not meets:
         return each
-    both = compare_groups(*answers, meets, **shared)
+    both = compare_groups(label, probability, meets, **shared)
     return FairnessReport((*each.columns, *both.columns), each.threshold, each.min_group, each.n, each.clustered)
 
 

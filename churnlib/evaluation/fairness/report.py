@@ -213,7 +213,7 @@ def compare_groups(
     costs = campaign or Campaign()
     paid = payoffs(truth, costs.values(None if value is None else np.asarray(value), len(truth)), costs)
     rows = Judged(truth, scores, decide(scores, threshold), paid, customer_numbers(customers, len(truth)))
-    drawn = {"replicates": replicates, "seed": seed}
+    drawn: dict[str, Any] = {"replicates": replicates, "seed": seed}
     told = []
     for place, one in enumerate(groups):
         found = {}
