@@ -113,7 +113,7 @@ class ColumnPredictor:
     def _inputs(self, reading: Reading) -> tuple[Encoded, dict[str, np.ndarray]]:
         bundle, beside = self.predictor.bundle, {}
         if bundle.hazards is not None and self._elapsed is not None:
-            beside[self._elapsed] = elapsed_of(reading, bundle.hazards)
+            beside[self._elapsed] = elapsed_of(reading.typed, bundle.hazards)
         if self._own is not None:
             name = self._own.column
             there = name in reading.frame.columns

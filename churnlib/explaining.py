@@ -36,7 +36,7 @@ def explain_file(config: ExplainConfig, console: Console | None = None) -> Score
 
 def _answering(config: ExplainConfig, predictor: Predictor) -> Callable[[Reading], pl.DataFrame]:
     background = None if config.background is None else scan_table(config.background).collect()
-    chance = {"samples": config.samples, "pairs": config.pairs, "seed": config.seed}
+    chance = {"samples": config.samples, "pairs": config.pairs, "seed": config.seed, "horizon": config.horizon}
     explainer = Explainer(predictor, method=config.method, background=background, **chance)
     wording = Wording.from_config(config.reasons)
     in_cells = Path(config.output or "").suffix.lower() == ".csv"

@@ -154,7 +154,7 @@ class Predictor:
             ConfigError: If the model does not say when, or not for so long a time.
         """
         reading = self.as_reading(table)
-        elapsed = None if self.bundle.hazards is None else elapsed_of(reading, self.bundle.hazards)
+        elapsed = None if self.bundle.hazards is None else elapsed_of(reading.typed, self.bundle.hazards)
         probability = self.calibrated(self.logits(reading.typed), elapsed, horizon=horizon)
         probability[reading.bad] = np.nan
         return probability

@@ -78,7 +78,7 @@ def survival_of(
     Raises:
         DataError: If nobody knows what customers bring, and the table lacks the column that should say so.
     """
-    elapsed, money = elapsed_of(reading, curve), _margins(reading, curve)
+    elapsed, money = elapsed_of(reading.typed, curve), _margins(reading, curve)
     survival = curve.survival(logits, times, elapsed)
     lifetime = curve.expected_lifetime(logits, elapsed, limit=limit)
     value = None if money is None else curve.value(logits, money, elapsed, limit=limit)
@@ -88,11 +88,17 @@ def survival_of(
     return Survival(customers, times, survival, now, lifetime, limit, value, curve.unit)
 
 
-def elapsed_of(reading: Reading, curve: HazardCurve) -> np.ndarray | None:
-    """Return how long customers have been there, ``(n,)``; negative times count as 0, those of bad rows too."""
-    if curve.elapsed is None:
-        return None
-    return np.maximum(reading.typed[curve.elapsed].fill_null(0.0).to_numpy(), 0.0)
+def elapsed_of(typed: pl.DataFrame, curve: HazardCurve) -> np.ndarray | None:
+    """Return how long the customers of a typed table have been there, ``(n,)``; negative and missing times count as 0.
+
+    None where time begins when a row is taken.
+    """
+    return None if curve.elapsed is None else since(typed[curve.elapsed])
+
+
+def since(times: pl.Series) -> np.ndarray:
+    """Return a typed column of times as the model takes them: negative and missing ones are 0."""
+    return np.maximum(times.cast(pl.Float64).fill_null(0.0).to_numpy(), 0.0)
 
 
 def _margins(reading: Reading, curve: HazardCurve) -> np.ndarray | None:
@@ -107,4 +113,4 @@ def _margins(reading: Reading, curve: HazardCurve) -> np.ndarray | None:
     return np.where(np.isnan(numbers), alike, numbers)
 
 
-__all__ = ["Survival", "check_times", "elapsed_of", "survival_of"]
+__all__ = ["Survival", "check_times", "elapsed_of", "since", "survival_of"]

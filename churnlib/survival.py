@@ -25,6 +25,9 @@ UNITS_PER_MONTH = {"days": 365.25 / 12, "weeks": 365.25 / 84, "months": 1.0, "qu
 
 METHOD = "hazard"
 
+LEAST_HAZARD = 1e-300
+"""Hazard below which customers are as good as sure to stay; its logarithm is a number."""
+
 
 @dataclass(frozen=True, slots=True)
 class HazardCurve:
@@ -139,6 +142,24 @@ class HazardCurve:
         """
         ahead = self.horizon if horizon is None else self.check_horizon(horizon)
         return -np.expm1(-self._ahead(logits, np.array([ahead]), elapsed)[:, 0])
+
+    def log_odds(self, logits: ArrayLike, elapsed: ArrayLike | None = None, *, horizon: float | None = None) -> Floats:
+        """Return the log-odds of leaving within a horizon, ``(n,)``: finite also where the probability rounds to 1.
+
+        >>> HazardCurve((1.0, 2.0), horizon=2.0).log_odds([[0.0, 0.0]]).round(4).tolist()  # three quarters leave
+        [1.0986]
+
+        Args:
+            logits: See :meth:`cumulative_hazard`.
+            elapsed: ``(n,)`` time that each customer has been there already; 0 when None.
+            horizon: Time ahead; the usual one when None.
+
+        Raises:
+            ValueError: If the horizon is longer than anybody was followed.
+        """
+        ahead = self.horizon if horizon is None else self.check_horizon(horizon)
+        hazard = np.maximum(self._ahead(logits, np.array([ahead]), elapsed)[:, 0], LEAST_HAZARD)
+        return hazard + np.log(-np.expm1(-hazard))
 
     def expected_lifetime(self, logits: ArrayLike, elapsed: ArrayLike | None = None, *, limit: float) -> Floats:
         """Return how long customers are expected to stay within a limit from now on, ``(n,)``: the area under survival.

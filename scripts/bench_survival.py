@@ -6,7 +6,7 @@ Each row is the mean over the splits, in parentheses their standard deviation. C
 the extra dev) read one-hot columns and standardised numbers; they learn from the validation rows too, by which the
 networks stop. Concordance is Harrell's, by the expected time within the scored span; the integrated Brier score (IBS)
 is weighed by censoring among the same rows. "calibration" is the distance of predicted and observed shares at half of
-the span. Simulated customers (tests/made_lifetimes.py) have curves that are known and cross: "error" is the mean
+the span. Simulated customers (scripts/made_lifetimes.py) have curves that are known and cross: "error" is the mean
 distance of a curve from the true one, over test rows and months.
 """
 
@@ -36,6 +36,7 @@ from churnlib.predictor import Predictor
 from churnlib.training.packing import calibrated
 from churnlib.training.run_folder import write_json
 from churnlib.training.train import fit_model, read_customers
+from scripts.made_lifetimes import made_lifetimes, true_survival
 
 FIGURES = ("concordance", "ibs", "calibration", "error", "seconds")
 GRID = 73
@@ -168,8 +169,6 @@ def table_words(name: str, folder: Path, n: int) -> list[str]:
     """Return the options of a table; simulated customers are written into the folder."""
     if name == "telco":
         return ["experiment=telco_hazard", "leaks=off"]
-    from tests.made_lifetimes import made_lifetimes
-
     path = folder / "customers.parquet"
     made_lifetimes(n).write_parquet(path)
     words = ["data=table", f"data.path={path}", "data.target=left", "data.id=customer", "leaks=off"]
@@ -184,9 +183,7 @@ def main(words: Sequence[str]) -> None:
     for name in options["data"].split(","):
         with TemporaryDirectory() as folder:
             said = [*table_words(name, Path(folder), int(options["rows"])), *options["task"].split()]
-            truth = None
-            if name != "telco":
-                from tests.made_lifetimes import true_survival as truth
+            truth = None if name == "telco" else true_survival
             models = {**OTHERS, **{model: network(model, said) for model in options["model"].split(",") if model}}
             found: dict[str, list[dict[str, float]]] = {model: [] for model in models}
             for seed in range(int(options["splits"])):

@@ -10,8 +10,17 @@ from churnlib.errors import ConfigError
 from churnlib.evaluation import best_expected_f1, evaluate
 from churnlib.evaluation.binary import LAYERS
 from churnlib.evaluation.ceiling.attainable import Estimate, attainable
-from churnlib.evaluation.ceiling.expected import AT_CUT, BY_CUT, ESTIMATED, OF_ORDER, OF_PROBABILITY, balanced_f1
-from churnlib.evaluation.ceiling.goal import Goal, figure_of, judge
+from churnlib.evaluation.ceiling.expected import (
+    AT_CUT,
+    BY_CUT,
+    ESTIMATED,
+    OF_CAMPAIGN,
+    OF_ORDER,
+    OF_PROBABILITY,
+    balanced_f1,
+)
+from churnlib.evaluation.ceiling.goal import WITHOUT, Goal, figure_of, judge
+from churnlib.evaluation.metrics import FIGURES, OF_LAYER
 from churnlib.evaluation.profit.campaign import Campaign, expected_gains
 
 
@@ -63,7 +72,7 @@ def test_intervals_hold_the_truth_and_what_test_sets_show():
 def test_every_estimate_is_about_what_labels_show():
     label, p = customers(8_000, 5)
     found = attainable(label, p, metrics=ESTIMATED, test_rows=2_000, replicates=100)
-    assert set(found) == set(ESTIMATED) == {*BY_CUT, *AT_CUT, *OF_ORDER, *OF_PROBABILITY}
+    assert set(found) == set(ESTIMATED) == {*BY_CUT, *AT_CUT, *OF_CAMPAIGN, *OF_ORDER, *OF_PROBABILITY}
     cut = found["f1"].threshold
     shown = evaluate(label, p, threshold=cut, layers=LAYERS)
     for metric in (*AT_CUT, *OF_ORDER, *OF_PROBABILITY, "f1"):
@@ -86,6 +95,27 @@ def test_profit_knows_each_customers_value():
     assert own.test_low < shown < own.test_high
     nothing = attainable(label, p, metrics=["profit"], campaign=Campaign(value=1.0), replicates=50)["profit"]
     assert nothing.value == nothing.low == 0.0
+
+
+def test_the_best_campaign_of_test_rows_is_estimated_with_the_luck_of_choosing_it_there():
+    label, p = customers(6_000, 1)
+    value = np.random.default_rng(2).lognormal(5, 0.7, 6_000)
+    inside = dict.fromkeys(OF_CAMPAIGN, 0)
+    found = attainable(
+        label, overconfident(p), metrics=OF_CAMPAIGN, campaign=Campaign(), value=value, test_rows=300, replicates=100
+    )
+    for seed in range(20):
+        new, q = customers(300, 50 + seed)
+        own = np.random.default_rng(seed).lognormal(5, 0.7, 300)
+        told = evaluate(new, overconfident(q), threshold=0.3, layers=["profit"], campaign=Campaign(), value=own)
+        for metric in OF_CAMPAIGN:
+            inside[metric] += found[metric].test_low <= told["profit"][metric] <= found[metric].test_high
+    whole = evaluate(label, p, threshold=0.3, layers=["profit"], campaign=Campaign(), value=value)["profit"]
+    for metric, one in found.items():
+        assert one.value == pytest.approx(whole[metric], rel=0.03) and one.threshold is None
+        assert inside[metric] >= 17  # of 20 with a chance of 0.95: 17 or more in 98 of 100 cases
+    worthless = attainable(label, p, metrics=OF_CAMPAIGN, campaign=Campaign(value=1.0), replicates=20)
+    assert all(one.value == one.low == one.test_high == 0.0 for one in worthless.values())
 
 
 def test_customers_with_several_rows_make_intervals_wider():
@@ -159,7 +189,9 @@ def test_less_may_be_better():
 
 def test_a_figure_without_an_estimate():
     found = judge(Goal(metric="ece", at_most=0.01), None, measured=0.02)
-    assert found["verdict"] == "not met" and "no estimate of what ece can be" in found["said"]
+    assert found["verdict"] == "not met" and "no estimate of what ece can be: it is about how" in found["said"]
+    assert set(WITHOUT) | set(ESTIMATED) == {*FIGURES, *(name for layer in OF_LAYER.values() for name in layer)}
+    assert not set(WITHOUT) & set(ESTIMATED)
 
 
 @pytest.mark.parametrize(

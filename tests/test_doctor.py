@@ -265,8 +265,8 @@ def test_the_traps_on_real_tables(words, checkout, data_dir):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["telco", "mlc", "isp"])
 def test_public_tables_are_healthy(name, data_dir, tmp_path):
-    sample = 20_000 if name == "isp" else 6_000  # of 6,000 rows of isp one column looks certain by chance
-    assert main([f"data={name}", f"output={tmp_path}/a.json", f"sample_rows={sample}"]) == 0
+    # Of 6,000 rows of isp everybody left who downloaded nothing, by chance: of all rows 23 of 10,941 stayed.
+    assert main([f"data={name}", f"output={tmp_path}/a.json", "sample_rows=6000"]) == 0
     found = json.loads((tmp_path / "a.json").read_text())
     assert not found["too_good"]
     assert found["attainable"]["f1"]["value"] == pytest.approx(

@@ -18,13 +18,14 @@ from churnlib.errors import ConfigError
 from churnlib.evaluation.fairness.equalised import equalised_thresholds
 from churnlib.evaluation.fairness.figures import Figure, Judged, difference, figures_of, quotient
 from churnlib.evaluation.fairness.groups import NOBODY, Grouping, groups_of
-from churnlib.evaluation.fairness.report import compare_groups
+from churnlib.evaluation.fairness.report import compare_classes, compare_groups
 from churnlib.evaluation.fairness.tables import fairness_lines, fairness_table
 from churnlib.evaluation.intervals import wilson_interval
 from churnlib.evaluation.profit.campaign import Campaign
 from churnlib.schema import Column, Kind
 from churnlib.training.run_folder import RunFolder
 from churnlib.training.train import train
+from scripts.made_lifetimes import made_lifetimes
 
 
 def drawn(n: int = 3_000, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -64,6 +65,67 @@ def test_figures_are_those_of_a_plain_restatement():
     rates = [(probability[group == name] >= 0.4).mean() for name in "abc"]
     assert apart["difference"] == pytest.approx(max(rates) - min(rates))
     assert apart["ratio"] == pytest.approx(min(rates) / max(rates))
+
+
+def test_each_groups_calibration_error_has_an_interval_and_stands_beside_what_luck_gives():
+    label, probability, group = drawn()
+    report = compare_groups(label, probability, [groups_of("group", group)], threshold=0.4, replicates=300)
+    a, b, c = report.columns[0].groups
+    for one in (a, b, c):
+        y, p = label[group == one.label], probability[group == one.label]
+        order = np.argsort(-p)
+        bins = [(y[part].sum() - p[part].sum()) for part in in_bins(order)]
+        error = one.figures["ece"]
+        assert error.value == pytest.approx(np.abs(bins).sum() / len(y))
+        assert error.low is not None and error.high is not None and error.low < error.value < error.high + 1e-9
+        luck = [np.abs([(rng_y - p[part]).sum() for part, rng_y in zip(parts, splits, strict=True)]).sum() / len(y)
+                for parts, splits in _lucky(p, order, draws=200)]  # fmt: skip
+        assert one.noise_floor.mean == pytest.approx(np.mean(luck), rel=0.1)
+        assert one.noise_floor.high == pytest.approx(np.quantile(luck, 0.95), rel=0.2)
+    assert b.figures["ece"].value > b.noise_floor.high and c.noise_floor.mean > 1.8 * a.noise_floor.mean
+    assert "ece" not in b.differences and "ece" not in report.to_dict()["columns"][0]["spread"]
+    table = report.table().filter(group="b", figure="ece_noise_floor")
+    assert table.select("value", "low", "high").row(0) == (b.noise_floor.mean, None, b.noise_floor.high)
+    said = [line for line in fairness_lines(report) if "on average" in line]
+    assert len(said) == 1 and "'b' are off by" in said[0]
+
+
+def in_bins(order):
+    return np.split(order, [len(order) * place // 15 for place in range(1, 15)])
+
+
+def _lucky(p, order, *, draws):
+    """Labels drawn as the probabilities say, bin by bin."""
+    rng, parts = np.random.default_rng(5), in_bins(order)
+    for _ in range(draws):
+        y = rng.random(len(p)) < p
+        yield parts, [y[part] for part in parts]
+
+
+def test_each_of_several_classes_is_taken_against_the_rest():
+    rng = np.random.default_rng(2)
+    label, probability, group = rng.integers(0, 3, 900), rng.dirichlet([1, 2, 3], 900), rng.choice(["a", "b"], 900)
+    groups, names = [groups_of("group", group)], ["down", "stay", "up"]
+    report = compare_classes(label, probability, groups, classes=names, replicates=100)
+    assert [(column.column, column.of_class) for column in report.columns] == [("group", name) for name in names]
+    assert report.threshold is None and report.to_dict()["columns"][2]["class"] == "up"
+    given = probability.argmax(axis=1)
+    for place, column in enumerate(report.columns):
+        # Of who has the largest probability, as a threshold of two classes would decide it.
+        alone = np.where(given == place, 0.5 + probability[:, place] / 2, probability[:, place] / 2)
+        two = compare_groups(label == place, alone, groups, threshold=0.5, replicates=100).columns[0]
+        for one, other in zip(column.groups, two.groups, strict=True):
+            for name in ("base_rate", "selection_rate", "tpr", "fpr", "precision"):
+                assert one.figures[name] == other.figures[name]
+                assert one.differences.get(name) == other.differences.get(name)
+            rows = group == one.label
+            assert one.figures["mean_probability"].value == pytest.approx(probability[rows, place].mean())
+            assert one.figures["roc_auc"].value == pytest.approx(
+                sk.roc_auc_score(label[rows] == place, probability[rows, place])
+            )
+            assert one.figures["profit"] == Figure() and not column.equalised
+    assert report.table().filter(pl.col("class") == "down").height == len(report.table()) // 3
+    assert len(list(fairness_lines(report))) >= 1 and fairness_table(report).row_count == 6
 
 
 def test_the_slope_has_the_interval_of_its_likelihood():
@@ -269,8 +331,35 @@ def test_a_run_compares_groups_of_columns_that_its_model_does_not_read(table, tm
     assert not list(result.folder.glob(".fairness*"))
 
 
+def test_a_run_of_several_classes_compares_each_of_them(table, tmp_path):
+    three = pl.read_parquet(table).with_columns(churn=pl.Series(["down", "stay", "up"])[np.arange(1_000) % 3])
+    three.write_parquet(tmp_path / "three.parquet")
+    more = words(tmp_path / "three.parquet", "fairness.columns=[paperless]", "report=false")
+    told = json.loads(
+        (train(compose(more), folder=RunFolder(tmp_path / "run", latest=None)).folder / "fairness.json").read_text()
+    )
+    assert {(column["column"], column["class"]) for column in told["columns"]} == {
+        ("paperless", "down"), ("paperless", "stay"), ("paperless", "up")
+    }  # fmt: skip
+
+
+def test_a_run_of_lifetimes_compares_who_left_within_the_horizon(tmp_path):
+    made_lifetimes(400).write_parquet(tmp_path / "lifetimes.parquet")
+    config = compose([
+        "data=table", f"data.path={tmp_path / 'lifetimes.parquet'}", "data.target=left", "data.id=customer",
+        "data.drop=[joined,last_seen]", "task=hazard", "task.duration=months", "model=mlp_plain", "leaks=off",
+        "model.hidden_sizes=[4]", "trainer.progress=false", "logger=none", "fairness.columns=[plan]", "report=false",
+        "fairness.min_group=10", "trainer.max_epochs=1",
+    ])  # fmt: skip
+    result = train(config, folder=RunFolder(tmp_path / "run", latest=None))
+    told = json.loads((result.folder / "fairness.json").read_text())
+    assert told["n"] == result.metrics["test"]["n"] and told["n"] < result.metrics["test"]["survival"]["n"]
+    left = sum(group["positives"] for group in told["columns"][0]["groups"])
+    assert left == result.metrics["test"]["positives"]
+
+
 def test_a_run_without_sensitive_columns_writes_nothing_and_a_wrong_name_stops_it(table, tmp_path):
-    result = train(compose(words(table)), folder=RunFolder(tmp_path / "run", latest=None))
+    result = train(compose(words(table, "report=false")), folder=RunFolder(tmp_path / "run", latest=None))
     assert not list(result.folder.glob("fairness*"))
     for column, said in (("agee", "'age'"), ("customer", "names customers"), ("churn", "says who left")):
         with pytest.raises(ConfigError, match=said):

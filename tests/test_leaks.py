@@ -149,6 +149,21 @@ def test_what_only_churners_have_is_found():
     assert len(report.lines()) == 2
 
 
+@pytest.mark.parametrize("n", [4_000, 16_000, 40_000])
+def test_a_value_that_few_survive_is_worth_a_look_whatever_the_sample(n):
+    """Of 1,000 customers without use two stay, and a sample of 400 of them may hold neither."""
+    rng = np.random.default_rng(1)
+    none, churned = np.arange(n) < n // 10, rng.random(n) < 0.3
+    churned[none] = True
+    if n > 4_000:
+        churned[np.flatnonzero(none)[::500]] = False
+    frame = pl.DataFrame({"use": np.where(none, 0.0, rng.lognormal(size=n)), "left": churned.astype(int)})
+    frame = frame.with_columns(other=pl.Series(rng.normal(size=n)))
+    report = check_leaks(prepare_customers(frame, target="left"))
+    assert [name for name, _ in report.reasons()["use"]] == ["filled for churners only"]
+    assert report.alarms == [] and "look the same here" in report.lines()[0]
+
+
 def test_an_order_of_customer_numbers_that_says_who_left_is_kept_out_and_said():
     frame = made_customers(1000).sort("tenure").with_columns(customer=pl.int_range(pl.len()) + 100_000)
     report = checked(frame)

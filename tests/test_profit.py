@@ -21,6 +21,7 @@ from churnlib.evaluation import (
     share_curves,
     value_thresholds,
 )
+from churnlib.evaluation.binary import PROFIT, BinaryRows
 
 EIGHT = [0, 1, 0, 1, 0, 1, 0, 1], [0.1, 0.2, 0.3, 0.4, 0.5, 0.7, 0.8, 0.9]
 
@@ -189,3 +190,21 @@ def test_curves_have_bands_that_hold_them_and_customers_widen_them():
     rows = share_curves(label[same], score[same], campaign=Campaign(), replicates=100)
     widths = [np.subtract(c["profit"]["high"], c["profit"]["low"])[50] for c in (repeated, rows)]
     assert widths[0] > 1.5 * widths[1]
+
+
+@pytest.mark.parametrize("ties", [False, True])
+def test_the_area_of_drawn_rows_is_that_of_copied_ones(ties):
+    rng = np.random.default_rng(4)
+    n = 6_000  # more than are read one by one
+    value, probability = rng.lognormal(5, 1, n), rng.random(n)
+    probability = probability.round(2) if ties else probability
+    label = (rng.random(n) < probability).astype(np.int64)
+    rows = BinaryRows(label, probability, (probability > 0.5).astype(np.int64), value=value)
+    for draw in range(3):
+        drawn = np.bincount(rng.integers(0, n, n), minlength=n)
+        if draw == 2:
+            drawn[value > 12.0] = 0  # only customers for whom no offer pays
+        some = np.repeat(np.arange(n), drawn)
+        wanted = auepc(label[some], probability[some], value[some])
+        found = rows.figures((PROFIT,), drawn[rows.ranking.order][None].astype(float))["auepc"][0]
+        assert (np.isnan(found) and wanted is None) or found == pytest.approx(wanted, abs=1e-5)

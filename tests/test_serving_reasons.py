@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from made_rows import made
 from made_served import ROW, MadeServed, made_served, served_bundle
 
 import churnlib
@@ -119,12 +120,16 @@ def test_a_model_without_background_customers_is_a_501(folder: Path, caplog: pyt
     assert len(caplog.records) == 1
 
 
-def test_a_model_of_when_customers_leave_is_a_501(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    served = made_served(folder)
-    monkeypatch.setattr(type(served.predictor.bundle), "hazards", property(lambda self: SimpleNamespace(elapsed=None)))
-    with pytest.raises(RequestError, match="says when customers leave") as caught:
-        served.reasons.explain(ROW, top=3)
-    assert caught.value.problem.status == 501
+def test_a_model_of_when_customers_leave_explains_the_probability_that_it_answers() -> None:
+    bundle, customers = made("hazard", lists=False)
+    served = MadeServed(Predictor(bundle))
+    row = {name: str(value) for name, value in customers.frame.row(3, named=True).items() if name != "left"}
+    row |= {"tenure": 7}
+    status, body = asked(served, row)
+    assert status == 200, body
+    assert body["log_odds"] == pytest.approx(math.log(body["churn_probability"] / (1 - body["churn_probability"])))
+    assert body["base"] + sum(one["effect"] for one in body["reasons"]) == pytest.approx(body["log_odds"], abs=0.5)
+    assert "tenure" in [one["feature"] for one in body["reasons"]]
 
 
 def test_an_explanation_that_fails_is_a_500(served: MadeServed, monkeypatch: pytest.MonkeyPatch) -> None:

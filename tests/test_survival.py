@@ -9,7 +9,6 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
-from made_lifetimes import made_lifetimes
 from scipy.integrate import quad
 
 from churnlib.calibration import calibration_from_dict
@@ -19,6 +18,7 @@ from churnlib.errors import ConfigError, DataError
 from churnlib.models.ensemble import mean_logits
 from churnlib.models.hazards import HazardLoss, combine_hazards, hazard_loss
 from churnlib.survival import HazardCurve
+from scripts.made_lifetimes import made_lifetimes
 
 CURVE = HazardCurve((1.0, 3.0, 6.0, 12.0), horizon=6.0)
 LOGITS = np.random.default_rng(0).normal(-1.5, 1.0, (5, 4))

@@ -11,7 +11,6 @@ import polars as pl
 import pytest
 import torch
 from made import TINY_TABNET, made_bundle
-from made_lifetimes import END, made_lifetimes, true_survival
 
 import churnlib
 from churnlib.bundle import FORMAT_VERSION, write_bundle
@@ -25,13 +24,17 @@ from churnlib.evaluation.report.files import read_document
 from churnlib.evaluation.survival import KaplanMeier
 from churnlib.evaluation.survival_ranking import concordance
 from churnlib.explanation.effects import Explainer
+from churnlib.models.hazards import log_odds_within
 from churnlib.models.module import ChurnModule
 from churnlib.predictor import Predictor
 from churnlib.scoring import score_file
 from churnlib.serving.api import ChurnLitAPI
+from churnlib.serving.reasons import Reasons
 from churnlib.training.curves import CURVES
 from churnlib.training.run_folder import RunFolder
 from churnlib.training.train import train
+from scripts import reference_shapley
+from scripts.made_lifetimes import END, made_lifetimes, true_survival
 
 WORDS = [
     "data=table", "data.target=left", "data.id=customer", "data.drop=[joined,last_seen]", "task=hazard",
@@ -364,9 +367,115 @@ def test_a_model_that_says_whether_has_no_horizon(tmp_path):
             ask()
 
 
-def test_reasons_are_refused(predictor):
-    with pytest.raises(ConfigError, match=r"says when customers leave.*reasons"):
-        Explainer(predictor)
+# --- reasons --------------------------------------------------------------------------------------------------------
+
+
+def gone_within(predictor: Predictor, typed: pl.DataFrame, horizon: float) -> np.ndarray:
+    """The probability of leaving within a horizon, interval by interval: the share of each that a customer lives in."""
+    curve = predictor.bundle.hazards
+    assert curve is not None
+    hazards = 1 / (1 + np.exp(-predictor.logits(typed).astype(np.float64)))
+    stays, now = np.ones(len(typed)), typed["months"].to_numpy()
+    starts = (0.0, *curve.breaks[:-1])
+    for place, (start, end) in enumerate(zip(starts, curve.breaks, strict=True)):
+        last = end if place < len(starts) - 1 else np.inf  # the last rate goes on
+        lived = (np.minimum(now + horizon, last) - np.maximum(now, start)).clip(min=0) / (end - start)
+        stays *= (1 - hazards[:, place]) ** lived
+    return 1 - stays
+
+
+def shapley_values(explainer: Explainer, rows: pl.DataFrame, horizon: float) -> np.ndarray:
+    """Shapley values by all sets of columns, of rows mixed in the table."""
+    predictor, names = explainer.predictor, list(explainer.mixer.names)
+    typed, others = predictor.read(rows).typed.select(names), explainer.background.typed
+    assert others is not None
+    others, found = others.select(names), []
+    for row in range(len(rows)):
+
+        def answer(own: np.ndarray, other: np.ndarray, row: int = row) -> np.ndarray:
+            mine, theirs = typed[np.full(len(own), row)], others[other]
+            mixed = [mine[name].zip_with(pl.Series(own[:, place]), theirs[name]) for place, name in enumerate(names)]
+            gone = gone_within(predictor, pl.DataFrame(mixed), horizon)
+            return np.log(gone / (1 - gone))
+
+        found.append(reference_shapley.exact(answer, len(names), len(others)))
+    return np.stack(found)
+
+
+def test_reasons_are_shapley_values_of_the_chance_of_leaving_within_the_horizon(trained, predictor):
+    rows, background = trained[2][5:9], trained[2][100:112]
+    by_orders = Explainer(predictor, method="shapley", background=background, pairs=300, horizon=9)
+    by_gradients = Explainer(predictor, method="gradients", background=background, samples=600, horizon=9)
+    assert by_orders.mixer.names == ("use", "plan", "noise", "fee", "months")  # time itself is a reason
+    wanted = shapley_values(by_orders, rows, 9.0)
+    np.testing.assert_allclose(by_orders.effects(rows).values, wanted, atol=0.08)
+    assert np.corrcoef(by_gradients.effects(rows).values.ravel(), wanted.ravel())[0, 1] > 0.97
+
+
+def test_reasons_add_up_to_the_probability_that_is_scored(trained, predictor):
+    rows = trained[2].head(60)
+    for explainer in (Explainer(predictor), Explainer(predictor, method="shapley"), Explainer(predictor, horizon=12)):
+        effects = explainer.effects(rows)
+        scored = predictor.predict(rows, horizon=explainer.curve.horizon)["churn_probability"]  # type: ignore[union-attr]
+        np.testing.assert_allclose(1 / (1 + np.exp(-effects.log_odds)), scored, atol=1e-6)
+        gap = np.abs(effects.base + effects.values.sum(axis=1) - effects.log_odds)
+        assert (gap <= np.maximum(0.1 * np.abs(effects.log_odds), 0.05)).all()
+    assert set(Explainer(predictor).effects(rows).method) <= {"gradients", "shapley"}
+    assert np.abs(Explainer(predictor, method="shapley").effects(rows).error).max() < 1e-4
+
+
+def test_torch_follows_the_curve_that_numpy_answers_by(predictor):
+    curve, rng = predictor.bundle.hazards, np.random.default_rng(0)
+    assert curve is not None
+    logits, now = rng.normal(scale=4, size=(50, 12)), rng.uniform(0, 1.3 * curve.end, 50)
+    logits[0] = -900.0
+    for elapsed in (now, None):
+        here = None if elapsed is None else torch.from_numpy(elapsed)
+        followed = log_odds_within(torch.from_numpy(logits), here, curve).numpy()
+        np.testing.assert_allclose(followed, curve.log_odds(logits, elapsed), rtol=1e-9)
+    assert np.isfinite(followed).all()
+
+
+@pytest.mark.parametrize("words", [["task.clock=snapshot"], ["cv=2"], ["model=additive"]])
+@pytest.mark.slow
+def test_every_kind_of_hazard_model_has_reasons(words, tmp_path):
+    small = [] if "model=additive" in words else ["model.hidden_sizes=[8]"]
+    run(tmp_path, made_lifetimes(300), *QUICK[:-2], *small, "trainer.max_epochs=2", *words)
+    predictor, rows = churnlib.load(tmp_path / "run" / "bundle"), made_lifetimes(20, seed=4)
+    said = churnlib.explain(predictor, rows, top=None)
+    scored = predictor.predict(rows)["churn_probability"]
+    assert said["churn_probability"].equals(scored)
+    np.testing.assert_allclose(1 / (1 + np.exp(-said["log_odds"].to_numpy())), scored, atol=1e-6)
+    assert ("gradients" in set(said["method"])) == ("model=additive" not in words)
+    if "model=additive" in words:
+        with pytest.raises(ConfigError, match="no sum over columns"):
+            Explainer(predictor, method="exact")
+
+
+def test_a_runs_model_is_explained_on_the_whole_without_labels(trained, tmp_path):
+    words = ["rows=100", "explained=20", "paired=20", "replicates=20", f"output={tmp_path}"]
+    assert main(["explain-model", f"run={trained[0]}", *words]) == 0
+    found = json.loads((tmp_path / "global.json").read_text("utf-8"))
+    assert {line["column"] for line in found["importance"]} == {"use", "plan", "noise", "fee", "months"}
+    assert all(line.get("roc_auc") is None and line["effect"] > 0 for line in found["importance"])
+    assert "months" in found["curves"] and found["tree"] is not None
+
+
+def test_a_file_a_row_and_the_server_give_the_same_reasons(trained, predictor, tmp_path):
+    folder, _, frame = trained
+    frame.head(5).write_csv(tmp_path / "in.csv")
+    words = [f"bundle={folder / 'bundle'}", f"input={tmp_path / 'in.csv'}", f"output={tmp_path / 'out.parquet'}"]
+    assert main(["explain", *words, "horizon=12", "top=5"]) == 0
+    written = pl.read_parquet(tmp_path / "out.parquet")
+    expected = predictor.predict(frame.head(5), horizon=12)["churn_probability"]
+    np.testing.assert_allclose(written["churn_probability"], expected, atol=1e-9)
+    np.testing.assert_allclose(1 / (1 + np.exp(-written["log_odds"])), expected, atol=1e-6)
+    row = {name: value for name, value in frame.row(0, named=True).items() if name not in ("joined", "last_seen")}
+    served = Reasons(predictor, method="auto").explain(row, top=None)
+    [alone] = churnlib.explain(predictor, [row], top=None).to_dicts()
+    assert [one["feature"] for one in served["reasons"]] == [one["feature"] for one in alone["reasons"]]
+    assert served["log_odds"] == pytest.approx(alone["log_odds"], abs=1e-9)
+    assert "months" in {one["feature"] for one in served["reasons"]}
 
 
 def test_an_older_release_is_told_by_the_format():

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from churnlib.commands.application import exit_status, refuse_sweep, run_hydra
 from churnlib.compose import from_hydra
+from churnlib.console import row_bar
 from churnlib.errors import DataError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from omegaconf import DictConfig
     from rich.console import Console
 
@@ -55,7 +53,7 @@ def _ingest(config: IngestConfig, console: Console) -> Ingested:
     data = config.data
     pseudonyms = configured_pseudonyms(data)
     given = data.columns[data.time].format if data.time in data.columns else None
-    with _progress(console) as advance, reading_table(data) as room:
+    with row_bar("rows", console) as advance, reading_table(data) as room:
         return ingest(
             scan_configured(data, seed=config.seed, say=lambda line: _print(console, line), folder=room),
             config.output or "",
@@ -67,20 +65,6 @@ def _ingest(config: IngestConfig, console: Console) -> Ingested:
             rows_per_file=config.rows_per_file,
             progress=advance,
         )
-
-
-@contextmanager
-def _progress(console: Console) -> Iterator[Callable[[int], None] | None]:
-    """Show the rows that are written, on a terminal: how many there will be is not known before the last."""
-    if not console.is_terminal:
-        yield None
-        return
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-
-    columns = (TextColumn("rows"), BarColumn(), TextColumn("{task.completed:,.0f}"), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task("", total=None)
-        yield lambda rows: bar.update(task, completed=rows)
 
 
 def lines(done: Ingested, config: IngestConfig) -> list[str]:

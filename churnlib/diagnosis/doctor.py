@@ -25,7 +25,7 @@ from churnlib.diagnosis.sufficiency import learn_in_steps
 from churnlib.diagnosis.verdicts import verdicts
 from churnlib.errors import DataError
 from churnlib.evaluation.ceiling.attainable import Estimate, attainable
-from churnlib.evaluation.ceiling.expected import ESTIMATED, FALLING, balanced_f1
+from churnlib.evaluation.ceiling.expected import ESTIMATED, FALLING, OF_CAMPAIGN, PROFIT, balanced_f1
 from churnlib.evaluation.ceiling.goal import Goal, judge
 from churnlib.evaluation.metrics import evaluate
 from churnlib.evaluation.profit.campaign import Campaign
@@ -119,38 +119,22 @@ def doctor(
     )  # fmt: skip
     say("reading the table")
     frame = table_from(table)
-    used = rows_with_target(frame, asked.spec)
-    drawn_again = _drawn_again(used.frame, asked)
     sample, true = _sample(frame, asked.spec, sample_rows, seed, truth)
     customers = _prepared(sample, asked, true)
-    check_enough(customers, np.sort(np.concatenate(list(customers.split.sides().values()))))
-    say("leak checks")
-    report = check_leaks(customers, names=names, allow=allow, seed=seed)
-    report = LeakReport((*report.checks, drawn_again), report.rows, report.allowed)
-    flags = flags_of(report, customers)
-
-    test_rows = _test_rows(customers, len(used.frame))
-    first = _examined(customers, asked, test_rows)
-    flags, last = _cleared(customers, flags, first, asked)
-    as_it_stands = None
-    if last is not first:
-        own = first.found
-        as_it_stands = {"f1": first.estimates["f1"].to_dict(), "baselines": _figures(own), "best": own.best}
-    examined, found, estimates = last.customers, last.found, last.estimates
+    check_enough(customers, _pool(customers))
+    report, used = _leaks(frame, customers, asked, names, allow)
+    first = _examined(customers, asked, _test_rows(customers, used))
+    flags, last = _cleared(customers, flags_of(report, customers), first, asked)
+    found, estimates = last.found, last.estimates
     balanced = balanced_f1(found.probability[found.best])
     flags += _claimed(claim, "f1" if goal is None else goal.metric, estimates, balanced)
-    steps = learn_in_steps(found, seed=seed, progress=say)
-    say("what would help")
-    rows = np.sort(np.concatenate(list(examined.split.sides().values())))
-    cells = list(read_cells(examined.typed[rows], examined.schema.features))
-    areas = single_areas(cells, examined.label[rows] == 1)
     diagnosis = Diagnosis(
         name=name,
         target=asked.spec.target,
         rows=len(frame),
         examined=len(found.label),
         sampled=len(sample) < len(frame),
-        features=len(examined.schema.features),
+        features=len(last.customers.schema.features),
         positives=int(found.label.sum()),
         folds=FOLDS,
         by=customers.split.by,
@@ -158,11 +142,9 @@ def doctor(
         best=found.best,
         attainable={metric: one.to_dict() for metric, one in estimates.items()},
         balanced_f1=balanced,
-        as_it_stands=as_it_stands,
-        limit=_limit(examined, found),
-        sufficiency=asdict(steps),
-        remedies=[asdict(one) for one in remedies(found, estimates["f1"], steps, areas, seed=seed)],
-        columns={column: area.figures() for column, area in sorted(areas.items(), key=lambda item: -item[1].auc)},
+        as_it_stands=None if last is first else _as_it_stands(first),
+        limit=_limit(last.customers, found),
+        **_what_would_help(last, asked),
         flags=[{**asdict(flag), "said": flag.said()} for flag in flags],
         checks=report.to_dict()["checks"],
         cleaning=customers.report.lines(),
@@ -172,6 +154,45 @@ def doctor(
     )
     diagnosis.verdicts.extend(verdicts(diagnosis))
     return diagnosis
+
+
+def _pool(customers: Customers) -> np.ndarray:
+    """Return the rows of all sides, ascending."""
+    return np.sort(np.concatenate(list(customers.split.sides().values())))
+
+
+def _leaks(
+    frame: pl.DataFrame, customers: Customers, asked: _Asked, names: Sequence[str], allow: Sequence[str]
+) -> tuple[LeakReport, int]:
+    """Return the leak checks, those for copies in the whole table among them, and how many of its rows have a label."""
+    used = rows_with_target(frame, asked.spec).frame
+    drawn_again = _drawn_again(used, asked)
+    asked.progress("leak checks")
+    report = check_leaks(customers, names=names, allow=allow, seed=asked.seed)
+    return LeakReport((*report.checks, drawn_again), report.rows, report.allowed), len(used)
+
+
+def _as_it_stands(first: _Examined) -> dict[str, Any]:
+    """Return what would be told of the table with what was flagged."""
+    return {
+        "f1": first.estimates["f1"].to_dict(), "baselines": _figures(first.found), "best": first.found.best,
+    }  # fmt: skip
+
+
+def _what_would_help(last: _Examined, asked: _Asked) -> dict[str, Any]:
+    """Return whether rows and columns suffice, and what would help most."""
+    customers, found, seed = last.customers, last.found, asked.seed
+    steps = learn_in_steps(found, seed=seed, progress=asked.progress)
+    asked.progress("what would help")
+    rows = _pool(customers)
+    cells = list(read_cells(customers.typed[rows], customers.schema.features))
+    areas = single_areas(cells, customers.label[rows] == 1)
+    helping = remedies(found, last.estimates["f1"], steps, areas, seed=seed)
+    return {
+        "sufficiency": asdict(steps),
+        "remedies": [asdict(one) for one in helping],
+        "columns": {name: area.figures() for name, area in sorted(areas.items(), key=lambda item: -item[1].auc)},
+    }
 
 
 def _told(goal: Goal | None) -> tuple[str, ...]:
@@ -192,7 +213,7 @@ def _judged(goal: Goal, estimates: Mapping[str, Estimate], flags: Sequence[Flag]
 
 def allowance(metric: str, estimates: Mapping[str, Estimate]) -> float:
     """Return by how much a better model may exceed the quick baselines: of money a share, else F1's own."""
-    if metric in ("profit", "log_loss", "top_decile_lift") and metric in estimates:
+    if metric in (PROFIT, *OF_CAMPAIGN, "log_loss", "top_decile_lift") and metric in estimates:
         return 2.0 * ALLOWANCE * abs(estimates[metric].value)
     return ALLOWANCE
 

@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass, field
 from html import escape as html_escape
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from churnlib.evaluation.ceiling.expected import OF_CAMPAIGN, PROFIT
+
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
 
@@ -14,6 +16,7 @@ MARKS = {"alarm": "bold red", "look": "yellow", "note": "dim", "good": "green"}
 NAMES = {
     "f1": "F1", "roc_auc": "ROC AUC", "average_precision": "average precision", "log_loss": "log loss",
     "top_decile_lift": "lift of the first tenth", "profit": "profit per customer",
+    "mpc": "maximum profit", "empc": "expected maximum profit", "empb": "maximum profit by own values",
 }  # fmt: skip
 
 
@@ -118,14 +121,15 @@ class Diagnosis:
             ("model", *(NAMES[figure] for figure in figures)),
             [(model, *(_number(own[figure]) for figure in figures)) for model, own in self.baselines.items()],
         )
-        shown = [name for name in self.attainable if name != "profit" or self.currency is not None]
+        money = {PROFIT, *OF_CAMPAIGN}
+        shown = [name for name in self.attainable if name not in money or self.currency is not None]
         tests = next(iter(self.attainable.values()))["test_rows"]
         yield Section(
             f"What can be attained with what {self.best} finds (95 % intervals)",
             ("figure", "best", "all such customers", f"a test set of {tests:,}"),
             [
                 (
-                    NAMES.get(name, name) + (f", {self.currency}" if name == "profit" else ""),
+                    NAMES.get(name, name) + (f", {self.currency}" if name in money else ""),
                     _number(one["value"]),
                     f"{one['low']:.3f}–{one['high']:.3f}",
                     f"{one['test_low']:.3f}–{one['test_high']:.3f}",

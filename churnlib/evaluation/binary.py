@@ -7,6 +7,7 @@ A weight says how often a row counts. All ones give the figures of ``metrics.jso
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -26,12 +27,15 @@ from churnlib.evaluation.probabilities import (
     row_losses,
 )
 from churnlib.evaluation.profit.campaign import Campaign, payoffs
-from churnlib.evaluation.profit.individual import at_counts, auepc_of
+from churnlib.evaluation.profit.individual import at_counts, auepc_of, auepc_of_drawn, blocks_of
 from churnlib.evaluation.profit.maximum import empc_of, mpc_sums
 
 DECISIONS, RANKING, CALIBRATION, PROFIT = "decisions", "ranking", "calibration", "profit"
 LAYERS = (DECISIONS, RANKING, CALIBRATION, PROFIT)
 """What can be asked for beyond the figures of every run; see :func:`churnlib.evaluation.metrics.evaluate`."""
+
+TOGETHER = 8
+"""Blocks of replicates whose sums are computed at a time."""
 
 
 @dataclass(eq=False)
@@ -90,17 +94,27 @@ class BinaryRows:
             self._paid = paid[order]
             columns["profit"] = self._paid * self._decided
             if self.value is not None:
-                self._places = np.argsort(self._paid)[::-1]
-                self._best_paid = self._paid[self._places]
+                best = np.argsort(self._paid)[::-1]
+                self._best_paid = self._paid[best]
+                self._blocks = np.empty(n, dtype=np.int64)
+                self._blocks[best] = blocks_of(n)
         self._prepared = layers
         self._names, self._columns = list(columns), np.stack(list(columns.values()), axis=1)
 
-    def figures(self, layers: tuple[str, ...], weights: Floats | None = None) -> dict[str, Floats]:
-        """Return ``(b,)`` of each figure for ``(b, n)`` weights in ranked order; weights of 1 when left out."""
+    def figures(
+        self, layers: tuple[str, ...], weights: Floats | None = None, totals: Floats | None = None
+    ) -> dict[str, Floats]:
+        """Return ``(b,)`` of each figure.
+
+        Args:
+            layers: Beyond the figures of every run.
+            weights: ``(b, n)`` in ranked order; 1 when left out.
+            totals: ``(b, c)`` sums of the columns, if they are known.
+        """
         if self._prepared != layers:
             self._prepare(layers)
         drawn = np.ones((1, len(self))) if weights is None else weights
-        sums = dict(zip(self._names, (drawn @ self._columns).T, strict=True))
+        sums = dict(zip(self._names, (drawn @ self._columns if totals is None else totals).T, strict=True))
         tp = self.ranking.cumulated(drawn * self._churned)
         fp = self.ranking.cumulated(drawn) - tp
         found = {
@@ -137,7 +151,16 @@ class BinaryRows:
         order = self.ranking.order
         customers = None if self.customers is None else self.customers[order]
         drawn = resampled(self.label[order], customers, replicates=replicates, seed=seed, stratified=stratified)
-        parts = [self.figures(layers, weights) for weights in drawn]
+        parts = []
+        while blocks := list(islice(drawn, TOGETHER)):
+            if self._prepared != layers:
+                self._prepare(layers)
+            # All columns are read from memory once for several replicates; everything else stays in a cache.
+            sums = np.concatenate(blocks) @ self._columns
+            ends = np.cumsum([len(weights) for weights in blocks])[:-1]
+            parts += [
+                self.figures(layers, weights, own) for weights, own in zip(blocks, np.split(sums, ends), strict=True)
+            ]
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
     def _calibration_error(self, drawn: Floats) -> Floats:
@@ -151,16 +174,20 @@ class BinaryRows:
             return found
         earned, rows = self.ranking.cumulated(drawn * self._paid), tp + fp
         found |= _best("empb", earned, rows)
-        perfect = drawn[:, self._places]
-        areas = [self._area(*one) for one in zip(drawn, earned, rows, perfect, strict=True)]
+        if len(drawn) == 1 and (drawn == 1.0).all():  # the rows as they are
+            areas = [auepc_of(at_counts(earned[0], rows[0]), np.cumsum(self._best_paid))]
+        else:
+            areas = [auepc_of_drawn(*one, *self._perfect(each)) for one, each in zip(
+                zip(earned, rows, strict=True), drawn, strict=True
+            )]  # fmt: skip
         found["auepc"] = np.array([np.nan if area is None else area for area in areas])
         return found
 
-    def _area(self, drawn: Floats, earned: Floats, rows: Floats, perfect: Floats) -> float | None:
-        best = np.cumsum(np.repeat(self._best_paid, perfect.astype(np.int64)))
-        if len(rows) == len(drawn):  # no ties: a customer drawn twice is contacted twice
-            return auepc_of(np.cumsum(np.repeat(self._paid, drawn.astype(np.int64))), best)
-        return auepc_of(at_counts(earned, rows), best)
+    def _perfect(self, drawn: Floats) -> tuple[Floats, Floats]:
+        """Return money and customers down to the end of each block of the perfect order."""
+        weights = (drawn * self._paid, drawn)
+        earned, rows = (np.cumsum(np.bincount(self._blocks, weights=each), dtype=np.float64) for each in weights)
+        return earned, rows
 
 
 def _decisions(sums: dict[str, Floats], *, detailed: bool) -> dict[str, Any]:

@@ -195,7 +195,9 @@ def at_shares(sums: Floats, rows: Floats, shares: Floats) -> Floats:
 
 def steps(cumulated: Floats) -> Floats:
     """Undo a cumulated sum along the last axis."""
-    return np.diff(cumulated, axis=-1, prepend=0.0)
+    undone = np.array(cumulated, dtype=np.float64)
+    undone[..., 1:] -= cumulated[..., :-1]
+    return undone
 
 
 def none_if_nan(value: float | Floats) -> float | None:

@@ -101,30 +101,23 @@ def choose_threshold(
     """
     if rule == "fixed":
         return _fixed(value)
-    if rule not in RULES:
-        raise ConfigError(f"threshold rule must be {', '.join(RULES[:-1])} or {RULES[-1]}, got {str(rule)!r}")
-    if not smoothing >= 0.0:
-        raise ValueError(f"smoothing must be a number of churners >= 0, got {smoothing!r}")
-    campaign = campaign or Campaign()
+    _check_rule(rule, smoothing)
+    campaign, costs = campaign or Campaign(), (cost_false_positive, cost_false_negative)
     if rule == "value":
         return _paying_cut(campaign)
-    bayes_cut = _bayes_cut(cost_false_positive, cost_false_negative)
+    bayes_cut = _bayes_cut(*costs)
     score, tp, fp = threshold_counts(*check_binary(label, probability))
-    selected = tp + fp
     if rule == "capacity":
-        return _capacity_cut(score, selected, _capacity(share, count, of))
+        return _capacity_cut(score, tp + fp, _capacity(share, count, of))
     floor = _precision_floor(precision) if rule == "precision" else 0.0
     if tp[-1] == 0 or fp[-1] == 0:
-        if rule == "profit":
-            return _paying_cut(campaign)
-        return bayes_cut if rule == "cost" else NO_EVIDENCE
+        return {"profit": _paying_cut(campaign), "cost": bayes_cut}.get(rule, NO_EVIDENCE)
     hits = _smoothed_hits(score, tp, fp, smoothing) if smoothing else tp.astype(np.float64)
     if rule == "precision":
-        return _precision_cut(score, hits / selected, floor)
+        return _precision_cut(score, hits / (tp + fp), floor)
     if rule in ("f1", "fbeta"):
-        return _best_cut(score, f_beta(selected - hits, hits[-1] - hits, hits, beta if rule == "fbeta" else 1.0))
-    costs = (cost_false_positive, cost_false_negative)
-    return _best_cut(score, _gain(rule, hits, selected, costs=costs, campaign=campaign), nobody=0.0)
+        return _best_cut(score, f_beta(tp + fp - hits, hits[-1] - hits, hits, beta if rule == "fbeta" else 1.0))
+    return _best_cut(score, _gain(rule, hits, tp + fp, costs=costs, campaign=campaign), nobody=0.0)
 
 
 def threshold_band(
@@ -190,6 +183,13 @@ def best_expected_f1(probability: ArrayLike) -> tuple[float, float]:
         return NO_EVIDENCE, 0.0  # nobody can leave
     expected = _f1(np.cumsum(score * np.diff(selected, prepend=0)), selected)
     return _best_cut(score, expected), float(expected.max())
+
+
+def _check_rule(rule: str, smoothing: float) -> None:
+    if rule not in RULES:
+        raise ConfigError(f"threshold rule must be {', '.join(RULES[:-1])} or {RULES[-1]}, got {str(rule)!r}")
+    if not smoothing >= 0.0:
+        raise ValueError(f"smoothing must be a number of churners >= 0, got {smoothing!r}")
 
 
 def _fixed(value: float | None) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from churnlib.models.differentiable import Differentiable
 from churnlib.predictor import Predictor
 from churnlib.reading import Reading
+from churnlib.survival import HazardCurve
 
 METHODS = ("auto", "gradients", "shapley", "exact", "linear")
 SAMPLES, MASKED_SAMPLES, NEIGHBOURS, PAIRS = 100, 1_000, 200, 25
@@ -86,9 +87,11 @@ class Explainer:
         pairs: Orders per customer, each forth and back.
         background: Customers that effects are measured against, a table; those of the bundle when None.
         seed: Of samples and orders, which are the same for each customer.
+        horizon: Of a model that says when customers leave: what is explained is the probability of leaving within this
+            time, the bundle's own when None.
 
     Raises:
-        ConfigError: If the model has no such method.
+        ConfigError: If the model has no such method, or cannot speak of such a horizon.
         BundleError: If the bundle holds no background customers, and none are given.
     """
 
@@ -101,17 +104,15 @@ class Explainer:
         pairs: int = PAIRS,
         background: Any = None,
         seed: int = 0,
+        horizon: float | None = None,
     ) -> None:
         check_choice("method", method, METHODS)
-        if predictor.bundle.hazards is not None:
-            raise ConfigError(
-                f"the model {predictor.model_name} says when customers leave (task=hazard), and reasons are given for "
-                "models that say whether; explain one trained with task=classify"
-            )
         check_range("samples", SAMPLES if samples is None else samples, low=1)
         check_range("pairs", pairs, low=1)
         self.predictor, self.seed, self.pairs = predictor, seed, pairs
-        self.mixer = Mixer(predictor.schema, predictor.bundle.preparation)
+        self.curve = _at_horizon(predictor, horizon)
+        elapsed = None if self.curve is None else self.curve.elapsed
+        self.mixer = Mixer(predictor.schema, predictor.bundle.preparation, elapsed)
         self.background = self._read_background(background)
         self.method = self._choose(method)
         self.samples = samples or self._enough()
@@ -120,7 +121,7 @@ class Explainer:
         """Return the same explainer with other draws."""
         return Explainer(
             self.predictor, method=self.method, samples=self.samples, pairs=self.pairs, background=self.background,
-            seed=seed,
+            seed=seed, horizon=None if self.curve is None else self.curve.horizon,
         )  # fmt: skip
 
     def global_explanation(self, table: Any, label: Any = None, **options: Any) -> OverallExplanation:
@@ -161,10 +162,12 @@ class Explainer:
         if method == "shapley" or (method == "auto" and find_spec("torch") is None):
             return "shapley"  # without a look at the model as it was trained, which may take torch
         additive = getattr(self._trained, "is_additive", False)
-        exact = additive and len(self.predictor.classes) == 2 and not len(self.mixer.several)
+        exact = additive and len(self.predictor.classes) == 2 and not len(self.mixer.several) and self.curve is None
         if method == "exact" and not exact:
             why = "it is no sum over columns"
-            if additive:
+            if self.curve is not None:
+                why = "the probability of leaving within a time is no sum over columns"
+            elif additive:
                 why = "that takes two classes, and inputs that are made of one column each"
             raise ConfigError(f"method=exact: the model {self.predictor.model_name} has no exact effects: {why}")
         if method == "gradients" and self._model is None:
@@ -182,13 +185,17 @@ class Explainer:
     @cached_property
     def _straight(self) -> Temperature | Platt:
         """What brings a sum of logits to calibrated log-odds; where calibration bends them, they stay the model's."""
-        return additive(self.predictor.bundle.calibration) or UNCALIBRATED
+        calibration = self.predictor.bundle.calibration
+        return UNCALIBRATED if self.curve is not None else additive(calibration) or UNCALIBRATED
 
     @cached_property
     def _model(self) -> Differentiable | None:
-        from churnlib.models.differentiable import differentiable
+        from churnlib.models.differentiable import differentiable, within_horizon
 
-        return differentiable(self._trained, self.mixer.n_numeric)
+        model = differentiable(self._trained, len(self.predictor.bundle.preparation.numeric))
+        if model is None or self.curve is None:
+            return model
+        return within_horizon(model, self.curve, self.mixer.clock)
 
     # --- answers ----------------------------------------------------------------------------------------------------
 
@@ -202,13 +209,29 @@ class Explainer:
         return _log_odds(self._logits(encoded), target)
 
     def _logits(self, encoded: Encoded) -> NDArray[np.float64]:
-        """Return calibrated logits (the model's own where calibration bends them), ``(n,)`` or ``(n, n_classes)``."""
+        """Return calibrated logits (the model's own where calibration bends them), ``(n,)`` or ``(n, n_classes)``.
+
+        Of a model that says when customers leave, the log-odds of leaving within the horizon.
+        """
+        logits, elapsed = self._asked(encoded)
+        if self.curve is not None:
+            return self.curve.log_odds(logits, elapsed)
+        return self._straight.log_odds(logits)
+
+    def probabilities(self, encoded: Encoded) -> NDArray[np.float64]:
+        """Return what the model answers for rows, as scoring does, ``(n,)`` or ``(n, n_classes)``."""
+        logits, elapsed = self._asked(encoded)
+        return self.predictor.calibrated(logits, elapsed, horizon=None if self.curve is None else self.curve.horizon)
+
+    def _asked(self, encoded: Encoded) -> tuple[np.ndarray, np.ndarray | None]:
+        """Return the model's logits, and how long customers have been there, where that matters."""
+        rows, elapsed = self.mixer.read_by_model(encoded)
         model, n = self.predictor.bundle.model, evaluation_rows(len(self.mixer.owner))
         parts = [
-            model.logits(encoded.numeric[start : start + n], encoded.codes[start : start + n])
-            for start in range(0, max(1, len(encoded)), n)
+            model.logits(rows.numeric[start : start + n], rows.codes[start : start + n])
+            for start in range(0, max(1, len(rows)), n)
         ]
-        return self._straight.log_odds(np.concatenate(parts))
+        return np.concatenate(parts), elapsed
 
     # --- effects ----------------------------------------------------------------------------------------------------
 
@@ -396,6 +419,12 @@ class _Found:
     def fill(self, rows: np.ndarray, method: str, values: np.ndarray, base: np.ndarray, stability: np.ndarray) -> None:
         self.values[rows], self.base[rows], self.stability[rows] = values, base, stability
         self.method[rows] = method
+
+
+def _at_horizon(predictor: Predictor, horizon: float | None) -> HazardCurve | None:
+    """Return what the hazards of a model mean, at a horizon; None of one that says only whether customers leave."""
+    curve = predictor.bundle.hazards
+    return curve if horizon is None else replace(predictor.hazards("horizon"), horizon=predictor.check_horizon(horizon))
 
 
 def _at(target: np.ndarray | None, rows: np.ndarray) -> np.ndarray | None:

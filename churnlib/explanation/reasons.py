@@ -17,7 +17,6 @@ import polars as pl
 from churnlib.data.one_row import OneRow, OneRowReader
 from churnlib.errors import ConfigError
 from churnlib.explanation.effects import Effects, Explainer
-from churnlib.explanation.mixing import Customers
 from churnlib.explanation.wording import LOWERS, RAISES, ColumnWording, Wording
 from churnlib.predictor import Predictor
 from churnlib.reading import Reading
@@ -189,7 +188,7 @@ def explain(
         explainer: One that is kept from call to call; built of ``options`` when None.
         on_error: ``raise``, or ``null``: rows that cannot be scored get empty results.
         **options: Of :class:`~churnlib.explanation.effects.Explainer`: ``method``, ``samples``, ``pairs``,
-            ``background``, ``seed``.
+            ``background``, ``seed``, ``horizon``.
 
     Returns:
         One row per row given, in the same order: what :meth:`~churnlib.predictor.Predictor.predict` returns, then
@@ -216,7 +215,8 @@ def explain(
         raise ConfigError(f"top must be 1 or above, or None for all reasons, got {top}")
     cells = reading.typed.select(list(effects.names)).to_dicts()
     said = _answer(predictor, speaker, effects, cells, top)
-    return pl.concat([predictor.answers(reading), pl.DataFrame(said, schema=_columns(effects))], how="horizontal")
+    answers = predictor.answers(reading, horizon=None if explainer.curve is None else explainer.curve.horizon)
+    return pl.concat([answers, pl.DataFrame(said, schema=_columns(effects))], how="horizontal")
 
 
 def _columns(effects: Effects) -> dict[str, pl.DataType]:
@@ -265,7 +265,7 @@ class RowExplainer:
         cells = {name: _cell(value, self.predictor.schema[name].kind) for name, value in row.typed.items()}
         mixer = self.explainer.mixer
         typed = self.predictor.read([cells], rules=False).typed if len(mixer.several) else None
-        effects = self.explainer.of_customers(Customers(typed, row.encoded), target=target)
+        effects = self.explainer.of_customers(mixer.customer(row, typed), target=target)
         top = len(self.speaker.names) if top is None else top
         return _answer(self.predictor, self.speaker, effects, [cells], top)[0]
 

@@ -8,7 +8,7 @@ of the table. Linear models have the same layer, and an ensemble has as many as 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,9 @@ from churnlib.models.baselines.linear import LinearModel
 from churnlib.models.ensemble import Ensemble, Member
 from churnlib.models.fitted import FittedModel
 from churnlib.models.folding import folded
+from churnlib.models.hazards import combine_hazards, log_odds_within
 from churnlib.models.network_model import NetworkModel
+from churnlib.survival import HazardCurve
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +64,29 @@ def differentiable(model: FittedModel, n_numeric: int) -> Differentiable | None:
     return None
 
 
+def within_horizon(model: Differentiable, curve: HazardCurve, clock: int | None) -> Differentiable:
+    """Return a model of hazards as one of the log-odds of leaving within the curve's horizon.
+
+    Args:
+        model: From inputs to the logits of hazards.
+        curve: What they mean.
+        clock: Place among the encoded columns of the time that customers have been there, the last number, which then
+            is one more input; None where time begins now.
+    """
+    if clock is None:
+        return replace(model, logits=lambda x: log_odds_within(model.logits(x), None, curve), is_linear=False)
+
+    def inputs(numeric: np.ndarray, codes: np.ndarray) -> Tensor:
+        rows = model.inputs(numeric[:, :clock].astype(np.float32), codes)
+        return torch.cat([rows, torch.from_numpy(numeric[:, clock:]).to(rows)], dim=1)
+
+    def logits(x: Tensor) -> Tensor:
+        return log_odds_within(model.logits(x[:, :-1]), x[:, -1], curve)
+
+    owners = np.append(np.where(model.owners < clock, model.owners, model.owners + 1), clock)
+    return replace(model, owners=owners, inputs=inputs, logits=logits, is_linear=False)
+
+
 def _of_network(model: NetworkModel) -> Differentiable:
     network = folded(model.network)
 
@@ -98,6 +123,8 @@ def _of_ensemble(model: Ensemble, members: list[Differentiable], n_numeric: int)
         parts = zip(members, x.split(widths, dim=1), strict=True)
         # Each network in its own precision; what they say together in double, as the ensemble computes it.
         each = iter([one.logits(part.to(one.dtype)).double() for one, part in parts])
+        if model.hazards:
+            return combine_hazards(torch.stack(list(each), dim=1))
         groups = [_mean([next(each) for _ in group]) for group in model.groups]
         return _blend(groups, model)
 
@@ -132,4 +159,4 @@ def _blend(groups: list[Tensor], model: Ensemble) -> Tensor:
     return torch.stack([weight * logits for weight, logits in zip(model.weights, groups, strict=True)]).sum(0) + shift
 
 
-__all__ = ["Differentiable", "differentiable"]
+__all__ = ["Differentiable", "differentiable", "within_horizon"]

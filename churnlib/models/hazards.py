@@ -15,6 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from churnlib.survival import LEAST_HAZARD, HazardCurve
+
 ENTRY, STAYED, LEFT = range(3)
 """Places in a row's target."""
 
@@ -78,6 +80,33 @@ class HazardLoss(nn.Module):
     def held_out(self, logits: Tensor, target: Tensor) -> Tensor:
         """Return the loss of each row, ``(B,)``, for log-odds."""
         return hazard_loss(logits, target)
+
+
+def log_odds_within(logits: Tensor, elapsed: Tensor | None, curve: HazardCurve) -> Tensor:
+    """Return :meth:`churnlib.survival.HazardCurve.log_odds` at the curve's horizon, with gradients.
+
+    Args:
+        logits: ``(B, K)``, or ``(B,)`` for a single interval.
+        elapsed: ``(B,)`` time that each customer has been there already; None for 0.
+        curve: What the logits mean.
+
+    Returns:
+        ``(B,)`` float64.
+    """
+    logits = logits.double().reshape(len(logits), -1)
+    now = logits.new_zeros(len(logits)) if elapsed is None else elapsed.double()
+    knots = logits.new_tensor([0.0, *curve.breaks])
+    steps = F.softplus(logits)
+    total = F.pad(steps.cumsum(1), (1, 0))
+
+    def until(time: Tensor) -> Tensor:
+        place = (torch.searchsorted(knots, time.detach().contiguous()) - 1).clamp(0, steps.shape[1] - 1)
+        share = (time - knots[place]) / knots.diff()[place]
+        at = place.unsqueeze(1)
+        return (total.gather(1, at) + share.unsqueeze(1) * steps.gather(1, at)).squeeze(1)
+
+    hazard = (until(now + curve.horizon) - until(now)).clamp_min(LEAST_HAZARD)
+    return hazard + (-torch.expm1(-hazard)).log()
 
 
 def combine_hazards(logits: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ import polars as pl
 from churnlib.compose import SCHEMAS, compose
 from churnlib.config import TrainConfig
 from churnlib.config.explain import ExplainModelConfig
+from churnlib.config.task import HazardConfig, TaskConfig
 from churnlib.data.customers import Customers
 from churnlib.errors import ConfigError, DataError
 from churnlib.explanation.effects import Explainer
@@ -85,7 +86,7 @@ def _explained(
     found = explain_overall(
         explainer,
         frame,
-        customers.label[rows],
+        None if customers.lifetimes is not None else customers.label[rows],  # who was lost from sight has none
         target=config.target,
         wording=Wording.from_config(config.reasons),
         campaign=campaign_of(options.money, customers),
@@ -114,6 +115,8 @@ def run_options(run: Path) -> TrainConfig:
         # What an older run knew nothing of is as it is now.
         parts = {name: _read(getattr(known, name), told.get(name) or {}) for name in PARTS}
         data = _read(_data_schema(set(told.data)), told.data)
+        task = told.get("task") or {}
+        parts["task"] = _read(HazardConfig if task.get("name") == "hazard" else TaskConfig, task)
     except (OmegaConfBaseException, KeyError, TypeError) as error:
         raise ConfigError(f"{run / CONFIG} cannot be read by this release: {str(error).splitlines()[0]}") from error
     return replace(known, data=data, seed=int(told.seed), **parts)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -13,7 +14,7 @@ from churnlib.data.coercion import coerce
 from churnlib.data.customers import Customers
 from churnlib.errors import ConfigError
 from churnlib.evaluation.fairness.groups import Grouping, crossed
-from churnlib.evaluation.fairness.report import FairnessReport, compare_groups
+from churnlib.evaluation.fairness.report import FairnessReport, compare_classes, compare_groups
 from churnlib.predictor import Predictor
 from churnlib.schema import Column, Kind, Role, Schema, unknown_column
 from churnlib.training.calibrating import held_out_probability
@@ -49,15 +50,18 @@ def compared_columns(config: TrainConfig, customers: Customers) -> list[Column]:
 def fairness_of(config: TrainConfig, trained: Trained, predictor: Predictor) -> FairnessReport | None:
     """Compare the groups of the test rows; thresholds by group are learned from the held-out rows.
 
+    Of a model that says when customers leave it is about leaving within the horizon, and about the rows of which that
+    is known.
+
     Returns:
-        None where there is nothing to compare: no sensitive column, no test rows, or more than two classes.
+        None where there is nothing to compare: no sensitive column, or no test rows.
     """
     customers, options = trained.customers, config.fairness
     columns = compared_columns(config, customers)
-    if not columns or not len(customers.rows("test")) or predictor.threshold is None:
+    if not columns or not len(customers.rows("test")):
         return None
-    test, outcome, said = _tested(customers, predictor)
-    aside, label, probability = _held_out(trained, predictor)
+    test, label, probability = _tested(customers, predictor)
+    aside, *held_out = _held_out(trained, predictor)
     if not len(test):
         return None
     groups, others = [], []
@@ -69,28 +73,30 @@ def fairness_of(config: TrainConfig, trained: Trained, predictor: Predictor) -> 
     pairs = list(combinations(range(len(groups)), 2))
     meets = [crossed(groups[a], groups[b], min_group=options.min_crossed) for a, b in pairs]
     values = values_of(config.money, customers)
-    shared = {
-        "threshold": predictor.threshold,
-        "campaign": campaign_of(config.money, customers),
-        "value": None if values is None else values[test],
+    shared: dict[str, Any] = {
         "customers": customers.ids(test),
         "against": options.against,
         "min_group": options.min_group,
         "read": {column.name: column.role is Role.feature for column in columns},
         "replicates": n_replicates(len(test)),
     }
-    each = compare_groups(outcome, said, groups, held_out=(label, probability, others), **shared)
-    if not any(len(meet.labels) > 1 for meet in meets):
+    meets = [meet for meet in meets if len(meet.labels) > 1]
+    if predictor.threshold is None:
+        return compare_classes(label, probability, [*groups, *meets], classes=predictor.classes, **shared)
+    shared |= {
+        "threshold": predictor.threshold,
+        "campaign": campaign_of(config.money, customers),
+        "value": None if values is None else values[test],
+    }
+    each = compare_groups(label, probability, groups, held_out=(held_out[0], held_out[1], others), **shared)
+    if not meets:
         return each
-    both = compare_groups(outcome, said, [meet for meet in meets if len(meet.labels) > 1], **shared)
+    both = compare_groups(label, probability, meets, **shared)
     return FairnessReport((*each.columns, *both.columns), each.threshold, each.min_group, each.n, each.clustered)
 
 
-_Answers = tuple[np.ndarray, np.ndarray, np.ndarray]
-
-
-def _tested(customers: Customers, predictor: Predictor) -> _Answers:
-    """Return the test rows of which is known who left, who did, and what the model says of them."""
+def _tested(customers: Customers, predictor: Predictor) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the test rows, their labels, and the probabilities that decisions are made from."""
     rows, curve = customers.rows("test"), predictor.bundle.hazards
     if curve is None:
         return rows, customers.label[rows], predictor.probabilities(customers.frame[rows])
@@ -98,8 +104,8 @@ def _tested(customers: Customers, predictor: Predictor) -> _Answers:
     return rows[known], label, probability
 
 
-def _held_out(trained: Trained, predictor: Predictor) -> _Answers:
-    """Return the same of the held-out rows, as answered by models that did not learn from them."""
+def _held_out(trained: Trained, predictor: Predictor) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the same of the held-out rows."""
     customers, (rows, logits) = trained.customers, (trained.held_out.rows, trained.held_out.logits)
     curve = predictor.bundle.hazards
     if curve is None:

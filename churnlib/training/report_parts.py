@@ -94,8 +94,14 @@ def _groups(compared: Mapping[str, Any]) -> dict[str, Any]:
             figures = {theirs: _told(one["figures"].get(ours)) for ours, theirs in GROUP_FIGURES.items()}
             groups.append({"label": one["group"], "n": one["n"], "small": False, **figures})
         if groups:
-            columns.append({"column": column["column"], "groups": groups})
+            of_class = column.get("class")
+            title = column["column"] if of_class is None else f"{column['column']}, {of_class} or not"
+            columns.append({"column": title, "groups": groups})
     note = f"Groups of fewer than {compared['min_group']} test customers are put together or left out."
+    if any(column.get("class") is not None for column in compared["columns"]):
+        note += (
+            " Each class is taken against the rest: left stands for being of the class, selected for being given it."
+        )
     return {"note": note, "columns": columns} if columns else {}
 
 

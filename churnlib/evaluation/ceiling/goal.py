@@ -15,6 +15,20 @@ from churnlib.evaluation.metrics import FIGURES, OF_LAYER
 MET, ATTAINABLE, OUT_OF_REACH, NOT_MET = "met", "attainable", "out of reach", "not met"
 """``attainable`` is not met as yet; ``not met`` is where there is no estimate."""
 
+_CALIBRATION = (
+    "it is about how a model says it, not about what these columns tell, and calibration brings it near its best"
+)
+_SHARE = "a share of customers to contact is a means, and neither more nor less of it is better"
+_OTHER = "it follows from the Brier score, of which there is an estimate"
+WITHOUT = {
+    **dict.fromkeys(("ece", "calibration_intercept", "calibration_slope", "calibration_in_the_large"), _CALIBRATION),
+    "reliability": _CALIBRATION,
+    **dict.fromkeys(("resolution", "uncertainty", "brier_skill"), _OTHER),
+    **dict.fromkeys(("mpc_share", "empc_share", "empb_share"), _SHARE),
+    "auepc": "it is relative to what somebody would earn who knew the labels, not the probabilities",
+}
+"""Figures of which no attainable value is told, and why."""
+
 SAID = {
     MET: "met",
     ATTAINABLE: "not met, but attainable",
@@ -133,7 +147,7 @@ def _sentence(goal: Goal, found: Mapping[str, Any], estimate: Estimate | None) -
             f"{estimate.test_high:.3f}"
         )
     elif goal.metric not in ESTIMATED:
-        parts.append(f"there is no estimate of what {goal.metric} can be")
+        parts.append(f"there is no estimate of what {goal.metric} can be: {WITHOUT[goal.metric]}")
     said = "; ".join(parts)
     if found["leaks"]:
         said += f". Not certified: {', '.join(found['leaks'])} may say more than is known on the day of the prediction"
@@ -142,4 +156,4 @@ def _sentence(goal: Goal, found: Mapping[str, Any], estimate: Estimate | None) -
     return said
 
 
-__all__ = ["ATTAINABLE", "MET", "NOT_MET", "OUT_OF_REACH", "Goal", "figure_of", "judge"]
+__all__ = ["ATTAINABLE", "MET", "NOT_MET", "OUT_OF_REACH", "WITHOUT", "Goal", "figure_of", "judge"]

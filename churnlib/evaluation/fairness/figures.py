@@ -1,7 +1,8 @@
 """What a model does to a group of customers: each figure with its interval, and what sets two groups apart.
 
 Rates have Wilson's interval, means that of their spread, the ROC AUC DeLong's, the calibration slope that of its
-likelihood. Where customers have several rows all are bootstrapped by customer instead.
+likelihood, the expected calibration error that of resampled rows. Where customers have several rows all are
+bootstrapped by customer instead.
 """
 
 from __future__ import annotations
@@ -19,8 +20,14 @@ from churnlib.evaluation.binary import CALIBRATION, BinaryRows
 from churnlib.evaluation.bootstrap import REPLICATES, intervals_of, resampled
 from churnlib.evaluation.inputs import Floats, Ints
 from churnlib.evaluation.intervals import roc_auc_interval, wilson_interval
-from churnlib.evaluation.probabilities import calibration_line, log_odds
-from churnlib.evaluation.ranking import roc_auc
+from churnlib.evaluation.probabilities import (
+    ECE_BINS,
+    bin_starts,
+    calibration_line,
+    expected_calibration_error,
+    log_odds,
+)
+from churnlib.evaluation.ranking import Ranking, roc_auc
 
 RATES = {
     "base_rate": ("positives", "n"),
@@ -38,7 +45,15 @@ customer of the group at these decisions."""
 FITTED = ("calibration_slope", "roc_auc")
 """Figures of the group as a whole, which need churners and stayers."""
 
-FIGURES = (*RATES, *MEANS, *FITTED)
+ERROR = "ece"
+"""The expected calibration error. Luck alone makes it larger the smaller a group is, so that groups are not compared in
+it: each is compared with its own noise floor (:func:`churnlib.evaluation.probabilities.calibration_noise_floor`)."""
+
+COMPARED = (*RATES, *MEANS, *FITTED)
+FIGURES = (*COMPARED, ERROR)
+
+MOST_DRAWN, FEWEST_SETS = 20_000_000, 200
+"""Rows times resampled sets behind the interval of the calibration error, a second's work; and sets at least."""
 
 ENOUGH_FOR_SLOPE = 20
 """Rows of the rarer class from which on a calibration slope says something."""
@@ -68,14 +83,14 @@ class Judged:
         label: ``(n,)`` int64, 1 for who left.
         probability: ``(n,)`` of leaving.
         decision: ``(n,)`` int64, 1 for who was predicted to leave.
-        payoff: ``(n,)`` money that contacting each brings.
+        payoff: ``(n,)`` money that contacting each brings; None where money has no meaning.
         customers: ``(n,)`` number of the customer of each; None where each row is its own.
     """
 
     label: Ints
     probability: Floats
     decision: Ints
-    payoff: Floats
+    payoff: Floats | None = None
     customers: Ints | None = None
 
     def __len__(self) -> int:
@@ -84,8 +99,8 @@ class Judged:
     def where(self, chosen: np.ndarray) -> Judged:
         """Return some of the rows, by a Boolean mask."""
         customers = None if self.customers is None else np.unique(self.customers[chosen], return_inverse=True)[1]
-        parts = (self.label[chosen], self.probability[chosen], self.decision[chosen], self.payoff[chosen])
-        return Judged(*parts, customers)
+        payoff = None if self.payoff is None else self.payoff[chosen]
+        return Judged(self.label[chosen], self.probability[chosen], self.decision[chosen], payoff, customers)
 
     def counted(self) -> dict[str, Floats]:
         """Return what each row adds to each count, ``(n,)`` of 0 and 1."""
@@ -97,7 +112,8 @@ class Judged:
     def averaged(self) -> dict[str, Floats]:
         """Return what each row adds to each mean, ``(n,)``."""
         gap = self.probability - self.label
-        return dict(zip(MEANS, (self.probability, gap, self.payoff * self.decision), strict=True))
+        found = {"mean_probability": self.probability, "calibration_gap": gap}
+        return found if self.payoff is None else {**found, "profit": self.payoff * self.decision}
 
 
 def figures_of(rows: Judged, *, replicates: int = REPLICATES, seed: int = 0) -> dict[str, Figure]:
@@ -110,13 +126,14 @@ def figures_of(rows: Judged, *, replicates: int = REPLICATES, seed: int = 0) -> 
     """
     counts = {name: float(part.sum()) for name, part in rows.counted().items()}
     found = {name: _rate(counts[of], counts[all_of]) for name, (of, all_of) in RATES.items()}
-    found |= {name: _mean(values) for name, values in rows.averaged().items()}
+    found |= {name: Figure() for name in MEANS} | {name: _mean(values) for name, values in rows.averaged().items()}
     found |= {"calibration_slope": _slope(rows), "roc_auc": _area(rows)}
     if rows.customers is None:
-        return found
+        return {**found, ERROR: _error(rows, replicates, seed)}
+    found[ERROR] = Figure(expected_calibration_error(rows.label, rows.probability))
     estimates = {name: figure.value for name, figure in found.items()}
     drawn = intervals_of(estimates, _replicates(rows, replicates, seed))
-    shares = (*RATES, "roc_auc", "mean_probability")
+    shares = (*RATES, "roc_auc", "mean_probability", ERROR)
     return {
         name: Figure(figure.value, *_inside(drawn.get(name), unit=name in shares)) for name, figure in found.items()
     }
@@ -161,6 +178,22 @@ def _area(rows: Judged) -> Figure:
     return Figure(area, *(roc_auc_interval(rows.label, rows.probability) or (None, None)))
 
 
+def _error(rows: Judged, replicates: int, seed: int) -> Figure:
+    """Return the expected calibration error, and its interval by resampled rows in the same bins."""
+    ranking = Ranking.of(rows.probability)
+    starts = bin_starts(ranking, ECE_BINS)
+    gap = (rows.probability - rows.label)[ranking.order]
+
+    def errors(weights: Floats) -> Floats:
+        return np.abs(np.add.reduceat(weights * gap, starts, axis=-1)).sum(axis=-1) / len(gap)
+
+    value = float(errors(np.ones(len(gap))))
+    sets = int(np.clip(MOST_DRAWN // len(gap), min(FEWEST_SETS, replicates), replicates))
+    draws = resampled(rows.label[ranking.order], None, replicates=sets, seed=seed, stratified=False)
+    drawn = np.concatenate([errors(weights) for weights in draws])
+    return Figure(value, *_inside(intervals_of({ERROR: value}, {ERROR: drawn}).get(ERROR), unit=True))
+
+
 def _replicates(rows: Judged, replicates: int, seed: int) -> dict[str, Floats]:
     """Return ``(replicates,)`` of each figure from resampled customers, whose share of churners varies as well."""
     columns = {**rows.counted(), **rows.averaged()}
@@ -169,10 +202,10 @@ def _replicates(rows: Judged, replicates: int, seed: int) -> dict[str, Floats]:
     sums = dict(zip(columns, np.concatenate([drawn @ stacked for drawn in draws]).T, strict=True))
     with np.errstate(divide="ignore", invalid="ignore"):
         found = {name: sums[of] / sums[all_of] for name, (of, all_of) in RATES.items()}
-        found |= {name: sums[name] / sums["n"] for name in MEANS}
+        found |= {name: sums[name] / sums["n"] for name in rows.averaged()}
         order = BinaryRows(rows.label, rows.probability, rows.decision, customers=rows.customers)
         fitted = order.replicates((CALIBRATION,), replicates=replicates, seed=seed, stratified=False)
-    return found | {name: fitted[name] for name in FITTED if name in fitted}
+    return found | {name: fitted[name] for name in (*FITTED, ERROR) if name in fitted}
 
 
 def _inside(interval: list[float] | None, *, unit: bool) -> tuple[float | None, float | None]:
@@ -241,4 +274,16 @@ def spread(groups: Mapping[str, Mapping[str, Figure]], name: str) -> dict[str, f
     return {"difference": high - low, "ratio": ratio, "lowest": lowest, "highest": highest}
 
 
-__all__ = ["FIGURES", "MEANS", "RATES", "Figure", "Judged", "difference", "figures_of", "quotient", "spread"]
+__all__ = [
+    "COMPARED",
+    "ERROR",
+    "FIGURES",
+    "MEANS",
+    "RATES",
+    "Figure",
+    "Judged",
+    "difference",
+    "figures_of",
+    "quotient",
+    "spread",
+]

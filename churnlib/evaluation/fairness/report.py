@@ -14,6 +14,8 @@ from churnlib.decision import decide
 from churnlib.evaluation.bootstrap import REPLICATES, customer_numbers
 from churnlib.evaluation.fairness.equalised import AIMS, equalised
 from churnlib.evaluation.fairness.figures import (
+    COMPARED,
+    ERROR,
     FIGURES,
     RATES,
     Figure,
@@ -24,7 +26,8 @@ from churnlib.evaluation.fairness.figures import (
     spread,
 )
 from churnlib.evaluation.fairness.groups import NOBODY, Groups
-from churnlib.evaluation.inputs import check_binary
+from churnlib.evaluation.inputs import check_binary, check_multiclass
+from churnlib.evaluation.probabilities import NoiseFloor, calibration_noise_floor
 from churnlib.evaluation.profit.campaign import Campaign, payoffs
 
 LARGEST, REST = "largest", "rest"
@@ -36,12 +39,16 @@ FOUR_FIFTHS = 0.8
 law (29 CFR 1607.4 D); a convention, not a threshold of fairness."""
 
 LONG = {
-    "column": pl.String(), "group": pl.String(), "n": pl.Int64(), "against": pl.String(), "figure": pl.String(),
-    "value": pl.Float64(), "low": pl.Float64(), "high": pl.Float64(),
+    "column": pl.String(), "class": pl.String(), "group": pl.String(), "n": pl.Int64(), "against": pl.String(),
+    "figure": pl.String(), "value": pl.Float64(), "low": pl.Float64(), "high": pl.Float64(),
     "difference": pl.Float64(), "difference_low": pl.Float64(), "difference_high": pl.Float64(),
     "ratio": pl.Float64(), "ratio_low": pl.Float64(), "ratio_high": pl.Float64(),
 }  # fmt: skip
-"""Columns of the table with a line for each figure of each group."""
+"""Columns of the table with a line for each figure of each group; ``class`` is null of two classes."""
+
+NOISE_FLOOR = f"{ERROR}_noise_floor"
+"""The figure's name for what the calibration error of exact probabilities would be: on average, and in 95 of 100 draws
+at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +63,7 @@ class GroupReport:
         figures: By name, see :data:`~churnlib.evaluation.fairness.figures.FIGURES`.
         differences: The figure minus that of ``against``.
         ratios: Rates divided by those of ``against``.
+        noise_floor: What the calibration error would be if the probabilities were exactly true.
     """
 
     label: str
@@ -63,13 +71,17 @@ class GroupReport:
     positives: int
     against: str | None
     figures: Mapping[str, Figure]
+    noise_floor: NoiseFloor
     differences: Mapping[str, Figure] = field(default_factory=dict)
     ratios: Mapping[str, Figure] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON-ready values."""
         parts = {"figures": self.figures, "differences": self.differences, "ratios": self.ratios}
-        told = {key: {name: figure._asdict() for name, figure in part.items()} for key, part in parts.items()}
+        told: dict[str, Any] = {
+            key: {name: figure._asdict() for name, figure in part.items()} for key, part in parts.items()
+        }
+        told[NOISE_FLOOR] = self.noise_floor._asdict()
         return {"group": self.label, "n": self.n, "positives": self.positives, "against": self.against, **told}
 
 
@@ -85,6 +97,7 @@ class ColumnReport:
         n_left_out: Their rows.
         equalised: What thresholds by group would do and cost, by what they make equal; nothing without held-out rows.
         read_by_model: Whether the model reads the column; None where nobody said.
+        of_class: Of more than two classes the one that is taken against the rest.
     """
 
     column: str
@@ -94,6 +107,12 @@ class ColumnReport:
     n_left_out: int = 0
     equalised: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     read_by_model: bool | None = None
+    of_class: str | None = None
+
+    @property
+    def title(self) -> str:
+        """What the groups are of, in words."""
+        return self.column if self.of_class is None else f"{self.column}, {self.of_class} or not"
 
     def spread(self, name: str) -> dict[str, Any]:
         """Return how far the groups lie apart in a figure; see :func:`churnlib.evaluation.fairness.figures.spread`."""
@@ -103,10 +122,11 @@ class ColumnReport:
         """Return JSON-ready values."""
         return {
             "column": self.column,
+            "class": self.of_class,
             "read_by_model": self.read_by_model,
             "merged": list(self.merged),
             "left_out": {"groups": list(self.left_out), "n": self.n_left_out},
-            "spread": {name: self.spread(name) for name in FIGURES},
+            "spread": {name: self.spread(name) for name in COMPARED},
             "groups": [group.to_dict() for group in self.groups],
             "equalised": dict(self.equalised),
         }
@@ -118,14 +138,14 @@ class FairnessReport:
 
     Attributes:
         columns: One report for each column.
-        threshold: At which decisions were made.
+        threshold: At which decisions were made; None of more than two classes.
         min_group: Rows that a group needs.
         n: Rows in all.
         clustered: Whether intervals are bootstrapped by customer, since some have several rows.
     """
 
     columns: tuple[ColumnReport, ...]
-    threshold: float
+    threshold: float | None
     min_group: int
     n: int
     clustered: bool
@@ -139,12 +159,15 @@ class FairnessReport:
         """Return a line for each figure of each group, with the columns of :data:`LONG`."""
         lines = [
             (
-                column.column, group.label, group.n, group.against, name, *group.figures[name],
+                column.column, column.of_class, group.label, group.n, group.against, name, *figure,
                 *group.differences.get(name, Figure()), *group.ratios.get(name, Figure()),
             )
             for column in self.columns
             for group in column.groups
-            for name in FIGURES
+            for name, figure in [
+                *((name, group.figures[name]) for name in FIGURES),
+                (NOISE_FLOOR, Figure(group.noise_floor.mean, None, group.noise_floor.high)),
+            ]
         ]  # fmt: skip
         return pl.DataFrame(lines, schema=LONG, orient="row")
 
@@ -186,13 +209,11 @@ def compare_groups(
     Raises:
         ValueError: If shapes disagree, or a label or probability is outside its range.
     """
-    if against not in AGAINST:
-        raise ValueError(f"against must be one of {', '.join(AGAINST)}, got {against!r}")
     truth, scores = check_binary(label, probability)
     costs = campaign or Campaign()
     paid = payoffs(truth, costs.values(None if value is None else np.asarray(value), len(truth)), costs)
     rows = Judged(truth, scores, decide(scores, threshold), paid, customer_numbers(customers, len(truth)))
-    drawn = {"replicates": replicates, "seed": seed}
+    drawn: dict[str, Any] = {"replicates": replicates, "seed": seed}
     told = []
     for place, one in enumerate(groups):
         found = {}
@@ -200,18 +221,78 @@ def compare_groups(
             others, said = check_binary(held_out[0], held_out[1])
             aside = (others, said, held_out[2][place])
             found = {aim: equalised(rows, one, aside, threshold=threshold, aim=aim, **drawn) for aim in AIMS}
-        told.append(
-            ColumnReport(
-                one.name,
-                _compared(rows, one, against, **drawn),
-                one.merged,
-                one.left_out,
-                int((one.codes == NOBODY).sum()),
-                found,
-                None if read is None else read.get(one.name),
-            )
-        )
+        told.append(_column(rows, one, against, read, equalised=found, **drawn))
     return FairnessReport(tuple(told), float(threshold), min_group, len(truth), rows.customers is not None)
+
+
+def compare_classes(
+    label: ArrayLike,
+    probability: ArrayLike,
+    groups: Sequence[Groups],
+    *,
+    classes: Sequence[str],
+    customers: ArrayLike | None = None,
+    against: str = LARGEST,
+    min_group: int = 0,
+    read: Mapping[str, bool] | None = None,
+    replicates: int = REPLICATES,
+    seed: int = 0,
+) -> FairnessReport:
+    """Compare how a model of several classes treats groups of customers: each class is taken against the rest.
+
+    Selected is who is given the class, the most probable one. There are no thresholds that could be made equal, and no
+    profit.
+
+    Args:
+        label: ``(n,)`` class indices.
+        probability: ``(n, k)``.
+        groups: Of the rows, for each column.
+        classes: ``k`` names.
+        customers: ``(n,)`` names, where a customer may have several rows.
+        against: ``largest`` (group of the column) or ``rest``.
+        min_group: Rows that a group needed, for the record.
+        read: Whether the model reads the columns.
+        replicates: Resampled sets.
+        seed: Of the resampling.
+
+    Raises:
+        ValueError: If shapes disagree, or a label or probability is outside its range.
+    """
+    truth, scores = check_multiclass(label, probability, len(classes))
+    decision, names = decide(scores), customer_numbers(customers, len(truth))
+    told = []
+    for place, of_class in enumerate(classes):
+        own = ((truth == place).astype(np.int64), scores[:, place], (decision == place).astype(np.int64))
+        rows = Judged(*own, customers=names)
+        told += [
+            _column(rows, one, against, read, of_class=of_class, replicates=replicates, seed=seed) for one in groups
+        ]
+    return FairnessReport(tuple(told), None, min_group, len(truth), names is not None)
+
+
+def _column(
+    rows: Judged,
+    groups: Groups,
+    against: str,
+    read: Mapping[str, bool] | None,
+    *,
+    equalised: Mapping[str, Mapping[str, Any]] | None = None,
+    of_class: str | None = None,
+    replicates: int,
+    seed: int,
+) -> ColumnReport:
+    if against not in AGAINST:
+        raise ValueError(f"against must be one of {', '.join(AGAINST)}, got {against!r}")
+    return ColumnReport(
+        groups.name,
+        _compared(rows, groups, against, replicates=replicates, seed=seed),
+        groups.merged,
+        groups.left_out,
+        int((groups.codes == NOBODY).sum()),
+        equalised or {},
+        None if read is None else read.get(groups.name),
+        of_class,
+    )
 
 
 def _compared(rows: Judged, groups: Groups, against: str, *, replicates: int, seed: int) -> tuple[GroupReport, ...]:
@@ -221,17 +302,26 @@ def _compared(rows: Judged, groups: Groups, against: str, *, replicates: int, se
     told = []
     for place, (name, mask, figures) in enumerate(zip(groups.labels, masks, found, strict=True)):
         n, positives = int(mask.sum()), int(rows.label[mask].sum())
+        floor = calibration_noise_floor(rows.probability[mask], seed=seed)
         if len(masks) == 1 or (against == LARGEST and place == largest):
-            told.append(GroupReport(name, n, positives, None, figures))
+            told.append(GroupReport(name, n, positives, None, figures, floor))
             continue
         other = found[largest]
         if against == REST:
             other = figures_of(rows.where(~mask), replicates=replicates, seed=seed)
-        differences = {figure: difference(figures[figure], other[figure]) for figure in FIGURES}
+        differences = {figure: difference(figures[figure], other[figure]) for figure in COMPARED}
         ratios = {figure: quotient(figures[figure], other[figure]) for figure in RATES}
         whom = REST if against == REST else groups.labels[largest]
-        told.append(GroupReport(name, n, positives, whom, figures, differences, ratios))
+        told.append(GroupReport(name, n, positives, whom, figures, floor, differences, ratios))
     return tuple(told)
 
 
-__all__ = ["AGAINST", "FOUR_FIFTHS", "ColumnReport", "FairnessReport", "GroupReport", "compare_groups"]
+__all__ = [
+    "AGAINST",
+    "FOUR_FIFTHS",
+    "ColumnReport",
+    "FairnessReport",
+    "GroupReport",
+    "compare_classes",
+    "compare_groups",
+]

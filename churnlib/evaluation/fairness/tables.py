@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.table import Table
 
-from churnlib.evaluation.fairness.figures import Figure
+from churnlib.evaluation.fairness.figures import ERROR, Figure
 from churnlib.evaluation.fairness.groups import CROSS
 from churnlib.evaluation.fairness.report import FOUR_FIFTHS, ColumnReport, FairnessReport
 from churnlib.evaluation.layout import ABSENT, add_figures, plain_table
@@ -22,18 +22,28 @@ SHOWN = {
 }
 """Figures on the terminal, and what they are called there."""
 
+OF_CLASS = dict(
+    zip(
+        SHOWN,
+        ("are", "predicted", "found of those", "predicted of others", "right of those", "said too often"),
+        strict=True,
+    )
+)
+"""The same of a class against the rest."""
+
 
 def fairness_table(report: FairnessReport, *, title: str | None = "Groups of test rows") -> Table:
     """Return a line for each group; a star marks what differs from the compared group beyond its 95 % interval."""
     lines = [
-        (f"{column.column}: {group.label}", f"{group.n:,}", *_cells(group.figures, group.differences))
+        (f"{column.title}: {group.label}", f"{group.n:,}", *_cells(group.figures, group.differences))
         for column in report.columns
         if CROSS not in column.column
         for group in column.groups
     ]
     table = plain_table(title, caption="* differs from the group it is compared with by more than its 95% interval")
     table.add_column("", min_width=12, max_width=24)
-    for place, name in enumerate(("rows", *SHOWN.values()), start=1):
+    shown = OF_CLASS if any(column.of_class is not None for column in report.columns) else SHOWN
+    for place, name in enumerate(("rows", *shown.values()), start=1):
         add_figures(table, name, [line[place] for line in lines])
     for line in lines:
         table.add_row(*line)
@@ -63,26 +73,40 @@ def fairness_lines(report: FairnessReport, *, currency: str | None = None) -> It
     """
     for column in report.columns:
         crossed = CROSS in column.column
-        if column.left_out and not crossed:
+        first = column.of_class in (None, report.columns[0].of_class)  # of several classes the same is said once
+        if column.left_out and not crossed and first:
             yield (
                 f"{column.column}: {_named(column.left_out)} left out, with fewer rows than a group needs "
                 f"({column.n_left_out:,} rows)"
             )
-        if column.merged:
+        if column.merged and first:
             yield f"{column.column}: other stands for {_named(column.merged)}, each with too few rows of its own"
         if len(column.groups) < 2 and not crossed:
-            yield f"{column.column}: fewer than two groups are large enough, and nothing can be compared"
+            if first:
+                yield f"{column.column}: fewer than two groups are large enough, and nothing can be compared"
             continue
+        yield from _miscalibrated(column)
         yield from _adverse(column)
         for found in column.equalised.values():
             yield f"{column.column}: {_cost(found, currency)}"
+
+
+def _miscalibrated(column: ColumnReport) -> Iterator[str]:
+    """Name the groups whose probabilities are further off than luck explains."""
+    for group in column.groups:
+        error = group.figures[ERROR].value
+        if error is not None and error > group.noise_floor.high:
+            yield (
+                f"{column.title}: the probabilities of {group.label!r} are off by {error:.1%} on average, "
+                f"and luck alone gives up to {group.noise_floor.high:.1%}"
+            )
 
 
 def _adverse(column: ColumnReport) -> Iterator[str]:
     apart = column.spread("selection_rate")
     if apart["ratio"] is not None and apart["ratio"] < FOUR_FIFTHS:
         yield (
-            f"{column.column}: {apart['lowest']!r} is selected {apart['ratio']:.2f} times as often as "
+            f"{column.title}: {apart['lowest']!r} is selected {apart['ratio']:.2f} times as often as "
             f"{apart['highest']!r}, which is below four fifths"
         )
 

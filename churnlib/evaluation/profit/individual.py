@@ -9,10 +9,13 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from churnlib.evaluation.inputs import Floats, check_binary
+from churnlib.evaluation.inputs import Floats, Ints, check_binary
 from churnlib.evaluation.profit.campaign import Campaign, payoffs
 from churnlib.evaluation.profit.maximum import MaximumProfit
 from churnlib.evaluation.ranking import Ranking, at_shares
+
+FINEST = 2_048
+"""Customers up to whom the area under the profit curve of drawn rows is read one by one, and blocks of all others."""
 
 
 def empb(
@@ -76,6 +79,47 @@ def auepc_of(earned: Floats, perfect: Floats) -> float | None:
         return None
     ratios = earned[:stop] / perfect[:stop]
     return float(ratios[0]) if stop == 1 else float(np.trapezoid(ratios) / (stop - 1))
+
+
+def auepc_of_drawn(earned: Floats, rows: Floats, best_earned: Floats, best_rows: Floats) -> float | None:
+    """Return the same area for rows that are drawn more or less often, without copying a row.
+
+    Both profits are straight lines between the rows, so they are read where wanted: at each number of contacted
+    customers up to :data:`FINEST`, and from there on at as many numbers evenly spread. The curves are smooth there.
+
+    Args:
+        earned: ``(m,)`` money down to each distinct score, in the model's order.
+        rows: ``(m,)`` how many are contacted there.
+        best_earned: ``(b,)`` money down to the end of each block of a perfect order (:func:`blocks_of`).
+        best_rows: ``(b,)`` how many are contacted there.
+    """
+    stop = _earning(best_earned, best_rows)
+    if stop == 0:
+        return None
+    places = np.arange(1.0, min(stop, FINEST) + 1.0)
+    if stop > FINEST:
+        places = np.append(places, np.linspace(FINEST, stop, FINEST + 1)[1:])
+    at_none = (np.append(0.0, values) for values in (rows, earned, best_rows, best_earned))
+    own_rows, own, perfect_rows, perfect = at_none
+    ratios = np.interp(places, own_rows, own) / np.interp(places, perfect_rows, perfect)
+    return float(ratios[0]) if stop == 1 else float(np.trapezoid(ratios, places) / (stop - 1))
+
+
+def blocks_of(n: int) -> Ints:
+    """Return the block of each of ``n`` ranked rows: the first :data:`FINEST` alone, the others in as many blocks."""
+    place = np.arange(n)
+    return np.where(place < FINEST, place, FINEST + (place - FINEST) * FINEST // max(n - FINEST, 1))
+
+
+def _earning(earned: Floats, rows: Floats) -> int:
+    """Return up to how many contacted customers a perfect order earns money."""
+    lost = np.flatnonzero((earned <= 0.0) & (rows > 0.0))
+    if not len(lost):
+        return int(rows[-1])
+    last = lost[0]
+    before = (earned[last - 1], rows[last - 1]) if last else (0.0, 0.0)
+    fall = (before[0] - earned[last]) / (rows[last] - before[1])  # of each of the customers who are drawn there
+    return int(before[1] + np.ceil(before[0] / fall) - 1) if before[0] > 0.0 else 0
 
 
 def at_counts(sums: Floats, rows: Floats) -> Floats:

@@ -65,9 +65,13 @@ def between_members(sample: Sample, *, n: int = 64) -> dict[str, Any] | None:
     shift = (0.0,) if classes == 2 else (0.0,) * classes
     found = []
     for member in members:
-        alone = Ensemble(((member,),), weights=(1.0,), shift=shift)
+        alone = Ensemble(((member,),), weights=(1.0,), shift=shift, hazards=model.hazards)
         bundle = replace(sample.explainer.predictor.bundle, model=alone)
-        explainer = Explainer(Predictor(bundle), background=sample.explainer.background, seed=sample.seed)
+        curve = sample.explainer.curve
+        explainer = Explainer(
+            Predictor(bundle), background=sample.explainer.background, seed=sample.seed,
+            horizon=None if curve is None else curve.horizon,
+        )  # fmt: skip
         found.append(_effects(replace(sample, explainer=explainer), n))
     return {"members": len(members), "rank_correlation": _mean_correlation(found)}
 

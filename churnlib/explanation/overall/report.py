@@ -230,9 +230,10 @@ def _masks(sample: Sample) -> dict[str, float] | None:
     mixer = sample.explainer.mixer
     if not getattr(model, "has_masks", False) or len(mixer.several):
         return None
-    encoded = sample.take(256).customers.encoded
+    encoded, _ = mixer.read_by_model(sample.take(256).customers.encoded)
     mean = model.masks(encoded.numeric, encoded.codes)[1].mean(axis=0)
-    looked = np.bincount(mixer.owner, weights=mean, minlength=len(mixer.names))
+    owner = mixer.owner if mixer.clock is None else np.delete(mixer.owner, mixer.clock)
+    looked = np.bincount(owner, weights=mean, minlength=len(mixer.names))
     return {name: float(looked[list(places)].sum()) for name, places in sample.units}
 
 

@@ -90,8 +90,7 @@ class Sample:
 
     def probabilities(self, encoded: Encoded) -> Floats:
         """Return calibrated probabilities, ``(m,)`` or ``(m, n_classes)``."""
-        predictor = self.explainer.predictor
-        return predictor.bundle.calibration.probabilities(predictor.bundle.model.logits(encoded.numeric, encoded.codes))
+        return self.explainer.probabilities(encoded)
 
     def decisions(self, probability: Floats) -> Ints:
         """Return what the model decides of two classes."""

@@ -1,4 +1,4 @@
-"""Customers whose chance of being there at any time is known, for the tests."""
+"""Customers whose chance of being there at any time is known, for the benchmark of lifetimes and the tests."""
 
 from __future__ import annotations
 
