@@ -174,7 +174,7 @@ class Pool:
             return Answer.refusal(DEADLINE)
         headers = tuple((name, value) for name, value in told.headers)
         problem = Problem(told.status, told.code, "") if told.code else None
-        return Answer(told.status, told.body, headers, told.version, problem, told.decisions, told.warned)
+        return Answer(told.status, told.body, headers, told.version, problem, told.decisions, told.warned, told.refused)
 
     def _pick(self, is_slow: bool) -> Link | None:
         """Return the worker to ask: one without a slow job where there is one, then the one with the least to do."""

@@ -41,7 +41,7 @@ _MOST_FAILURES = 5
 """Deaths on end before a process was ready, after which it is not started again."""
 
 _MARGIN_SECONDS = 3.0
-"""Time beyond the drain that a process has to end by itself."""
+"""Time beyond the drain that a process has to end by itself, and a worker after that."""
 
 _log = logging.getLogger(__name__)
 
@@ -417,7 +417,7 @@ class Supervisor:
         for child in self._children:
             if child.channel is not None:
                 child.channel.close()  # a worker ends by that
-        until = time.monotonic() + 1.0
+        until = time.monotonic() + _MARGIN_SECONDS  # for the last records
         for child in self._children:
             if child.process is None:
                 continue

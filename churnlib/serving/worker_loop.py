@@ -191,4 +191,5 @@ def _told(ask: Ask, answer: Answer) -> Told:
         list(answer.decisions),
         list(answer.warned),
         "" if answer.problem is None else answer.problem.code,
+        list(answer.refused),
     )
