@@ -131,8 +131,8 @@ class Server:
         return f"http://127.0.0.1:{self.port}"
 
     def children(self, role: str) -> list[int]:
-        """Return the living processes of a role: http or worker."""
-        return [pid for pid in descendants(self.main_pid) if f"serving.{role}_process" in _command(pid)]
+        """Return the living processes that serve in a role, http or worker; spares do not."""
+        return [pid for pid in descendants(self.main_pid) if _name(pid) == f"churn {role}"]
 
     def wait_until_ready(self, patience: float = 120.0) -> None:
         """Wait until all HTTP processes have the model, which the server says itself."""
@@ -796,9 +796,9 @@ def _resident_of(pid: int) -> int:
     return 0
 
 
-def _command(pid: int) -> str:
+def _name(pid: int) -> str:
     with suppress(OSError):
-        return Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")
+        return Path(f"/proc/{pid}/comm").read_text().strip()
     return ""
 
 

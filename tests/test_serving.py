@@ -617,5 +617,5 @@ def test_no_process_of_the_server_imports_what_it_does_not_need(server: Server) 
     assert imported[server.process.pid] & computing == set(), "the supervisor"
     http = [packages for packages in imported.values() if "uvicorn" in packages and "litserve" not in packages]
     workers = [packages for packages in imported.values() if "litserve" in packages]
-    assert len(http) == len(workers) == 1
-    assert "fastapi" not in http[0]
+    assert http and workers  # and their spares
+    assert not any("fastapi" in packages for packages in http)

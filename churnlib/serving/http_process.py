@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import os
 import socket
@@ -13,8 +12,9 @@ import time
 from typing import Any
 
 from churnlib.errors import ChurnlibError
-from churnlib.serving.lifecycle import BACKLOG, Channel, become_child
+from churnlib.serving.lifecycle import BACKLOG, Channel
 from churnlib.serving.options import ServeOptions
+from churnlib.serving.standby import stand_by
 
 _KEEP_ALIVE_SECONDS = 75
 _log = logging.getLogger(__name__)
@@ -25,13 +25,10 @@ _IDLE_SECONDS = 0.5
 
 
 def main() -> None:
-    """Serve until the supervisor says otherwise; its words are JSON in the first argument."""
-    told = json.loads(sys.argv[1])
-    options = ServeOptions(**{**told["options"], "trust": tuple(told["options"]["trust"])})
-    become_child(told["parent"], options.threads)
+    """Serve until the supervisor says otherwise."""
+    options, told, channel = stand_by("http")
     import uvicorn
 
-    channel = Channel(socket.socket(fileno=told["control"]))
     try:
         process = HttpProcess(options, told, channel)
     except ChurnlibError as error:
@@ -224,17 +221,18 @@ class HttpProcess:
     async def _order(self, word: str, body: bytes) -> Any:
         """Pass an operator's order on to the supervisor, who has all processes follow it, and say what came of it."""
         from churnlib.serving.answers import Answer
-        from churnlib.serving.orders import bundle_of, outcome
+        from churnlib.serving.orders import GOES_ON, LATE_SECONDS, bundle_of, outcome
 
-        number = time.monotonic_ns()
+        number, seconds = time.monotonic_ns(), self.options.bulk_timeout
         self._orders[number] = asyncio.get_running_loop().create_future()
-        self.channel.tell(event="order", word=word, number=number, bundle=bundle_of(word, body))
+        bundle, until = bundle_of(word, body), time.monotonic() + seconds
+        self.channel.tell(event="order", word=word, number=number, bundle=bundle, until=until)
         try:
-            return outcome(await asyncio.wait_for(self._orders[number], self.options.bulk_timeout))
+            return outcome(await asyncio.wait_for(self._orders[number], seconds + LATE_SECONDS))
         except TimeoutError:
-            from churnlib.serving.problems import DEADLINE
-
-            return Answer.refusal(DEADLINE)
+            return Answer.refusal(GOES_ON)
+        finally:
+            self._orders.pop(number, None)
 
 
 def obey(models: Any, message: dict[str, Any]) -> dict[str, Any]:
