@@ -212,6 +212,16 @@ class Endpoint:
             )
         return self._openapi
 
+    def identity(self) -> dict[str, Any]:
+        """Return what a health probe is told: model, version and backend.
+
+        Raises:
+            RequestError: 503 while nobody may be answered, since the list of objections cannot be read.
+        """
+        objections(self._opt_out, ())
+        predictor = self.predictor
+        return {"model": predictor.model_name, "model_version": predictor.version, "backend": predictor.backend}
+
     def describe(self) -> dict[str, Any]:
         """Return the body of ``GET /metadata``."""
         from churnlib.serving.metadata import describe

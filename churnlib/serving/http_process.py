@@ -9,11 +9,13 @@ import socket
 import ssl
 import sys
 import time
+from contextlib import suppress
 from typing import Any
 
 from churnlib.errors import ChurnlibError
 from churnlib.serving.lifecycle import BACKLOG, Channel
 from churnlib.serving.options import ServeOptions
+from churnlib.serving.problems import RequestError
 from churnlib.serving.standby import stand_by
 
 _KEEP_ALIVE_SECONDS = 75
@@ -140,6 +142,7 @@ class HttpProcess:
             assert pool is not None
             await pool.wait_until_there()
             self.front.engine, self.front.identity = pool, pool.identity
+            pool.on_change = lambda: self._is_ready(self.front.state)
         else:
             models = building.models_of(options, recorder=self.recorder)
             try:
@@ -155,7 +158,10 @@ class HttpProcess:
 
     def _is_ready(self, state: str) -> None:
         self.front.state = state
-        self.watching.state(state, self.front.identity())
+        identity: dict[str, Any] = {}
+        with suppress(RequestError):  # nobody is answered just now, which is no reason not to start, or to end
+            identity = self.front.identity()
+        self.watching.state(state, identity)
 
     async def _end(self, server: Any, listening: socket.socket) -> None:
         """Lose nothing: answer what was accepted, and tell clients of kept connections that it was the last answer."""

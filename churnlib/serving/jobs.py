@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 PATH, REQUEST_ID = ":path", ":request-id"
 
+READY = "ready"
+"""The job that HTTP processes have their workers do, for health probes."""
+
 
 def _batch(endpoint: Endpoint, body: bytes, query: Query) -> Answer:
     from churnlib.serving.bulk_answers import predict_batch
@@ -38,6 +41,10 @@ def _feedback(endpoint: Endpoint, body: bytes, query: Query) -> Answer:
 
 def _metadata(endpoint: Endpoint, body: bytes, query: Query) -> Answer:
     return Answer(200, endpoint.describe())
+
+
+def _ready(endpoint: Endpoint, body: bytes, query: Query) -> Answer:
+    return Answer(200, endpoint.identity())
 
 
 def _openapi(endpoint: Endpoint, body: bytes, query: Query) -> Answer:
@@ -89,6 +96,7 @@ JOBS: dict[str, Job] = {
     "metadata": _metadata,
     "openapi": _openapi,
     "protocol": _protocol,
+    READY: _ready,
     "vertex": _vertex,
 }
 
