@@ -25,7 +25,7 @@ from churnlib.serving.children import Child, Children, ServerError
 from churnlib.serving.lifecycle import Channel
 from churnlib.serving.options import ServeOptions
 from churnlib.serving.orders import outcome
-from scripts import campaign_serving as campaigns
+from scripts.campaigns.servers import ROOT, server
 
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks at processes through /proc")
 
@@ -209,30 +209,26 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("role", ["http", "worker"])
 def test_a_spare_has_imported_all_that_serving_needs(role: str, bundle: Path) -> None:
     command = [sys.executable, "-c", SHOWN, role, str(bundle)]
-    environment = {**os.environ, "PYTHONPATH": str(campaigns.ROOT)}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
     assert json.loads(done.stdout) == []
 
 
 @linux
 def test_a_spare_takes_the_place_of_a_dead_process(bundle: Path, tmp_path: Path) -> None:
-    with campaigns.server(bundle, tmp_path, "workers=0") as running:
+    with server(bundle, tmp_path, "workers=0") as running:
         running.wait_until_ready()
         [old] = running.children("http")
-        [spare] = until(lambda: spares(running))
+        [spare] = until(lambda: running.spares("http"))
         os.kill(old, signal.SIGKILL)
         assert until(lambda: [pid for pid in running.children("http") if pid != old]) == [spare]
-        [successor] = until(lambda: [pid for pid in spares(running) if pid != spare])
+        [successor] = until(lambda: [pid for pid in running.spares("http") if pid != spare])
         os.kill(successor, signal.SIGKILL)
         assert until(lambda: "a waiting http process ended (status -9)" in running.output.read_text())
         running.process.terminate()
         assert running.process.wait(30) == 0
         said = running.output.read_text()
     assert f"the http process {old} ended (status -9) and is started again" in said
-
-
-def spares(running: campaigns.Server) -> list[int]:
-    return [pid for pid in campaigns.descendants(running.main_pid) if campaigns._name(pid) == "spare http"]
 
 
 def until(look: Any) -> Any:

@@ -142,8 +142,8 @@ class Children:
                 child.process.kill()
 
     def start_spares(self) -> None:
-        """Have spares ready, once everybody serves: until then they would only take the processor from them."""
-        if len(self.ready) < len(self.all) or time.monotonic() < self._spare_due:
+        """Have spares ready, once all have begun to serve: until then they would only take the processor from them."""
+        if not all(child.was_ready for child in self.all) or time.monotonic() < self._spare_due:
             return
         for role, waiting in self._spares.items():
             while len(waiting) < self._options.spares:

@@ -44,10 +44,11 @@ def stand_by(role: str) -> tuple[ServeOptions, dict[str, Any], Channel]:
     options = ServeOptions(**{**told["options"], "trust": tuple(told["options"]["trust"])})
     become_child(told["parent"], options.threads)
     channel = Channel(socket.socket(fileno=told["control"]))
-    call_it(f"spare {role}")
+    call_it(f"start {role}")
     for name in needed(role, options.engine, told["backend"]):
         with suppress(ModuleNotFoundError):  # what it has no use for here is not installed
             import_module(name)
+    call_it(f"spare {role}")
     try:
         told |= channel.next()
     except EOFError:
