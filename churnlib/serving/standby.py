@@ -20,7 +20,7 @@ from churnlib.serving.lifecycle import Channel, become_child
 from churnlib.serving.options import ServeOptions
 
 _HTTP = ("uvloop", "churnlib.serving.building", "churnlib.serving.models", "churnlib.serving.pool",
-         "churnlib.serving.protocol", "churnlib.serving.watching", "churnlib.serving.last_clients",
+         "churnlib.serving.at_once", "churnlib.serving.watching", "churnlib.serving.last_clients",
          "churnlib.serving.logs", "churnlib.serving.metrics", "churnlib.serving.platform_routes",
          "churnlib.serving.spans")  # fmt: skip
 _WORKER = ("litserve.callbacks", "litserve.loops.loops", "churnlib.serving.worker_api", "churnlib.serving.worker_loop")
