@@ -25,6 +25,7 @@ from churnlib.serving.metric_folder import FOLDER_VARIABLE
 
 if TYPE_CHECKING:
     from churnlib.serving.metric_files import MetricFiles
+    from churnlib.serving.recording import Recorder
 
 FLUSH_SECONDS = 0.25
 
@@ -168,6 +169,12 @@ class Metrics:
         if FAMILIES[name].labels:
             raise ValueError(f"{name} has the labels {', '.join(FAMILIES[name].labels)}; only a lone number is watched")
         self._watched[name] = read
+
+    def watch_record(self, recorder: Recorder) -> None:
+        """Read what a recorder of this process has kept, lost and failed to keep."""
+        self.watch("recorded_total", lambda: recorder.recorded)
+        self.watch("record_dropped_total", lambda: recorder.dropped)
+        self.watch("record_failures_total", lambda: recorder.failures)
 
     def flush(self) -> None:
         """Write what has changed to this process's files."""
