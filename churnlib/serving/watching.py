@@ -128,11 +128,9 @@ class Watched:
         """Count, log and trace an answer."""
         seconds = time.monotonic() - request.started
         route, status, metrics = request.route, answer.status, self._metrics
-        metrics.request(route, status, seconds)
+        metrics.request(route, status, seconds, answer.version, answer.decisions)
         if answer.problem is not None:
             metrics.rejected(answer.problem.code)
-        elif answer.decisions:
-            metrics.predicted(answer.version, answer.decisions)
         if answer.warned or answer.refused:
             for kind, amount in answer.warned:
                 metrics.warned(kind, amount)
