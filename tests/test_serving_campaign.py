@@ -38,7 +38,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def setting(bundle: Path, tmp_path: Path) -> Setting:
     read = made_customers(40).drop("churn", "customer").to_dicts()
-    return Setting(bundle, [{**row, "joined": row["joined"].isoformat()} for row in read], tmp_path)
+    return Setting(bundle, [{**row, "joined": row["joined"].isoformat()} for row in read], tmp_path, ("spares=0",))
 
 
 def held(result: Result, *but: str) -> bool:
@@ -60,7 +60,7 @@ def test_sigterm_loses_nothing(how: str, words: list[str], setting: Setting) -> 
 @pytest.mark.parametrize(
     ("role", "words"),
     [
-        ("http", ["engine=inline", "workers=0"]),
+        ("http", ["engine=inline", "workers=0", "spares=1"]),
         ("http", ["engine=worker", "processes=2"]),
         ("worker", ["engine=worker", "workers=2", "timeout=10"]),
     ],

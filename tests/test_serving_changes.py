@@ -219,10 +219,10 @@ def test_a_spare_takes_the_place_of_a_dead_process(bundle: Path, tmp_path: Path)
     with server(bundle, tmp_path, "workers=0") as running:
         running.wait_until_ready()
         [old] = running.children("http")
-        [spare] = until(lambda: running.spares("http"))
+        [spare] = until(lambda: running.waiting("http"))
         os.kill(old, signal.SIGKILL)
         assert until(lambda: [pid for pid in running.children("http") if pid != old]) == [spare]
-        [successor] = until(lambda: [pid for pid in running.spares("http") if pid != spare])
+        [successor] = until(lambda: [pid for pid in running.waiting("http") if pid != spare])
         os.kill(successor, signal.SIGKILL)
         assert until(lambda: "a waiting http process ended (status -9)" in running.output.read_text())
         running.process.terminate()

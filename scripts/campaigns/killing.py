@@ -31,9 +31,6 @@ def kill_under_load(
     before another spare is ready.
     """
     result = Result(f"kill -9 of {role} processes, {' '.join(setting.words)}")
-    numbers = dict(word.split("=") for word in setting.words if word.startswith(("processes=", "workers=", "spares=")))
-    roles = {"http": int(numbers.get("processes", 1)), "worker": int(numbers.get("workers", 1))}
-    spares = 0 if hurry else int(numbers.get("spares", 1))
     back: list[float] = []
     most = 0
     begun_at = time.monotonic()
@@ -48,13 +45,13 @@ def kill_under_load(
             nonlocal most
             for turn in range(times):
                 progress(result.title, turn, times)
-                await asyncio.to_thread(running.wait_until_whole, roles, spares=spares)
-                if turn and roles[role] > 1:  # the one before is there, but it may still be loading
+                await asyncio.to_thread(running.wait_until_whole, spares=not hurry)
+                if turn and running.roles[role] > 1:  # the one before is there, but it may still be loading
                     await asyncio.sleep(to_start)
                 before = len(outcome.seconds)
                 await _until(lambda before=before: len(outcome.seconds) > before + 50, 30.0)
                 failed, begun = outcome.lost + outcome.codes["worker_lost"], time.monotonic()
-                os.kill(running.children(role)[turn % roles[role]], signal.SIGKILL)
+                os.kill(running.children(role)[turn % running.roles[role]], signal.SIGKILL)
                 known = len(outcome.seconds)
 
                 def is_back(begun: float = begun, known: int = known) -> bool:

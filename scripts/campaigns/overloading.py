@@ -50,6 +50,7 @@ def overload(
 
     with setting.server() as running:
         running.wait_until_ready()
+        running.wait_until_whole()
         port = running.port
         _, _ = asyncio.run(ask(Clients(port, setting.rows, connections=4), 1.0))
         span = max(2.0, seconds / 10)

@@ -51,12 +51,23 @@ class Setting:
 
 @dataclass
 class Server:
-    """A running server."""
+    """A running server.
+
+    Attributes:
+        port: Of this machine.
+        process: That was started; the first of the server, or what that runs in.
+        output: File of what it prints.
+        main_pid: Of its first process.
+        roles: How many processes of each role it should have.
+        spares: How many of each role should wait.
+    """
 
     port: int
     process: subprocess.Popen[bytes]
     output: Path
     main_pid: int
+    roles: dict[str, int]
+    spares: int
 
     @property
     def url(self) -> str:
@@ -75,17 +86,18 @@ class Server:
                 raise SystemExit(f"the server does not start:\n{self.output.read_text()}")
             time.sleep(0.02)
 
-    def spares(self, role: str) -> list[int]:
+    def waiting(self, role: str) -> list[int]:
         """Return the processes that have imported everything and wait for one of a role to die."""
         return [pid for pid in descendants(self.main_pid) if name_of(pid) == f"spare {role}"]
 
-    def wait_until_whole(self, roles: dict[str, int], *, spares: int = 0, patience: float = 60.0) -> None:
-        """Wait until all processes are there, and so many spares of each role that has any."""
+    def wait_until_whole(self, *, spares: bool = True, patience: float = 120.0) -> None:
+        """Wait until all processes are there, and the spares if they are wanted."""
+        wanted = self.spares if spares else 0
         until = time.monotonic() + patience
         while time.monotonic() < until:
             if all(
-                len(self.children(role)) == number and (not number or len(self.spares(role)) >= spares)
-                for role, number in roles.items()
+                len(self.children(role)) == number and len(self.waiting(role)) >= wanted * (number > 0)
+                for role, number in self.roles.items()
             ):
                 return
             time.sleep(0.02)
@@ -111,7 +123,9 @@ def server(bundle: str | Path, folder: Path, *words: str, prefix: Sequence[str] 
         process = subprocess.Popen(
             [*command, *words], stdout=out, stderr=out, env=environment, start_new_session=True, cwd=folder
         )
-    found = Server(port, process, output, process.pid)
+    told = dict(word.split("=", 1) for word in words)
+    roles = {"http": int(told.get("processes", 1)), "worker": int(told.get("workers", 1))}
+    found = Server(port, process, output, process.pid, roles, int(told.get("spares", 1)))
     family = {process.pid}
     try:
         if prefix:

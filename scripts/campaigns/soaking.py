@@ -27,7 +27,7 @@ def soak(
     result = Result(f"soak, {minutes:g} minutes, {' '.join(setting.words)}")
     with setting.server() as running:
         running.wait_until_ready()
-        running.wait_until_whole({"http": 1})
+        running.wait_until_whole()
         full = asyncio.run(
             during(Clients(running.port, setting.rows, connections=connections), lambda: time.sleep(2.4))
         )
@@ -43,9 +43,9 @@ def soak(
                         samples.setdefault(pid, []).append((now, resident_of(pid), open_files))
                 time.sleep(every)
 
-        roles = {pid: role for role in ("http", "worker") for pid in running.children(role)} | {
-            running.main_pid: "main"
-        }
+        roles = {running.main_pid: "main"}
+        for role in running.roles:
+            roles |= dict.fromkeys(running.children(role), role) | dict.fromkeys(running.waiting(role), f"spare {role}")
         clients = Arrivals(running.port, setting.rows, rate=rate, connections=4 * connections)
         outcome = asyncio.run(during(clients, watch))
         result.hold(running.process.poll() is None, "the server has ended")

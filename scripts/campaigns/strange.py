@@ -26,6 +26,7 @@ def fuzz(setting: Setting, *, requests: int = 10_000) -> Result:
     checks = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"
     with setting.server() as running:
         running.wait_until_ready()
+        running.wait_until_whole()
         with urllib.request.urlopen(f"{running.url}/openapi.json", timeout=30) as response:
             document = json.load(response)
         operations = sum(len(methods) for methods in document["paths"].values())
@@ -60,6 +61,7 @@ def wire(setting: Setting, *, mutations: int = 5000, seed: int = 1) -> Result:
     result = Result(f"raw HTTP, {' '.join(setting.words)}")
     with setting.server() as running:
         running.wait_until_ready()
+        running.wait_until_whole()
         target = Target(running.port, "/predict", json.dumps(setting.rows[0]).encode())
         found = attack(target, count=mutations, seed=seed, memory=lambda: resident(running.main_pid))
     result.broken += found.wrong[:20]
