@@ -53,6 +53,7 @@ def test_onnx_runtime_answers_as_torch_does(folder):
     assert [one.backend for one in (own, other, chosen)] == ["torch", "onnx", "onnx"]
     assert np.abs(own.probabilities(table) - other.probabilities(table)).max() <= 1e-6
     assert other.version == own.version
+    assert other.flops == chosen.flops > 1_000 and own.flops is None
     assert isinstance(other.model, NetworkModel)
 
 
