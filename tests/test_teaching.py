@@ -14,6 +14,7 @@ from made import made_customers
 import churnlib
 from churnlib.compose import compose
 from churnlib.data.customers import Customers
+from churnlib.data.datamodule import ChurnDataModule
 from churnlib.errors import ConfigError
 from churnlib.models.losses import cross_entropy, loss_spec, training_loss
 from churnlib.training.many import data_module, stackable
@@ -166,7 +167,7 @@ def test_several_classes_and_several_seeds_are_taught(tmp_path):
         (["cv=3"], "leave cv out"),
         (["split.origins=2", "split.by=time"], "leave split.origins out"),
         (["resample=random_over"], "add resample=none"),
-        (["loss=focal"], "goes with loss=bce"),
+        (["loss=cost_sensitive", "loss.value=monthly_charges"], "goes with loss=bce"),
         (["loss.pos_weight=balanced"], "goes with loss=bce"),
         (["seed=7"], "other test rows than this run"),
     ],
@@ -194,6 +195,12 @@ def test_a_teacher_of_other_classes_is_refused(teacher, customers):
     schema = replace(customers.schema, classes=("no", "gone"))
     with pytest.raises(ConfigError, match=r"knows the classes .* and the table has no, gone"):
         taught_rows(compose(taught(teacher)), replace(customers, schema=schema))
+
+
+def test_weights_of_training_rows_do_not_go_with_other_rows(teacher, customers):
+    rows = taught_rows(compose(taught(teacher)), customers)
+    with pytest.raises(ValueError, match="do not go with resample or learning_rows"):
+        ChurnDataModule(customers, learning_rows=rows, row_weights=np.ones(len(rows), np.float32))
 
 
 @pytest.mark.parametrize("word", ["teacher_share=0", "teacher_share=1.1", "teacher_copies=-1", "teacher_swap=1"])

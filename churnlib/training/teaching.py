@@ -45,8 +45,8 @@ def check_teacher(config: TrainConfig, customers: Customers, *, network: bool) -
         )
     if config.resample.name != "none":
         raise ConfigError(f"{said} has an answer for each training row as it is; add resample=none")
-    if config.loss.name not in ("bce", "cost_sensitive") or getattr(config.loss, "pos_weight", None) is not None:
-        raise ConfigError(f"{said} goes with loss=bce or cost_sensitive, without loss.pos_weight")
+    if config.loss.name != "bce" or getattr(config.loss, "pos_weight", None) is not None:
+        raise ConfigError(f"{said} goes with loss=bce, without loss.pos_weight")
     _check_rows(Path(config.teacher), customers)
     _read(config.teacher, customers)
 
