@@ -142,7 +142,7 @@ def main(words: list[str]) -> int:
         print("bench_serving.py needs wrk (Debian: apt-get install wrk)", file=sys.stderr)
         return 1
     every = [Case(name, served) for served in bundles(options) for name in options["servers"].split(",")]
-    cases = list({case.name: case for case in reversed(every)}.values())[::-1]  # the empty server once
+    cases = list({case.name: case for case in every}.values())  # the empty server once
     connections = [int(number) for number in options["connections"].split(",")]
     found: dict[int, dict[str, list[Figures]]] = {number: {one.name: [] for one in cases} for number in connections}
     start: dict[str, list[float]] = {case.name: [] for case in cases}
