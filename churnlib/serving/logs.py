@@ -171,10 +171,10 @@ class Log:
     def _parts_of(self, method: str, route: str, status: int, key: str, version: str) -> tuple[str, str, str]:
         """Return what the lines of like requests have in common, around what each has of its own."""
         level = "error" if status in _FAULTS else "info"
+        named = f'"key":{quoted(key) if key else "null"},"method":"{method if method in METHODS else "other"}"'
         return (
             f',"level":"{level}","event":"request","process":{self._pid},"request_id":',
-            f',"key":{quoted(key) if key else "null"},"method":"{method if method in METHODS else "other"}",'
-            f'"route":{quoted(route)},"status":{status},"ms":',
+            f',{named},"route":{quoted(route)},"status":{status},"ms":',
             f',"model_version":{quoted(version) if version else "null"}}}\n',
         )
 
