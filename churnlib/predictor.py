@@ -61,6 +61,11 @@ class Predictor:
         return "onnx" if isinstance(self.bundle.model, OnnxModel) else "torch"
 
     @property
+    def flops(self) -> int | None:
+        """Operations that one customer takes (:mod:`churnlib.models.onnx.work`); None where ONNX does not answer."""
+        return self.bundle.model.flops if isinstance(self.bundle.model, OnnxModel) else None
+
+    @property
     def model(self) -> FittedModel:
         """The model as it was trained, whatever answers for it; a network is read, with torch, when first asked for."""
         return original(self.bundle.model)

@@ -1,7 +1,14 @@
-"""Requests per second, latency and processor time of servers over one bundle, in interleaved rounds.
+"""Requests per second, latency and processor time of servers over one bundle or several, in interleaved rounds.
 
     python scripts/bench_serving.py bundle=DIR [servers=empty,inline,thread,worker,fastapi_onnx,litserve]
         [connections=32,1] [rounds=3] [seconds=4] [keys=true] [json=FILE]
+    python scripts/bench_serving.py bundles=mlp_plain=DIR,mlp=DIR,tabnet=DIR servers=empty,auto
+    python scripts/bench_serving.py bundle=DIR servers=empty,inline,bentoml,mlserver
+        bentoml_python=PATH mlserver_python=PATH      the Pythons of environments that have them
+
+With ``bundles=`` every server (but the empty one) is run over each of them; ``kFLOPs`` are the operations that one
+customer's answer takes (:mod:`churnlib.models.onnx.work`). Before anything is measured each server's answers are
+compared with the bundle's own.
 
 Ours run as their users would start them, with keys, metrics and the log on (``keys=false`` without). The client is
 ``wrk`` (Debian: ``apt-get install wrk``) on the same machine, with 500 made-up customers in turn; in each round every
@@ -24,7 +31,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,10 +43,11 @@ from rich.table import Table
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from scripts.serving_peers import TITLES
+from scripts.serving_peers import HEALTH, TITLES
 
 DEFAULTS = {
     "bundle": "outputs/latest/bundle",
+    "bundles": "",
     "servers": "empty,inline,thread,worker,fastapi_onnx,litserve",
     "connections": "32,1",
     "rounds": "3",
@@ -47,12 +55,16 @@ DEFAULTS = {
     "keys": "true",
     "json": "",
     "words": "",
+    "bentoml_python": sys.executable,
+    "mlserver_python": sys.executable,
 }
 OURS = ("inline", "thread", "worker", "auto")
 CUSTOMERS = 500
+COMPARED, TOLERANCE = 20, 1e-6
+"""Customers whose answers are compared with the bundle's own, and by how much these may differ."""
 HEADERS = (
-    "", "req/s", "lowest to highest", "p50 ms", "p99 ms", "processor us", "memory MB", "ready s", "failed", "x empty",
-    "x litserve",
+    "", "kFLOPs", "req/s", "lowest to highest", "p50 ms", "p99 ms", "processor us", "memory MB", "ready s", "failed",
+    "x empty", "x litserve",
 )  # fmt: skip
 LUA = """
 local bodies = {}
@@ -85,51 +97,122 @@ class Figures:
     processor: float
 
 
+@dataclass(frozen=True)
+class Served:
+    """A bundle behind servers.
+
+    Attributes:
+        label: What to call it; empty where there is only one.
+        path: Its folder.
+        customers: Made up, to ask about.
+        answers: The probability of each.
+        flops: Operations that one customer takes; None without a ``model.onnx``.
+    """
+
+    label: str
+    path: str
+    customers: list[dict[str, Any]]
+    answers: list[float]
+    flops: int | None
+
+
+@dataclass(frozen=True)
+class Case:
+    """A server over a bundle: a row of the table."""
+
+    server: str
+    served: Served
+
+    @property
+    def name(self) -> str:
+        """The server's name, and the bundle's where there are several."""
+        return f"{self.server} {self.served.label}".strip() if self.server != "empty" else self.server
+
+    @property
+    def title(self) -> str:
+        """The name for the table."""
+        said = TITLES.get(self.server, f"churnlib, {self.server}")
+        return said if self.name == self.server else f"{said}, {self.served.label}"
+
+
 def main(words: list[str]) -> int:
     """Measure, print a table for each number of connections, and return 1 if any answer was not a 200."""
     options = DEFAULTS | dict(word.split("=", 1) for word in words)
     if shutil.which("wrk") is None:
         print("bench_serving.py needs wrk (Debian: apt-get install wrk)", file=sys.stderr)
         return 1
-    names = options["servers"].split(",")
+    every = [Case(name, served) for served in bundles(options) for name in options["servers"].split(",")]
+    cases = list({case.name: case for case in every}.values())  # the empty server once
     connections = [int(number) for number in options["connections"].split(",")]
-    found: dict[int, dict[str, list[Figures]]] = {number: {name: [] for name in names} for number in connections}
-    start: dict[str, list[float]] = {name: [] for name in names}
+    found: dict[int, dict[str, list[Figures]]] = {number: {one.name: [] for one in cases} for number in connections}
+    start: dict[str, list[float]] = {case.name: [] for case in cases}
     memory: dict[str, tuple[float, float]] = {}
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         key = make_key(folder) if options["keys"] == "true" else ""
-        (folder / "bodies").write_text("\n".join(map(json.dumps, customers(options["bundle"]))))
         for turn in range(int(options["rounds"])):
-            for name in names:
-                print(f"round {turn + 1}: {name}", end="\r", file=sys.stderr)
-                with running(name, options["bundle"], folder, key, options["words"]) as (url, process, seconds):
-                    start[name].append(seconds)
+            for case in cases:
+                print(f"round {turn + 1}: {case.name:30}", end="\r", file=sys.stderr)
+                (folder / "bodies").write_text("\n".join(map(json.dumps, case.served.customers)))
+                python = options.get(f"{case.server}_python", sys.executable)
+                server = running(case.server, case.served.path, folder, key, options["words"], python=python)
+                with server as (url, process, seconds):
+                    start[case.name].append(seconds)
+                    if case.server != "empty":
+                        compare(url, key, case)
                     load(folder, url, key, connections[0], 1.0, process.pid)
                     for number in connections:
                         figures = load(folder, url, key, number, float(options["seconds"]), process.pid)
-                        found[number][name].append(figures)
-                    memory[name] = memory_of(process.pid)
+                        found[number][case.name].append(figures)
+                    memory[case.name] = memory_of(process.pid)
     result = {number: summary(figures) for number, figures in found.items()}
     for number in connections:
-        show(number, result[number], start, memory)
+        show(number, cases, result[number], start, memory)
     if options["json"]:
-        Path(options["json"]).write_text(json.dumps({"result": result, "start": start, "memory": memory}, indent=1))
+        flops = {case.name: case.served.flops for case in cases if case.server != "empty"}
+        Path(options["json"]).write_text(
+            json.dumps({"result": result, "start": start, "memory": memory, "flops": flops}, indent=1)
+        )
     return 1 if any(row["failed"] for rows in result.values() for row in rows.values()) else 0
 
 
-def customers(bundle: str) -> list[dict[str, Any]]:
-    """Return made-up customers that the model reads, drawn from what it knows of its training columns."""
+def bundles(options: Mapping[str, str]) -> list[Served]:
+    """Return the bundles to serve, each with made-up customers that it reads, drawn from its training columns."""
+    given = options["bundles"].split(",") if options["bundles"] else [f"={options['bundle']}"]
+    return [served(*word.split("=", 1)) for word in given]
+
+
+def served(label: str, path: str) -> Served:
+    """Read a bundle and ask it about the customers that the servers will be asked about."""
     from churnlib.data.profile import draw_rows
     from churnlib.predictor import load
 
-    predictor = load(bundle)
+    predictor = load(path)
     rows = draw_rows(dict(predictor.bundle.profile), predictor.schema, CUSTOMERS)
-    kept = (~predictor.read(rows).bad).nonzero()[0].tolist()
-    return [
+    reading = predictor.read(rows)
+    probability = predictor.probabilities(reading).tolist()
+    kept = (~reading.bad).nonzero()[0].tolist()
+    sent = [
         {"customer_id": f"C-{place:06d}", **{name: cell for name, cell in rows[place].items() if cell is not None}}
         for place in kept
     ]
+    return Served(label, path, sent, [probability[place] for place in kept], predictor.flops)
+
+
+def customers(bundle: str) -> list[dict[str, Any]]:
+    """Return made-up customers that a bundle's model reads."""
+    return served("", bundle).customers
+
+
+def compare(url: str, key: str, case: Case) -> None:
+    """Ask about a few customers and end the run where a server says otherwise than the bundle."""
+    headers = {"Content-Type": "application/json", **({"Authorization": f"Bearer {key}"} if key else {})}
+    for row, wanted in list(zip(case.served.customers, case.served.answers, strict=True))[:COMPARED]:
+        request = urllib.request.Request(f"{url}/predict", json.dumps(row).encode(), headers)
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            found = json.load(answer)["churn_probability"]
+        if abs(found - wanted) > TOLERANCE:
+            raise SystemExit(f"{case.name} answers {found} for {row['customer_id']}, and the bundle {wanted}")
 
 
 def make_key(folder: Path) -> str:
@@ -154,7 +237,7 @@ def make_key(folder: Path) -> str:
 
 @contextmanager
 def running(
-    name: str, bundle: str, folder: Path, key: str, words: str = ""
+    name: str, bundle: str, folder: Path, key: str, words: str = "", *, python: str = sys.executable
 ) -> Iterator[tuple[str, subprocess.Popen[bytes], float]]:
     """Run a server; yields its address, its process and the seconds until it was ready."""
     with socket.socket() as opened:
@@ -165,14 +248,14 @@ def running(
         command += [f"engine={name}", f"log_file={folder / 'log'}", *words.split()]
         command += [f"keys={folder / 'keys'}"] if key else []
     else:
-        command = [sys.executable, str(ROOT / "scripts" / "serving_peers.py"), name, str(port), bundle]
+        command = [python, str(ROOT / "scripts" / "serving_peers.py"), name, str(port), bundle]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "POLARS_MAX_THREADS": "1"}
     begun = time.monotonic()
     with (folder / f"{name}.out").open("wb") as out:
         process = subprocess.Popen(command, stdout=out, stderr=out, env=environment, start_new_session=True)
     url = f"http://127.0.0.1:{port}"
     try:
-        while not answers(f"{url}/health"):
+        while not answers(f"{url}{HEALTH.get(name, '/health')}"):
             if process.poll() is not None or time.monotonic() - begun > 60:
                 raise SystemExit(f"{name} does not start:\n{(folder / f'{name}.out').read_text()}")
             time.sleep(0.01)
@@ -237,6 +320,7 @@ def summary(found: Mapping[str, list[Figures]]) -> dict[str, dict[str, float]]:
 
 def show(
     connections: int,
+    cases: Sequence[Case],
     rows: Mapping[str, Mapping[str, float]],
     start: Mapping[str, list[float]],
     memory: Mapping[str, Any],
@@ -245,10 +329,12 @@ def show(
     table = Table(title=f"one customer per request, {connections} connections")
     for header in HEADERS:
         table.add_column(header, justify="left" if not header else "right")
-    for name, row in rows.items():
-        ratios = [f"{row['rate'] / rows[peer]['rate']:.2f}" if peer in rows else "" for peer in ("empty", "litserve")]
+    for case in cases:
+        name, flops = case.name, None if case.server == "empty" else case.served.flops
+        row, peers = rows[name], ("empty", f"litserve {case.served.label}".strip())
         table.add_row(
-            TITLES.get(name, f"churnlib, {name}"),
+            case.title,
+            "" if flops is None else f"{flops / 1e3:,.0f}",
             f"{row['rate']:,.0f}",
             f"{row['lowest']:,.0f} to {row['highest']:,.0f}",
             f"{row['p50']:.2f}",
@@ -257,9 +343,9 @@ def show(
             f"{memory[name][0]:.0f} ({memory[name][1]:.0f})",
             f"{statistics.median(start[name]):.2f}",
             f"{row['failed']:.0f}",
-            *ratios,
+            *(f"{row['rate'] / rows[peer]['rate']:.2f}" if peer in rows else "" for peer in peers),
         )
-    Console(width=160).print(table)
+    Console(width=170).print(table)
 
 
 def descendants(pid: int) -> list[int]:

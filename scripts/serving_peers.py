@@ -3,12 +3,19 @@
 ``empty``: a FastAPI route that reads nothing and does nothing. ``fastapi_onnx``: what a careful colleague would write
 around the same ``model.onnx``: a dict as body, the encoding of a row in plain Python, one call of ONNX Runtime, the
 same calibration and threshold. ``litserve``: a stock ``LitServer`` over our hooks. ``bentoml``, ``mlserver``: the same
-model behind theirs (``peers_python=PYTHON`` names an environment that has them).
+function behind theirs, in environments of their own, since they bring many packages::
+
+    python -m venv ENV && ENV/bin/python -m pip install bentoml onnxruntime numpy      (or mlserver)
+
+MLServer takes the customer through a custom handler in the main process, without its protocol, its inference pool, its
+metrics: the least that it can do.
 """
 
 from __future__ import annotations
 
 import math
+import os
+import socket
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -23,6 +30,8 @@ TITLES = {
     "bentoml": "BentoML",
     "mlserver": "MLServer",
 }
+HEALTH = {"bentoml": "/readyz", "mlserver": "/v2/models/churn/ready"}
+"""Where a server says that it is ready, if not under /health."""
 
 
 def scorer(bundle: str) -> Callable[[dict[str, Any]], dict[str, Any]]:
@@ -110,7 +119,35 @@ def litserve(port: int, bundle: str) -> None:
     server.run(port=port, host="127.0.0.1", generate_client_file=False, log_level="warning", access_log=False)
 
 
-PEERS = {"empty": empty, "fastapi_onnx": fastapi_onnx, "litserve": litserve}
+def bentoml(port: int, bundle: str) -> None:
+    """Serve the model by BentoML, as its command does."""
+    folder = Path(__file__).parent
+    # The service knows the bundle by its environment: BentoML imports it in a process of its own.
+    environment = {**os.environ, "CHURN_BUNDLE": str(Path(bundle).resolve()), "BENTOML_DO_NOT_TRACK": "true"}
+    words = ["-m", "bentoml", "serve", "peer_bentoml:Churn", "--working-dir", str(folder)]
+    words += ["--host", "127.0.0.1", "--port", str(port)]
+    os.execve(sys.executable, [sys.executable, *words], environment)
+
+
+def mlserver(port: int, bundle: str) -> None:
+    """Serve the model by MLServer."""
+    import asyncio
+
+    from mlserver import MLServer, ModelSettings, Settings  # pyright: ignore[reportMissingImports]
+
+    with socket.socket() as opened:
+        opened.bind(("127.0.0.1", 0))
+        grpc = opened.getsockname()[1]
+    settings = Settings(
+        host="127.0.0.1", http_port=port, grpc_port=grpc, parallel_workers=0, metrics_endpoint=None, debug=False
+    )
+    model = ModelSettings(
+        name="churn", implementation="scripts.peer_mlserver.Churn", parameters={"uri": bundle, "version": "1"}
+    )
+    asyncio.run(MLServer(settings).start([model]))
+
+
+PEERS = {"empty": empty, "fastapi_onnx": fastapi_onnx, "litserve": litserve, "bentoml": bentoml, "mlserver": mlserver}
 
 if __name__ == "__main__":
     PEERS[sys.argv[1]](int(sys.argv[2]), sys.argv[3])

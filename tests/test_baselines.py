@@ -152,7 +152,7 @@ def test_a_run_ends_with_a_bundle_that_gives_its_predictions(name, tmp_path):
     config = compose([f"model={name}", *words, *FAST])
     metrics = train(config, folder=RunFolder(tmp_path / "run", latest=None)).metrics
     assert metrics["model"] == name
-    assert set(metrics["inference"]) == {"p50_ms", "p95_ms", "rows_per_second", "backend", "bundle_bytes"}
+    assert set(metrics["inference"]) == {"p50_ms", "p95_ms", "rows_per_second", "backend", "flops", "bundle_bytes"}
     assert load(tmp_path / "run" / "bundle", backend="torch").replay_golden() <= 1e-9
     assert load(tmp_path / "run" / "bundle").replay_golden() <= 1e-6
     assert not list((tmp_path / "run" / "bundle").glob("*.pkl"))

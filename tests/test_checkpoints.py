@@ -166,4 +166,4 @@ def test_runs_killed_at_random_moments_end_as_the_whole_one(tmp_path):
     spec = importlib.util.spec_from_file_location("check_resume", script)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    assert module.campaign(tmp_path, module.SMALL, runs=2, kills=2, seed=1) == 0
+    assert module.campaign(tmp_path, module.SMALL, runs=1, kills=2, seed=1) == 0

@@ -22,6 +22,7 @@ from churnlib.exporting.formats import FORMATS
 from churnlib.exporting.onnx import exported
 from churnlib.models.network_model import NetworkModel
 from churnlib.predictor import Predictor
+from churnlib.serving.metadata import describe
 from churnlib.training import packing
 from churnlib.training.inference import measure_inference
 
@@ -53,6 +54,8 @@ def test_onnx_runtime_answers_as_torch_does(folder):
     assert [one.backend for one in (own, other, chosen)] == ["torch", "onnx", "onnx"]
     assert np.abs(own.probabilities(table) - other.probabilities(table)).max() <= 1e-6
     assert other.version == own.version
+    assert other.flops == chosen.flops > 1_000 and own.flops is None
+    assert describe(other)["flops"] == other.flops  # GET /metadata
     assert isinstance(other.model, NetworkModel)
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import gzip
 import json
 import stat
+import threading
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 from made import made_customers
@@ -24,6 +26,10 @@ from churnlib.privacy import models
 from churnlib.privacy.forget import forget, read_records, search
 from churnlib.privacy.persons import Erased, Person, named
 from churnlib.privacy.stores import find_stores
+from churnlib.privacy.subject import subject_report
+from churnlib.serving.feedback import Feedback
+from churnlib.serving.labels import LabelFile
+from churnlib.serving.record_files import open_record
 
 KEY = "0123456789abcdef" * 4
 KEYS = '[{key_env: TEST_KEY, key_id: "k1"}]'
@@ -296,6 +302,80 @@ def test_tables_of_another_key_are_not_passed_over_in_silence(tmp_path):
     found = search(Person("B2"), [tmp_path])[1]
     assert found.unsearched == ((path, "holds pseudonyms (key_id=k1, purpose=churn); name their key in keys=[...]"),)
     assert not search(Person("B2", (pseudonyms(),)), [tmp_path])[1].unsearched
+
+
+# --- the records of a server ----------------------------------------------------------------------------------------
+
+
+def recorded(folder: Path, key, *names: str, form: str = "parquet") -> None:
+    """Predictions and labels of customers, as a server writes them."""
+    recorder = open_record(folder, form=form, pseudonyms=key)
+    labels = LabelFile(folder, recorder)
+    n = len(names)
+    recorder.record("v1", [f"r-{i}" for i in range(n)], names, np.linspace(0.1, 0.9, n), [1] * n)
+    recorder.close()
+    for name in names:
+        labels(Feedback(name, 1, "2026-01-01"))
+
+
+@pytest.mark.parametrize("form", ["parquet", "jsonl"])
+def test_a_server_forgets_predictions_and_labels(form, tmp_path):
+    recorded(tmp_path / "records", pseudonyms(), "A1", "B2", "C3", "B2", form=form)
+    wanted = Person("B2", (pseudonyms(),))
+    found = search(wanted, [tmp_path])[1]
+    report = subject_report("B2", found)
+    assert sorted(len(table["rows"]) for table in report["tables"]) == [2, 2]
+    assert {row.get("request_id") for table in report["tables"] for row in table["rows"]} == {"r-1", "r-3", None}
+    done = forget(wanted, [tmp_path], record=tmp_path / "erasures.jsonl")
+    assert sum(done.removed.values()) == 4 and done.found.records == (tmp_path / "records",)
+    [part] = (tmp_path / "records").glob("part-*")
+    left = pl.read_parquet(part) if form == "parquet" else pl.read_ndjson(part)
+    assert left["request_id"].to_list() == ["r-0", "r-2"]
+    [labels] = (tmp_path / "records").glob("labels-*")
+    assert pl.read_ndjson(labels)["customer_id"].to_list() == [pseudonyms().of(name) for name in ("A1", "C3")]
+    assert {stat.S_IMODE(path.stat().st_mode) for path in (part, labels)} == {0o600}
+    assert len(list((tmp_path / "records").iterdir())) == 3
+
+
+def test_labels_that_come_meanwhile_are_kept(tmp_path):
+    recorded(tmp_path, pseudonyms(), *["B2", "A1"] * 50)
+    labels = LabelFile(tmp_path, open_record(tmp_path, pseudonyms=pseudonyms()))
+
+    def come() -> None:
+        for _ in range(300):
+            labels(Feedback("C3", 1, "2026-01-01"))
+
+    coming = threading.Thread(target=come)
+    coming.start()
+    while coming.is_alive():
+        forget(Erased((), {}, frozenset({pseudonyms().of("B2")})), [tmp_path], record=tmp_path / "erasures.jsonl")
+        labels(Feedback("B2", 1, "2026-01-01"))
+    coming.join()
+    [file] = tmp_path.glob("labels-*")
+    assert pl.read_ndjson(file)["customer_id"].to_list().count(pseudonyms().of("C3")) == 300
+
+
+def test_records_under_every_key_that_a_server_has_had_are_searched(tmp_path, monkeypatch):
+    monkeypatch.setenv("OTHER_KEY", KEY[::-1])
+    other = read_pseudonyms(key_env="OTHER_KEY", key_id="k2")
+    recorded(tmp_path, pseudonyms(), "B2")
+    recorded(tmp_path, other, "B2")
+    found = search(Person("B2", (other,)), [tmp_path])[1]
+    assert found.unsearched == (
+        (tmp_path, "holds pseudonyms (key_id=k1, purpose=churn); name their key in keys=[...]"),
+    )
+    assert search(Person("B2", (other, pseudonyms())), [tmp_path])[1].n_rows == 4
+
+
+def test_a_record_that_cannot_be_read_is_named_and_what_may_come_is_said(tmp_path, capsys):
+    recorded(tmp_path, pseudonyms(), "B2")
+    [labels] = tmp_path.glob("labels-*")
+    labels.write_bytes(labels.read_bytes() + b"{half a li")
+    words = [f"folders=[{tmp_path}]", f"keys={KEYS}", f"record={tmp_path / 'erasures.jsonl'}"]
+    assert cli.main(["forget", "id=B2", *words]) == 1
+    said = capsys.readouterr().out
+    assert f"NOT SEARCHED {labels}: holds a line that is no record of a customer" in said and "1 rows removed" in said
+    assert f"MAY GROW {tmp_path} holds a server's records" in said and "last 60 seconds" in said
 
 
 # --- models and commands --------------------------------------------------------------------------------------------

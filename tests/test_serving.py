@@ -24,13 +24,11 @@ from typing import Any
 
 import httpx
 import numpy as np
-import polars as pl
 import pytest
-from made import made_bundle, made_customers
+from made_served import ROW, served_bundle
 
 import churnlib
 from churnlib.bundle import write_bundle
-from churnlib.data.customers import prepare_customers
 from churnlib.data.profile import draw_rows
 from churnlib.predictor import Predictor
 from churnlib.serving.answers import Answer
@@ -42,38 +40,13 @@ from churnlib.serving.server import main
 ROOT = Path(churnlib.__file__).parents[1]
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks at processes through /proc")
 
-ROW: dict[str, Any] = {
-    "customer": "7590-VHVEG", "tenure": 3, "charges": 70.35, "plan": "monthly", "paperless": "yes",
-    "joined": "2020-06-15", "tariff": "b", "region": "region 3",
-}  # fmt: skip
-
 # --- a bundle -----------------------------------------------------------------------------------------------------
-
-
-def write(path: Path, classes: int) -> None:
-    """Write a bundle over made customers, who also have an optional category and a column that is not read."""
-    frame = made_customers()
-    n, order = len(frame), pl.int_range(pl.len())
-    three = np.array(["down", "stay", "up"])[np.arange(n) % 3]
-    frame = frame.with_columns(
-        pl.when(order % 25 != 0).then(pl.Series(np.array(["a", "b", "c"])[np.arange(n) // 3 % 3])).alias("tariff"),
-        pl.format("a long remark about customer number {} that nobody reads", order).alias("comment"),
-        pl.col("churn") if classes == 2 else pl.Series("churn", three),
-    )
-    write_bundle(made_bundle(prepare_customers(frame, target="churn", id="customer", seed=0, rules=RULES)), path)
-
-
-RULES = {
-    "columns": {"tenure": {"max": 600, "unit": "months"}, "tariff": {"pattern": "[a-z].*"}},
-    "rows": {"paid_for": "charges > 0 OR plan = 'free'"},
-}
-"""What every customer keeps to whose numbers are not made up to break it."""
 
 
 @pytest.fixture(scope="session")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("two") / "bundle"
-    write(path, classes=2)
+    write_bundle(served_bundle(), path)
     return path
 
 
@@ -263,7 +236,7 @@ def test_a_row_that_breaks_rules_breaks_only_itself(api: ChurnLitAPI) -> None:
 
 
 def test_several_classes_have_a_probability_each(tmp_path: Path) -> None:
-    write(tmp_path / "bundle", classes=3)
+    write_bundle(served_bundle(classes=3), tmp_path / "bundle")
     api = ChurnLitAPI(str(tmp_path / "bundle"))
     api.setup("cpu")
     [(status, body)] = answer(api, ROW)
@@ -398,7 +371,7 @@ def running(bundle: Path, folder: Path, *words: str) -> Iterator[Server]:
     path = os.pathsep.join([str(folder), str(ROOT)])
     environment = {**os.environ, "PYTHONPATH": path, "IMPORT_LOG": str(folder / "imports.txt"), "OMP_NUM_THREADS": "1"}
     code = "import sys; from churnlib.serving.server import main; sys.exit(main(sys.argv[1:]))"
-    command = [sys.executable, "-c", code, f"bundle={bundle}", f"port={port}", *words]
+    command = [sys.executable, "-c", code, f"bundle={bundle}", f"port={port}", "spares=0", *words]
     with (folder / "output.txt").open("wb") as output:
         process = subprocess.Popen(
             command, cwd=folder, env=environment, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
@@ -575,14 +548,14 @@ def test_a_large_answer_is_not_compressed(client: httpx.Client) -> None:
 def test_health_names_the_model(client: httpx.Client, predictor: Predictor) -> None:
     response = client.get("/health")
     assert response.status_code == 200
-    assert response.json() == {"status": "ready", "model": "tabnet", "model_version": predictor.version}
+    assert response.json() == {"status": "ready", "model": predictor.model_name, "model_version": predictor.version}
     assert client.head("/health").status_code == 200
 
 
 @linux
 def test_metadata_describes_the_model(client: httpx.Client, predictor: Predictor) -> None:
     body = client.get("/metadata").json()
-    assert body["model"] == "tabnet"
+    assert body["model"] == predictor.model_name
     assert body["model_version"] == predictor.version
     assert body["threshold"] == 0.4
     assert body["metrics"] == {"test": {"roc_auc": 0.8}}

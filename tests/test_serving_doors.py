@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 from made_served import ROW, MadeServed, made_served
 
@@ -22,9 +23,16 @@ from churnlib.serving import scored
 from churnlib.serving.answers import Answer
 from churnlib.serving.api import ChurnLitAPI
 from churnlib.serving.bulk_answers import predict_batch
+from churnlib.serving.endpoint import Endpoint
+from churnlib.serving.jobs import PATH
 from churnlib.serving.limits import Limits
+from churnlib.serving.metric_files import collect
+from churnlib.serving.metric_folder import FOLDER_VARIABLE
+from churnlib.serving.options import ServeOptions
+from churnlib.serving.platforms import CONTENT_TYPE
 from churnlib.serving.recording import Recorder
 from churnlib.serving.review import Review
+from churnlib.serving.worker_api import WorkerAPI
 
 
 @pytest.fixture(scope="module")
@@ -344,21 +352,92 @@ def recording(kept: list[Any]) -> Iterator[Recorder]:
     recorder.flush()
 
 
-def test_bulk_predictions_are_recorded_and_counted(served: MadeServed) -> None:
+def csv_of(rows: list[dict[str, Any]]) -> bytes:
+    return pl.DataFrame(rows).write_csv().encode()
+
+
+def tensors_of(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """The request of the Open Inference Protocol for rows."""
+    kinds = {str: "BYTES", int: "FP64", float: "FP64"}
+    columns = columns_of(rows).items()
+    inputs = [{"name": k, "shape": [len(v)], "datatype": kinds[type(v[0])], "data": v} for k, v in columns]
+    return {"inputs": inputs}
+
+
+TWO = [ROW, {**ROW, "customer": "B", "tenure": 40}]
+DOORS: dict[str, tuple[str, dict[str, str], bytes, int]] = {
+    "rows": ("batch", {}, json.dumps({"instances": TWO}).encode(), 2),
+    "columns": ("batch", {}, json.dumps({"columns": columns_of(TWO)}).encode(), 2),
+    "vertex": ("vertex", {}, json.dumps({"instances": TWO, "parameters": {"a": 1}}).encode(), 2),
+    "sagemaker, one": ("invocations", {}, json.dumps(ROW).encode(), 1),
+    "sagemaker, rows": ("invocations", {}, json.dumps({"instances": TWO}).encode(), 2),
+    "lines": (
+        "invocations",
+        {CONTENT_TYPE: "application/jsonlines"},
+        b"\n".join(json.dumps(r).encode() for r in TWO),
+        2,
+    ),
+    "csv": ("invocations", {CONTENT_TYPE: "text/csv"}, csv_of(TWO), 2),
+    "protocol": ("infer", {PATH: "/v2/models/churn/infer"}, json.dumps(tensors_of(TWO)).encode(), 2),
+    "reasons": ("explain", {}, json.dumps(ROW).encode(), 1),
+}
+
+
+@pytest.fixture(scope="module")
+def noting(folder: Path, served: MadeServed) -> Iterator[tuple[Endpoint, list[Any]]]:
+    """The model as a server holds it, and what its recorder has handed over."""
     kept: list[Any] = []
     with recording(kept) as recorder:
-        noting = MadeServed(served.predictor, recorder=recorder)
-        answer = predict_batch(noting, json.dumps({"instances": [ROW, {}, {**ROW, "customer": "B"}]}).encode(), {})
-    said = [each for each in json.loads(answer.encode())["predictions"] if "error" not in each]
+        endpoint = Endpoint(str(folder / "bundle2"), recorder=recorder)
+        endpoint.setup()
+        yield endpoint, kept
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_every_door_records_and_counts_its_customers_under_the_requests_id(
+    door: str, noting: tuple[Endpoint, list[Any]], served: MadeServed
+) -> None:
+    endpoint, kept = noting
+    job, query, body, n = DOORS[door]
+    expected = served.predictor.predict(TWO[:n])
+    kept.clear()
+    answer = endpoint.run(job, body, query, "r-1")
+    endpoint.recorder.flush()
     [record] = kept
-    assert list(record.customer_ids) == [ROW["customer"], "B"]
-    assert record.probabilities.tolist() == [each["churn_probability"] for each in said]
-    assert list(record.decisions) == list(answer.decisions) == [each["churn_prediction"] for each in said]
-    assert record.model_version == served.predictor.version
+    assert answer.status == 200 and list(record.request_ids) == ["r-1"] * n
+    assert list(record.customer_ids) == [ROW["customer"], "B"][:n]
+    assert record.probabilities == pytest.approx(expected["churn_probability"].to_numpy(), abs=1e-6)
+    assert list(record.decisions) == list(answer.decisions) == expected["churn_prediction"].to_list()
+    assert record.model_version == answer.version == served.predictor.version
 
 
-def test_who_is_refused_is_not_recorded(served: MadeServed) -> None:
-    kept: list[Any] = []
-    with recording(kept) as recorder:
-        answer = predict_batch(MadeServed(served.predictor, recorder=recorder), b'{"instances": [{}]}', {})
-    assert (kept, list(answer.decisions)) == ([], [])
+def test_who_is_refused_is_counted_and_not_recorded(noting: tuple[Endpoint, list[Any]]) -> None:
+    endpoint, kept = noting
+    kept.clear()
+    odd = {**ROW, "plan": "new"}
+    answer = endpoint.run(
+        "batch", json.dumps({"instances": [odd, {}, {}, {k: ROW[k] for k in ROW if k != "tariff"}]}).encode()
+    )
+    assert list(answer.refused) == [("invalid_field", 2)] and len(answer.decisions) == 2
+    assert sorted(answer.warned) == [("absent", 1), ("unseen", 1)]
+    endpoint.recorder.flush()
+    assert [len(record) for record in kept] == [2]
+    bad = tensors_of([ROW, {**ROW, "tenure": -1}])
+    whole = endpoint.run("infer", json.dumps(bad).encode(), {PATH: "/v2/models/churn/infer"})
+    endpoint.recorder.flush()
+    assert whole.status == 422 and len(kept) == 1  # the protocol refuses all of them
+
+
+def test_what_a_worker_records_is_seen_in_the_metrics(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    numbers = tmp_path / "numbers"
+    numbers.mkdir()
+    monkeypatch.setenv(FOLDER_VARIABLE, str(numbers))
+    options = ServeOptions(bundle=str(folder / "bundle2"), record=str(tmp_path / "records"))
+    worker = WorkerAPI(options, None, loop="auto")
+    worker.setup()
+    worker.models.run("batch", json.dumps({"instances": TWO}).encode(), {}, "r-1")
+    worker.close()
+    found = {metric.name: metric for metric in collect(numbers)}
+    assert [sample.value for sample in found["churnlib_recorded"].samples] == [2.0]

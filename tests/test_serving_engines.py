@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,13 +28,14 @@ from churnlib.compose import compose
 from churnlib.errors import ConfigError
 from churnlib.models.network_model import NetworkModel
 from churnlib.predictor import load
+from churnlib.serving import pool as pool_module
 from churnlib.serving.answers import Answer
 from churnlib.serving.api import ChurnLitAPI
 from churnlib.serving.endpoint import Endpoint
 from churnlib.serving.engines import Engine, Inline, JobThread, Threaded, Timing
 from churnlib.serving.models import Models
 from churnlib.serving.pool import Pool
-from churnlib.serving.problems import Disconnected
+from churnlib.serving.problems import Disconnected, Problem, RequestError
 from churnlib.serving.worker_loop import SocketLoop
 from churnlib.training.packing import pack
 from churnlib.training.train import fit_model
@@ -71,7 +73,7 @@ def by_hooks(bundle: Path, bodies: list[bytes]) -> list[tuple[int, bytes]]:
 
 def made_models(bundle: Path, **options: Any) -> Models:
     """Loaded models."""
-    models = Models(Endpoint, str(bundle), **options)
+    models = Models(options.pop("make", Endpoint), str(bundle), **options)
     models.load()
     return models
 
@@ -331,6 +333,42 @@ def test_a_dead_worker_is_told_at_once_and_its_successor_asked(bundle: Path, sho
         assert (await pool.predict(json.dumps(ROW).encode(), time.monotonic() + 10, "r", lambda: False)).status == 200
         await pool.close()
         second.end()
+
+    asyncio.run(ask())
+
+
+def test_a_worker_that_may_answer_nobody_makes_the_server_unready(
+    bundle: Path, short: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pool_module, "_WATCH_SECONDS", 0.02)
+    listed = short / "objections.csv"
+    listed.write_text("customer\n1\n")
+
+    async def ask() -> None:
+        worker = Worker(made_models(bundle, make=partial(Endpoint, opt_out=str(listed))), short)
+        pool = Pool([worker.path])
+        assert await pool.wait_until_there(10)
+        assert pool.identity() == worker.models.champion.identity()
+        listed.rename(short / "away")
+        refused = await until_it_is(pool, ready=False)
+        assert (refused.status, refused.code) == (503, "not_ready") and "list of customers" in refused.message
+        assert pool.is_ready  # a worker is there, and says so itself to whoever asks
+        (short / "away").rename(listed)
+        assert await until_it_is(pool, ready=True) is None
+        await pool.close()
+        worker.end()
+
+    async def until_it_is(pool: Pool, *, ready: bool) -> Problem | None:
+        for _ in range(500):
+            refused = None
+            try:
+                pool.identity()
+            except RequestError as error:
+                refused = error.problem
+            if (refused is None) is ready:
+                return refused
+            await asyncio.sleep(0.01)
+        return refused
 
     asyncio.run(ask())
 

@@ -224,6 +224,13 @@ def test_health_says_what_is_served() -> None:
         assert (response.status_code, response.json()) == (200, {"status": "ready", **IDENTITY})
 
 
+def test_health_in_the_words_of_the_open_inference_protocol() -> None:
+    for word in ("live", "ready"):
+        response = ask(made_front(Engine()), "GET", f"/v2/health/{word}")
+        assert (response.status_code, response.json()) == (200, {word: True})
+    assert ask(made_front(Engine(), "starting"), "GET", "/v2/health/ready").status_code == 503
+
+
 def unready(engine: Engine) -> Engine:
     engine.is_ready = False
     return engine

@@ -27,7 +27,10 @@ from churnlib.serving.at_once import guarded
 from churnlib.serving.front import Front, Intake
 from churnlib.serving.problems import RequestError
 from churnlib.serving.protocol import Guards
-from scripts import campaign_serving as campaigns
+from scripts.campaigns.ending import end_under_load
+from scripts.campaigns.killing import kill_under_load
+from scripts.campaigns.reloading import reload_under_load
+from scripts.campaigns.servers import ROOT, Server, Setting, free_port, server
 
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks at processes through /proc")
 BODY = b'{"tenure": 1}'
@@ -51,7 +54,7 @@ def rows() -> list[dict[str, Any]]:
 
 @linux
 def test_sigterm_under_load_loses_nothing(bundle: Path, rows: list[dict[str, Any]], tmp_path: Path) -> None:
-    result = campaigns.end_under_load(bundle, rows, tmp_path, "engine=inline", how="group")
+    result = end_under_load(Setting(bundle, rows, tmp_path, ("engine=inline", "spares=0")), how="group")
     assert result.broken == []
 
 
@@ -59,15 +62,14 @@ def test_sigterm_under_load_loses_nothing(bundle: Path, rows: list[dict[str, Any
 def test_a_killed_worker_fails_what_it_was_asked_and_nothing_else(
     bundle: Path, rows: list[dict[str, Any]], tmp_path: Path
 ) -> None:
-    result = campaigns.kill_under_load(
-        bundle, rows, tmp_path, "engine=worker", "timeout=10", role="worker", back_seconds=30.0
-    )
+    setting = Setting(bundle, rows, tmp_path, ("engine=worker", "spares=0", "timeout=10"))
+    result = kill_under_load(setting, role="worker", back_seconds=30.0)
     assert result.broken == []
 
 
 @linux
 def test_a_model_is_changed_under_load(bundle: Path, rows: list[dict[str, Any]], tmp_path: Path) -> None:
-    result = campaigns.reload_under_load(bundle, rows, tmp_path, "engine=inline", "workers=0", times=3)
+    result = reload_under_load(Setting(bundle, rows, tmp_path, ("engine=inline", "workers=0", "spares=0")), times=3)
     assert result.broken == []
 
 
@@ -77,10 +79,20 @@ def test_a_model_is_changed_under_load(bundle: Path, rows: list[dict[str, Any]],
 def started(bundle: Path, *words: str) -> tuple[int, str, float]:
     """Run the command to its end: the exit status, what it said, and the seconds."""
     begun = time.monotonic()
-    port = campaigns._free_port()
+    port = free_port()
     code = "import sys; from churnlib.serving.server import main; sys.exit(main(sys.argv[1:]))"
-    command = [sys.executable, "-c", code, f"bundle={bundle}", f"port={port}", "workers=0", "log=off", *words]
-    environment = {**os.environ, "PYTHONPATH": str(campaigns.ROOT)}
+    command = [
+        sys.executable,
+        "-c",
+        code,
+        f"bundle={bundle}",
+        f"port={port}",
+        "workers=0",
+        "spares=0",
+        "log=off",
+        *words,
+    ]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
     return done.returncode, done.stderr, time.monotonic() - begun
 
@@ -106,20 +118,20 @@ def slow_start(tmp_path: Path) -> Path:
 
 @linux
 def test_a_slow_start_is_alive_and_not_ready_and_a_signal_ends_it(bundle: Path, slow_start: Path) -> None:
-    with campaigns.server(bundle, slow_start, "workers=0") as running:
+    with server(bundle, slow_start, "spares=0", "workers=0") as running:
         alive = waited_for(running, "/livez")
         early = httpx.get(f"{running.url}/readyz"), httpx.post(f"{running.url}/predict", json={})
         running.wait_until_ready()
         assert alive == 200
         assert [(answer.status_code, answer.json()["error"]["code"]) for answer in early] == [(503, "not_ready")] * 2
         assert all(answer.headers["retry-after"] == "1" for answer in early)
-    with campaigns.server(bundle, slow_start, "workers=0") as running:
+    with server(bundle, slow_start, "spares=0", "workers=0") as running:
         waited_for(running, "/livez")
         running.process.terminate()
         assert running.process.wait(30) == 0
 
 
-def waited_for(running: campaigns.Server, path: str) -> int:
+def waited_for(running: Server, path: str) -> int:
     for _ in range(600):
         try:
             return httpx.get(f"{running.url}{path}").status_code
@@ -135,7 +147,7 @@ def test_a_process_that_cannot_load_ends_the_start_with_one_sentence(bundle: Pat
         "    from churnlib.errors import BundleError\n    import churnlib.serving.models as models\n"
         "    def load(self):\n        raise BundleError('the worker cannot read it')\n    models.Models.load = load\n"
     )
-    with campaigns.server(bundle, tmp_path, "engine=worker") as running:
+    with server(bundle, tmp_path, "spares=0", "engine=worker") as running:
         assert running.process.wait(60) == 1
         assert running.output.read_text() == "Error: the worker cannot read it\n"
 
@@ -143,7 +155,7 @@ def test_a_process_that_cannot_load_ends_the_start_with_one_sentence(bundle: Pat
 @linux
 @pytest.mark.slow
 def test_a_worker_that_dies_in_its_setup_is_started_again(bundle: Path, tmp_path: Path) -> None:
-    with campaigns.server(bundle, tmp_path, "engine=worker") as running:
+    with server(bundle, tmp_path, "spares=0", "engine=worker") as running:
         until = time.monotonic() + 30
         while not running.children("worker") and time.monotonic() < until:
             time.sleep(0.01)
@@ -283,7 +295,7 @@ def test_a_slow_reader_keeps_nobody_waiting(model: tuple[Model, int]) -> None:
 def test_a_deadline_of_a_millisecond_is_a_504_and_no_model_is_asked(
     bundle: Path, rows: list[dict[str, Any]], tmp_path: Path
 ) -> None:
-    with campaigns.server(bundle, tmp_path, "engine=thread", "workers=0") as running, httpx.Client() as client:
+    with server(bundle, tmp_path, "spares=0", "engine=thread", "workers=0") as running, httpx.Client() as client:
         running.wait_until_ready()
         ask = f"{running.url}/predict"
         late = {"x-request-timeout-ms": "1"}

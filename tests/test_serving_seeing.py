@@ -91,9 +91,8 @@ def test_memory_and_folder_tell_the_same(tmp_path):
     bodies = []
     for folder in ("", tmp_path):
         metrics = Metrics(["/predict"], folder=folder)
-        metrics.request("/predict", 200, 0.003)
+        metrics.request("/predict", 200, 0.003, "v1", np.array([0, 1, 1]))
         metrics.batch(3, [0.0001, 0.0002], 0.0004)
-        metrics.predicted("v1", np.array([0, 1, 1]))
         metrics.rejected("overloaded")
         metrics.warned("unseen", 2)
         metrics.reloaded("ok")
@@ -126,10 +125,9 @@ def test_openmetrics_is_spoken_to_who_asks_for_it(folder, tmp_path):
 def test_nothing_that_a_client_sends_becomes_a_label(tmp_path):
     metrics = Metrics(["/predict"], folder=tmp_path)
     for number in range(300):
-        metrics.request(f"/secret-{number}", 404, 0.001)
+        metrics.request(f"/secret-{number}", 404, 0.001, f"version-{number}", [1])
         metrics.rejected(f"secret-{number}")
         metrics.warned(f"secret-{number}")
-        metrics.predicted(f"version-{number}", [1])
     body = metrics.render()[0]
     metrics.close()
     found = values(body)

@@ -34,11 +34,14 @@ def person_of(config: PersonConfig) -> Person:
 
 
 def show_found(console: Console, found: Found) -> None:
-    """Print where a person is, which models saw them, and what could not be searched."""
+    """Print where a person is, which models saw them, what could not be searched, and what to search again."""
+    from churnlib.privacy.forget import growing
+
     lines = [f"{len(rows):>8,} rows  {path}" for path, rows in found.rows.items()]
     lines.append(f"{found.n_rows:,} rows in {len(found.rows)} of {found.searched} tables")
     lines += [f"model {model.name} {model.version} ({model.bundle}): {model.said}" for model in found.models]
     lines += [f"ALSO IN {path}, a table that a run has read and this command leaves alone" for path in found.elsewhere]
+    lines += [f"MAY GROW {growing(folder)}" for folder in found.records]
     for path, why in found.unsearched:
         lines.append(f"NOT SEARCHED {path}: {why}")
     for line in lines:

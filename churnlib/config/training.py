@@ -221,6 +221,14 @@ class TrainConfig:
     """How often the rows are dealt into folds anew."""
     ensemble: int
     """Models that differ in their seed alone and answer together; with cv so many for each fold."""
+    teacher: str | None = None
+    """Bundle of a run on the same rows, whose probabilities the network learns from; null for the labels alone."""
+    teacher_share: float
+    """Share of the teacher's probability in what is learned, in (0, 1]; the rest is the label."""
+    teacher_copies: int
+    """Altered copies of each training row that the teacher is asked about too."""
+    teacher_swap: float
+    """Probability that a copy's cell is another customer's, in (0, 1)."""
     seed: int
     """Fixes the split, the initial weights and the order of the batches."""
     output_dir: str | None = None
@@ -235,6 +243,9 @@ class TrainConfig:
         check_range("cv", self.cv, low=2)
         check_range("cv_repeats", self.cv_repeats, low=1)
         check_range("ensemble", self.ensemble, low=1)
+        check_range("teacher_copies", self.teacher_copies, low=0)
+        check_range("teacher_swap", self.teacher_swap, low=0, high=1, open_low=True, open_high=True)
+        check_range("teacher_share", self.teacher_share, low=0, high=1, open_low=True)
         if self.threshold.rule == "value" and self.money.column is None:
             raise ConfigError(
                 "threshold=value decides by what each customer is worth; name the numeric column that says so, "

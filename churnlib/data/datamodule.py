@@ -52,6 +52,7 @@ class ChurnDataModule(L.LightningDataModule):
             ``(batch,)`` of them.
         resample: How training rows are resampled, see :func:`~churnlib.data.resampling.learning_rows`; validation and
             test rows never are.
+        learning_rows: What the training batches hold in place of the training rows.
     """
 
     def __init__(
@@ -73,12 +74,16 @@ class ChurnDataModule(L.LightningDataModule):
         seed: int = 42,
         row_weights: np.ndarray | None = None,
         resample: Mapping[str, Any] | None = None,
+        learning_rows: LearningRows | None = None,
     ) -> None:
         super().__init__()
-        if row_weights is not None and resample is not None and resample["name"] != "none":
-            raise ValueError("row_weights are those of the training rows; they do not go with resample")
+        others = learning_rows is not None or (resample is not None and resample["name"] != "none")
+        if row_weights is not None and others:
+            raise ValueError(
+                "row_weights are those of the training rows; they do not go with resample or learning_rows"
+            )
         self.resample = resample
-        self._learning_rows: LearningRows | None = None
+        self._learning_rows = learning_rows
         self.row_weights = row_weights
         self.batch_size = batch_size
         self.seed = seed
@@ -213,4 +218,4 @@ class ChurnDataModule(L.LightningDataModule):
             return [encoded.numeric, encoded.codes, self.customers.targets(side)]
         rows = self.learning_rows
         weights = [] if self.row_weights is None else [self.row_weights]
-        return [rows.encoded.numeric, rows.encoded.codes, rows.label, *weights]
+        return [rows.encoded.numeric, rows.encoded.codes, rows.label if rows.soft is None else rows.soft, *weights]

@@ -38,12 +38,15 @@ class LearningRows:
         label: ``(n,)`` int64.
         ratios: For each class, how often it comes for each time that it comes among the training rows.
         weights: ``(n,)`` float64, how likely each row is drawn for a batch; None for each row once an epoch.
+        soft: ``(n,)`` float32 probability of class 1, or ``(n, n_classes)``, learned in place of the labels; None for
+            the labels themselves.
     """
 
     encoded: Encoded
     label: np.ndarray
     ratios: tuple[float, ...]
     weights: np.ndarray | None = None
+    soft: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.label)
@@ -51,6 +54,9 @@ class LearningRows:
     @property
     def class_counts(self) -> np.ndarray:
         """How often each class is seen in an epoch, ``(n_classes,)`` int64."""
+        if self.soft is not None:
+            shares = self.soft if self.soft.ndim == 2 else np.stack([1 - self.soft, self.soft], axis=1)
+            return np.rint(shares.sum(axis=0, dtype=np.float64)).astype(np.int64)
         counts = np.bincount(self.label, minlength=len(self.ratios))
         return counts if self.weights is None else np.rint(counts * np.asarray(self.ratios)).astype(np.int64)
 
@@ -82,7 +88,7 @@ def learning_rows(customers: Customers, resample: Mapping[str, Any] | None = Non
         return LearningRows(encoded, label, tuple(ratios.tolist()), ratios[label])
     if name in MAKING_UP:
         made, of_class = _made_up(customers, resample, wanted, seed=int(rng.integers(2**31)))
-        encoded, label = _below(encoded, made), np.concatenate([label, of_class])
+        encoded, label = below(encoded, made), np.concatenate([label, of_class])
     else:
         if name == "nearmiss":
             rows = _nearest(customers, resample, wanted)
@@ -159,8 +165,9 @@ def _by_class(label: np.ndarray, wanted: np.ndarray) -> list[tuple[np.ndarray, i
     return [(np.flatnonzero(label == number), int(n)) for number, n in enumerate(wanted)]
 
 
-def _below(first: Encoded, second: Encoded) -> Encoded:
-    return Encoded(np.concatenate([first.numeric, second.numeric]), np.concatenate([first.codes, second.codes]))
+def below(*parts: Encoded) -> Encoded:
+    """Return rows below each other."""
+    return Encoded(np.concatenate([one.numeric for one in parts]), np.concatenate([one.codes for one in parts]))
 
 
 # --- neighbours -----------------------------------------------------------------------------------------------------

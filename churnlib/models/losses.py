@@ -42,11 +42,13 @@ def cross_entropy(logits: Tensor, label: Tensor) -> Tensor:
 
     >>> cross_entropy(torch.tensor([0.0, 2.0]), torch.tensor([1, 1]))
     tensor([0.6931, 0.1269])
+    >>> cross_entropy(torch.tensor([0.0, 2.0]), torch.tensor([0.5, 0.9]))  # 0.9 * 0.1269 + 0.1 * 2.1269
+    tensor([0.6931, 0.3269])
 
     Args:
         logits: ``(B,)`` log-odds of class 1, or ``(B, C)`` one per class; any floating dtype, computed in float32 or
             wider.
-        label: ``(B,)`` int64.
+        label: ``(B,)`` int64; or, of rows whose class is known by its probabilities alone, as many floats as logits.
 
     Returns:
         ``(B,)`` float32 (float64 for float64).

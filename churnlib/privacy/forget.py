@@ -11,6 +11,7 @@ from typing import Any
 
 import polars as pl
 
+from churnlib.data.recorded import HAND_OVER_SECONDS
 from churnlib.errors import ChurnlibError, DataError
 from churnlib.privacy.models import Model, Sources, run_config, which_saw
 from churnlib.privacy.persons import Erased, Person
@@ -27,6 +28,7 @@ class Found:
         models: The models below the folders, and what each had to do with the person.
         unsearched: Tables in which the person may still be, and why they could not be searched.
         elsewhere: Tables outside the folders that a run has read and that name the person.
+        records: Folders in which a server has recorded, and may be recording.
     """
 
     rows: Mapping[Path, pl.DataFrame]
@@ -34,6 +36,7 @@ class Found:
     models: tuple[Model, ...]
     unsearched: tuple[tuple[Path, str], ...]
     elsewhere: tuple[Path, ...] = ()
+    records: tuple[Path, ...] = ()
 
     @property
     def n_rows(self) -> int:
@@ -72,28 +75,34 @@ def search(
     stores = find_stores(folders, id_columns=id_columns)
     given = [key.note() for key in wanted.keys]
     rows: dict[Path, pl.DataFrame] = {}
+    records: list[Path] = []
     unsearched = list(stores.unread)
     for store in stores.tables:
-        if store.pseudonyms is not None and dict(store.pseudonyms) not in given:
-            unsearched.append((store.path, _key_wanted(store.pseudonyms)))
+        if store.is_recorded and store.path.parent not in records:
+            records.append(store.path.parent)
+        missing = next((dict(note) for note in store.pseudonyms if dict(note) not in given), None)
+        if missing is not None:
+            told = (store.path.parent if store.is_recorded else store.path, _key_wanted(missing))
+            unsearched += [told] if told not in unsearched else []
             continue
         try:
             found = store.find(wanted)
         except (ChurnlibError, OSError, pl.exceptions.PolarsError) as error:
-            unsearched.append((store.path, str(error).splitlines()[0]))
+            if store.path.exists():  # else a server has deleted its oldest record meanwhile
+                unsearched.append((store.path, str(error).splitlines()[0]))
             continue
         if len(found):
             rows[store.path] = found
     if isinstance(wanted, Erased):
         # Their runs list them no longer: what the models saw stands in the records of the first erasures.
-        return stores, Found(rows, len(stores.tables), (), tuple(unsearched))
+        return stores, Found(rows, len(stores.tables), (), tuple(unsearched), records=tuple(records))
     sources = Sources(wanted)
     missed = [path for path, _ in unsearched]
     models = tuple(which_saw(run, rows, missed, sources) for run in stores.runs)
     for run in stores.runs:
         sources.hold(run_config(run).get("data") or {})
     elsewhere = tuple(path for path in sources.holding if path not in rows)
-    return stores, Found(rows, len(stores.tables), models, tuple(unsearched), elsewhere)
+    return stores, Found(rows, len(stores.tables), models, tuple(unsearched), elsewhere, tuple(records))
 
 
 def forget(
@@ -221,7 +230,17 @@ def nobody(found: Found, folders: Sequence[str | Path]) -> str:
         path, why = found.unsearched[0]
         more = f" (and {len(found.unsearched) - 1} more)" if len(found.unsearched) > 1 else ""
         return f"{sentence}, but {path}{more} was not searched: it {why}"
+    if found.records:
+        sentence += f"; {growing(found.records[0])}"
     return f"{sentence}; look for typing errors, or search other folders"
 
 
-__all__ = ["Forgotten", "Found", "forget", "nobody", "read_records", "search"]
+def growing(folder: Path) -> str:
+    """Return what is said of a folder in which a server may be recording."""
+    return (
+        f"{folder} holds a server's records, and one that is running writes what it holds of the last "
+        f"{HAND_OVER_SECONDS:.0f} seconds later: search again then, or when it has ended"
+    )
+
+
+__all__ = ["Forgotten", "Found", "forget", "growing", "nobody", "read_records", "search"]

@@ -2,8 +2,8 @@
 
 A table is any Parquet or CSV file with a column that names customers: ``customer_id``, as churnlib writes it; what a
 bundle, a prepared table, an ingested one or the account of rules in the same folder says its id is called; or what the
-user says. Links are not followed. Hidden files (parts of what is being written) are not looked at, but for those of an
-ingest that was ended.
+user says. The records of a server are among them, as Parquet or as lines of JSON. Links are not followed. Hidden files
+(parts of what is being written) are not looked at, but for those of an ingest that was ended.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from churnlib.data.ingested.lock import locked
 from churnlib.data.ingested.manifest import MANIFEST, STAGING
 from churnlib.data.ingested.shrinking import replace_part, table_of
 from churnlib.data.pseudonyms import NOTE
+from churnlib.data.recorded import is_recorded, noted_keys
 from churnlib.data.sources.parts import table_format
 from churnlib.data.unfinished import UNFINISHED
 from churnlib.data.validation import RULES_REPORT
@@ -53,12 +54,18 @@ class Store:
     Attributes:
         path: The file.
         columns: Its columns that name them.
-        pseudonyms: Key's id, tenant and purpose of the pseudonyms in it; None if its names are clear, or nobody says.
+        pseudonyms: Key's id, tenant and purpose of the pseudonyms in it, of several keys in a server's records; none if
+            its names are clear, or nobody says.
     """
 
     path: Path
     columns: tuple[str, ...]
-    pseudonyms: Mapping[str, str] | None = None
+    pseudonyms: tuple[Mapping[str, str], ...] = ()
+
+    @property
+    def is_recorded(self) -> bool:
+        """Whether a server has written it, and perhaps writes others beside it."""
+        return is_recorded(self.path.name)
 
     @property
     def is_parquet(self) -> bool:
@@ -115,6 +122,10 @@ class Store:
     def _rewrite(self, wanted: Any, place: Path, n_found: int) -> None:
         """Write the other rows to another file, down to the disk."""
         (self._rewrite_parquet if self.is_parquet else self._rewrite_csv)(wanted, place, n_found)
+        self._settle(place)
+
+    def _settle(self, place: Path) -> None:
+        """Give a file that takes this one's place its mode, and see it down to the disk."""
         shutil.copymode(self.path, place)
         with place.open("rb") as written:
             os.fsync(written.fileno())
@@ -189,7 +200,7 @@ def find_stores(folders: Sequence[str | Path], *, id_columns: Sequence[str] = ()
                 runs.append(folder)
             for name in names:
                 path = folder / name
-                if table_format(name) not in WRITTEN or path in tables:
+                if path in tables or not (table_format(name) in WRITTEN or is_recorded(name)):
                     continue
                 try:
                     store = _open(path, root, id_columns)
@@ -211,6 +222,8 @@ def _walk(root: Path) -> Iterator[tuple[Path, list[str]]]:
 
 def _open(path: Path, root: Path, id_columns: Sequence[str]) -> Store | None:
     """Return the table if it names customers."""
+    if is_recorded(path.name):
+        return _open_record(path)
     said, pseudonyms = _said_beside(path, root)
     if table_format(path.name) == "Parquet":
         names = [name for name, dtype in _scan(path).collect_schema().items() if parsing.is_plain(dtype)]
@@ -218,7 +231,17 @@ def _open(path: Path, root: Path, id_columns: Sequence[str]) -> Store | None:
         names = list(Layout.of(path).header.names)
     wanted = dict.fromkeys([*id_columns, CUSTOMER_ID, *said])
     columns = tuple(name for name in wanted if name in names)
-    return Store(path, columns, pseudonyms) if columns else None
+    return Store(path, columns, () if pseudonyms is None else (pseudonyms,)) if columns else None
+
+
+def _open_record(path: Path) -> Store | None:
+    """Return a server's record if it names customers; of lines of JSON that is seen when they are read."""
+    keys = tuple(noted_keys(path.parent))
+    if table_format(path.name) != "Parquet":
+        from churnlib.privacy.lines import Lines
+
+        return Lines(path, (CUSTOMER_ID,), keys)
+    return Store(path, (CUSTOMER_ID,), keys) if CUSTOMER_ID in _scan(path).collect_schema() else None
 
 
 def _said_beside(path: Path, root: Path) -> tuple[list[str], Mapping[str, str] | None]:

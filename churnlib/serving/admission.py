@@ -60,10 +60,7 @@ class Admission:
     def wait(self) -> float:
         """Seconds that the next customer would wait for the others."""
         waiting = self.waiting
-        if not waiting:
-            return 0.0
-        age = 0.0 if self.turn is None else time.monotonic() - self.turn.since
-        return age + waiting * self.seconds_per_customer
+        return self._wait_for(waiting) if waiting else 0.0
 
     def check(self, seconds: float) -> None:
         """Refuse a customer who has so many seconds, if the wait would be longer.
@@ -74,8 +71,8 @@ class Admission:
         waiting = self.waiting
         if not waiting:
             return
-        wait = self.wait
-        if waiting >= self.max_waiting or wait > min(self.max_wait, seconds):
+        wait = self._wait_for(waiting)
+        if waiting >= self.max_waiting or wait > self.max_wait or wait > seconds:
             raise RequestError(replace(FULL, headers=(("Retry-After", str(max(1, math.ceil(wait)))),)))
 
     def enter(self) -> float:
@@ -100,6 +97,10 @@ class Admission:
         """Note what the model has needed for customers together."""
         if self.turn is not None:
             self._average(seconds / customers)
+
+    def _wait_for(self, waiting: int) -> float:
+        wait = waiting * self.seconds_per_customer
+        return wait if self.turn is None else wait + time.monotonic() - self.turn.since
 
     def _average(self, seconds: float) -> None:
         self._answers = min(self._answers + 1, _WINDOW)

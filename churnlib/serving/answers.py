@@ -10,10 +10,12 @@ from typing import Any
 import msgspec
 
 from churnlib.errors import CellError
-from churnlib.serving.problems import Problem, shown
+from churnlib.serving.problems import NOT_READ, Problem, shown
 
 MOST_NAMED = 20
 """Fields named in one answer; the rest is counted, so that a wide wrong row is not answered by a book."""
+
+_KINDS = {"is absent": "absent", "has a value that training did not see": "unseen", NOT_READ: "unknown"}
 
 
 @dataclass(slots=True)  # not frozen, which would triple the time to make one
@@ -27,7 +29,8 @@ class Answer:
         version: Version of the model that answered, empty where none was asked.
         problem: What a refusal tells; its envelope takes the place of an empty body.
         decisions: What was predicted, for the metrics.
-        warned: Kinds of the warnings in it, for the metrics.
+        warned: Kinds of the warnings in it and how many customers each concerns, for the metrics.
+        refused: Codes of refusals among others' results and how many each has met, for the metrics.
     """
 
     status: int
@@ -36,7 +39,8 @@ class Answer:
     version: str = ""
     problem: Problem | None = None
     decisions: Sequence[int | str] = ()
-    warned: Sequence[str] = ()
+    warned: Sequence[tuple[str, int]] = ()
+    refused: Sequence[tuple[str, int]] = ()
 
     @classmethod
     def refusal(cls, problem: Problem) -> Answer:
@@ -86,6 +90,15 @@ def _problem(cells: Sequence[CellError]) -> Problem:
         more = "" if len(cells) <= MOST_NAMED else f" and {len(cells) - MOST_NAMED} more"
         message += f"; also wrong: {', '.join(others)}{more}"
     return Problem(422, "invalid_field", message, shown(first.column))
+
+
+def kind_of_warning(message: str) -> str:
+    """Return the kind by which the metrics count a warning.
+
+    >>> kind_of_warning("is absent")
+    'absent'
+    """
+    return _KINDS.get(message, "other")
 
 
 def named_warnings(warnings: Sequence[tuple[str, str]]) -> list[dict[str, Any]]:

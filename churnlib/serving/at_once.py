@@ -41,12 +41,20 @@ class AtOnceProtocol(GuardedProtocol):
         super().__init__(*args, **kwargs)
         self._held: bytes | None = None  # body of the request whose head uvicorn has not been told of
 
+    def on_message_begin(self) -> None:
+        """Begin a request; what ASGI is told of it waits until that is certain to be needed."""
+        self.url = b""
+        self.expect_100_continue = False
+        self.headers = []
+        self.scope = {}  # type: ignore[assignment] - uvicorn and the guards look which it is, not what is in it
+
     def on_headers_complete(self) -> None:
         """Hold the head back if the request may be taken at once."""
         if self.url == b"/predict" and self._may_be_held():
             self._check_head()
             self._held = b""
         else:
+            self._describe()
             super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
@@ -92,9 +100,17 @@ class AtOnceProtocol(GuardedProtocol):
     def _go_the_long_way(self) -> None:
         """Tell uvicorn of the request, as far as it has come."""
         body, self._held = self._held, None
+        self._describe()
         super().on_headers_complete()
         if body:
             super().on_body(body)
+
+    def _describe(self) -> None:
+        """Make the description of the request that uvicorn makes at its beginning."""
+        headers, url, expects = self.headers, self.url, self.expect_100_continue
+        super().on_message_begin()
+        self.headers += headers  # the list that the description holds
+        self.url, self.expect_100_continue = url, expects
 
 
 class _Event:

@@ -12,7 +12,6 @@ from churnlib.serving.engines import SLOW_SECONDS, Engine, Inline, Jobs, Threade
 from churnlib.serving.front import Front, Intake
 from churnlib.serving.models import Models
 from churnlib.serving.options import ServeOptions
-from churnlib.serving.served import objections
 
 if TYPE_CHECKING:
     from churnlib.serving.recording import Recorder
@@ -127,14 +126,7 @@ def engine_of(options: ServeOptions, models: Models, jobs: Jobs, front: Front) -
 
 def identity_of(models: Models) -> Callable[[], dict[str, Any]]:
     """Return what tells a health probe which model answers; it raises RequestError while none may."""
-
-    def identity() -> dict[str, Any]:
-        champion = models.champion
-        objections(champion.opt_out, ())  # without the list nobody is answered
-        predictor = champion.predictor
-        return {"model": predictor.model_name, "model_version": predictor.version, "backend": predictor.backend}
-
-    return identity
+    return lambda: models.champion.identity()
 
 
 __all__ = ["endpoint_options", "engine_of", "front_of", "identity_of", "intake_of", "models_of"]

@@ -22,6 +22,7 @@ from typing import Any
 
 import msgspec
 
+from churnlib.serving.accounting import accounted
 from churnlib.serving.answers import Answer
 from churnlib.serving.bulk import parse_bulk
 from churnlib.serving.limits import Limits
@@ -38,7 +39,7 @@ def predict_batch(served: Served, body: bytes, query: Mapping[str, str], *, limi
     Args:
         served: The model.
         body: JSON.
-        query: Not looked at.
+        query: Holds the request's id, for the record.
         limits: How many customers there may be, and how much of each.
     """
     bulk = parse_bulk(body, limits)
@@ -49,7 +50,7 @@ def predict_batch(served: Served, body: bytes, query: Mapping[str, str], *, limi
         scored = score(served, table_of_columns(served.reader, bulk.columns or {}, problems=bulk.problems))
         said = by_columns(scored)
     body = msgspec.json.encode(said | {"model_version": served.predictor.version})
-    return Answer(200, body, decisions=scored.decisions)
+    return accounted(served, scored, body, query)
 
 
 def by_rows(scored: Scored) -> dict[str, Any]:

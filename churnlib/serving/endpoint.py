@@ -12,10 +12,9 @@ from collections.abc import Callable, Mapping, Sequence
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
-from churnlib.serving.answers import Answer, named_warnings
+from churnlib.serving.answers import Answer, kind_of_warning, named_warnings
 from churnlib.serving.problems import (
     INTERNAL,
-    NOT_READ,
     RequestError,
     refuse,
 )
@@ -37,8 +36,6 @@ if TYPE_CHECKING:
 
 Query = Mapping[str, str]
 Job = Callable[["Endpoint", bytes, Query], Answer]
-
-_KINDS = {"is absent": "absent", "has a value that training did not see": "unseen", NOT_READ: "unknown"}
 
 _LONGEST_CELL, _LONGEST_TEXT = 4096, 65_536
 """Characters of a cell; of a model that reads texts."""
@@ -215,6 +212,16 @@ class Endpoint:
             )
         return self._openapi
 
+    def identity(self) -> dict[str, Any]:
+        """Return what a health probe is told: model, version and backend.
+
+        Raises:
+            RequestError: 503 while nobody may be answered, since the list of objections cannot be read.
+        """
+        objections(self._opt_out, ())
+        predictor = self.predictor
+        return {"model": predictor.model_name, "model_version": predictor.version, "backend": predictor.backend}
+
     def describe(self) -> dict[str, Any]:
         """Return the body of ``GET /metadata``."""
         from churnlib.serving.metadata import describe
@@ -290,7 +297,8 @@ class Endpoint:
         if warnings:
             body["warnings"] = named_warnings(warnings)
         decision = result["churn_prediction"] if "churn_prediction" in result else result["prediction"]
-        return Answer(200, body, version=version, decisions=(decision,), warned=kinds_of(warnings) if warnings else ())
+        warned = [(kind_of_warning(message), 1) for _, message in warnings] if warnings else ()
+        return Answer(200, body, version=version, decisions=(decision,), warned=warned)
 
     def _record(self, customers: Sequence[Customer], results: Sequence[Mapping[str, Any]]) -> None:
         import numpy as np
@@ -312,23 +320,14 @@ class Endpoint:
 
     def run(self, job: str, body: bytes = b"", query: Query | None = None, request_id: str = "") -> Answer:
         """Do one of the :data:`~churnlib.serving.jobs.JOBS`; like ``predict``, it never raises."""
-        from churnlib.serving.jobs import done
+        from churnlib.serving.jobs import REQUEST_ID, done
 
         try:
             if job == "predict":
                 return self.predict([self.decode_request(body, request_id=request_id)])[0]
-            return done(self, job, body, query or {})
+            return done(self, job, body, {**(query or {}), REQUEST_ID: request_id})
         except RequestError as error:
             return Answer.refusal(error.problem)
         except Exception as error:
             log_failure(error)
             return Answer.refusal(INTERNAL)
-
-
-def kinds_of(warnings: Sequence[tuple[str, str]]) -> list[str]:
-    """Return the kinds of warnings by which the metrics count them.
-
-    >>> kinds_of([("plan", "is absent"), ("plan", "has a value that training did not see")])
-    ['absent', 'unseen']
-    """
-    return [_KINDS.get(message, "other") for _, message in warnings]

@@ -47,8 +47,9 @@ class Told(msgspec.Struct, array_like=True):
         headers: Further response headers.
         version: Version of the model that answered.
         decisions: What was predicted, for the metrics.
-        warned: Kinds of the warnings in it.
+        warned: Kinds of the warnings in it, and how many customers each concerns.
         code: Of a refusal.
+        refused: Codes of refusals among others' results, and how many each has met.
     """
 
     number: int
@@ -57,8 +58,9 @@ class Told(msgspec.Struct, array_like=True):
     headers: list[tuple[str, str]] = []
     version: str = ""
     decisions: list[int | str] = []
-    warned: list[str] = []
+    warned: list[tuple[str, int]] = []
     code: str = ""
+    refused: list[tuple[str, int]] = []
 
 
 _encoder = msgspec.msgpack.Encoder()

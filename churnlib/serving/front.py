@@ -180,6 +180,7 @@ class Front:
         self._routes = self._table()
         self._protocol_infer = Route("v2_infer", {"POST": self.bulk("infer", needs=_PROTOCOL_HEADERS)})
         self._protocol = Route("v2", _get(self.job("protocol")))
+        self._protocol_ready = Route("v2", _get(self.job("protocol")), None)
 
     def add_platform(self, ready: Sequence[str], jobs: Mapping[str, str]) -> None:
         """Answer the addresses that a cloud asks for.
@@ -321,8 +322,8 @@ class Front:
             "/readyz": Route("readyz", _get(self._ready), None),
             "/livez": Route("livez", _get(self._alive), None),
             "/v2": Route("v2", _get(self.job("protocol")), None),
-            "/v2/health/live": Route("livez", _get(self._alive), None),
-            "/v2/health/ready": Route("readyz", _get(self._ready), None),
+            "/v2/health/live": Route("livez", _get(self._protocol_is("live", self._alive)), None),
+            "/v2/health/ready": Route("readyz", _get(self._protocol_is("ready", self._ready)), None),
             "/metadata": Route("metadata", _get(self.job("metadata"))),
             "/openapi.json": Route("openapi", _get(self.job("openapi"))),
             "/docs": Route("docs", _get(self.job("docs"))),
@@ -337,7 +338,8 @@ class Front:
         path = request.path
         route = self._routes.get(path)
         if route is None and path.startswith("/v2/"):
-            route = self._protocol_infer if path.endswith("/infer") else self._protocol
+            asked = path.rpartition("/")[2]
+            route = {"infer": self._protocol_infer, "ready": self._protocol_ready}.get(asked, self._protocol)
         if route is None:
             raise refuse(404, "not_found", "no such address; GET /openapi.json lists them")
         request.route = route.name
@@ -414,6 +416,15 @@ class Front:
 
     async def _alive(self, request: Request) -> Answer:
         return Answer(200, {"status": "alive"})
+
+    def _protocol_is(self, word: str, probe: Handler) -> Handler:
+        """Return a probe that answers as the Open Inference Protocol has it."""
+
+        async def handle(request: Request) -> Answer:
+            await probe(request)
+            return Answer(200, {word: True})
+
+        return handle
 
     async def _metrics(self, request: Request) -> Answer:
         accept = request.headers.get(b"accept", b"").decode("latin-1")

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import os
 import socket
 import ssl
 import sys
 import time
+from contextlib import suppress
 from typing import Any
 
 from churnlib.errors import ChurnlibError
-from churnlib.serving.lifecycle import BACKLOG, Channel, become_child
+from churnlib.serving.lifecycle import BACKLOG, Channel
 from churnlib.serving.options import ServeOptions
+from churnlib.serving.problems import RequestError
+from churnlib.serving.standby import stand_by
 
 _KEEP_ALIVE_SECONDS = 75
 _log = logging.getLogger(__name__)
@@ -25,13 +27,10 @@ _IDLE_SECONDS = 0.5
 
 
 def main() -> None:
-    """Serve until the supervisor says otherwise; its words are JSON in the first argument."""
-    told = json.loads(sys.argv[1])
-    options = ServeOptions(**{**told["options"], "trust": tuple(told["options"]["trust"])})
-    become_child(told["parent"], options.threads)
+    """Serve until the supervisor says otherwise."""
+    options, told, channel = stand_by("http")
     import uvicorn
 
-    channel = Channel(socket.socket(fileno=told["control"]))
     try:
         process = HttpProcess(options, told, channel)
     except ChurnlibError as error:
@@ -143,6 +142,7 @@ class HttpProcess:
             assert pool is not None
             await pool.wait_until_there()
             self.front.engine, self.front.identity = pool, pool.identity
+            pool.on_change = lambda: self._is_ready(self.front.state)
         else:
             models = building.models_of(options, recorder=self.recorder)
             try:
@@ -158,7 +158,10 @@ class HttpProcess:
 
     def _is_ready(self, state: str) -> None:
         self.front.state = state
-        self.watching.state(state, self.front.identity())
+        identity: dict[str, Any] = {}
+        with suppress(RequestError):  # nobody is answered just now, which is no reason not to start, or to end
+            identity = self.front.identity()
+        self.watching.state(state, identity)
 
     async def _end(self, server: Any, listening: socket.socket) -> None:
         """Lose nothing: answer what was accepted, and tell clients of kept connections that it was the last answer."""
@@ -224,17 +227,18 @@ class HttpProcess:
     async def _order(self, word: str, body: bytes) -> Any:
         """Pass an operator's order on to the supervisor, who has all processes follow it, and say what came of it."""
         from churnlib.serving.answers import Answer
-        from churnlib.serving.orders import bundle_of, outcome
+        from churnlib.serving.orders import GOES_ON, LATE_SECONDS, bundle_of, outcome
 
-        number = time.monotonic_ns()
+        number, seconds = time.monotonic_ns(), self.options.bulk_timeout
         self._orders[number] = asyncio.get_running_loop().create_future()
-        self.channel.tell(event="order", word=word, number=number, bundle=bundle_of(word, body))
+        bundle, until = bundle_of(word, body), time.monotonic() + seconds
+        self.channel.tell(event="order", word=word, number=number, bundle=bundle, until=until)
         try:
-            return outcome(await asyncio.wait_for(self._orders[number], self.options.bulk_timeout))
+            return outcome(await asyncio.wait_for(self._orders[number], seconds + LATE_SECONDS))
         except TimeoutError:
-            from churnlib.serving.problems import DEADLINE
-
-            return Answer.refusal(DEADLINE)
+            return Answer.refusal(GOES_ON)
+        finally:
+            self._orders.pop(number, None)
 
 
 def obey(models: Any, message: dict[str, Any]) -> dict[str, Any]:

@@ -16,6 +16,7 @@ import msgspec
 
 from churnlib.data.names import normalize_name
 from churnlib.schema import Kind
+from churnlib.serving.accounting import accounted
 from churnlib.serving.answers import Answer, in_protocol
 from churnlib.serving.documents import check_rows, parse_object
 from churnlib.serving.limits import Limits
@@ -112,12 +113,12 @@ def infer(served: Served, body: bytes, query: Mapping[str, str], *, limits: Limi
         query: The header :data:`HEADER_LENGTH` under this name, where the request has it.
         limits: How many customers there may be.
     """
-    return in_protocol(_infer(served, body, query.get(HEADER_LENGTH), limits.rows))
+    return in_protocol(_infer(served, body, query, limits.rows))
 
 
 @answered
-def _infer(served: Served, body: bytes, header_length: str | None, max_rows: int) -> Answer:
-    length = len(body)
+def _infer(served: Served, body: bytes, query: Mapping[str, str], max_rows: int) -> Answer:
+    length, header_length = len(body), query.get(HEADER_LENGTH)
     if header_length:
         if not (header_length.isascii() and header_length.isdigit() and len(header_length) < 12):
             raise refuse(400, "invalid_tensor", "Inference-Header-Content-Length must be a number")
@@ -136,7 +137,8 @@ def _infer(served: Served, body: bytes, header_length: str | None, max_rows: int
     scored = score(served, table_of_columns(served.reader, columns))
     if scored.problems:
         raise RequestError(_of_row(scored.problems))
-    return _answer(served, request, scored, _names_tensor(served, tensors))
+    content, headers = _answer(served, request, scored, _names_tensor(served, tensors))
+    return accounted(served, scored, content, query, headers)
 
 
 def _of_row(problems: Mapping[int, Problem]) -> Problem:
@@ -153,8 +155,10 @@ def _names_tensor(served: Served, tensors: Sequence[Tensor]) -> Tensor | None:
     return next((by_name[name] for name in served.reader.id_names if name in by_name), None)
 
 
-def _answer(served: Served, request: Mapping[str, Any], scored: Scored, names: Tensor | None) -> Answer:
-    """Return the outputs that are asked for, in their order; all when none are."""
+def _answer(
+    served: Served, request: Mapping[str, Any], scored: Scored, names: Tensor | None
+) -> tuple[bytes, tuple[tuple[str, str], ...]]:
+    """Return the outputs that are asked for, all when none are, in their order; and the headers that go with them."""
     there = _outputs(scored, names)
     whole = request.get("parameters")
     by_default = isinstance(whole, dict) and whole.get("binary_data_output") is True
@@ -169,9 +173,8 @@ def _answer(served: Served, request: Mapping[str, Any], scored: Scored, names: T
         answer["id"] = request["id"]
     head = msgspec.json.encode(answer)
     if not any("data" not in tensor for tensor in told):
-        return Answer(200, head)
-    headers = (("content-type", "application/octet-stream"), (HEADER_LENGTH, str(len(head))))
-    return Answer(200, b"".join([head, *behind]), headers)
+        return head, ()
+    return b"".join([head, *behind]), (("content-type", "application/octet-stream"), (HEADER_LENGTH, str(len(head))))
 
 
 def _outputs(scored: Scored, names: Tensor | None) -> dict[str, tuple[str, list[Any]]]:

@@ -1,7 +1,7 @@
 """What a server does besides the answer for one customer: jobs by name, done where they do not keep customers waiting.
 
 Each takes the model, the body of the request and the words of its query, and returns an answer. Under ``:path``,
-``:content-type`` and the like the query holds what a job needs of the request's head; a client's own word has no colon.
+``:request-id`` and the like the query holds what a job needs of the request's head; a client's own word has no colon.
 """
 
 from __future__ import annotations
@@ -15,7 +15,10 @@ from churnlib.serving.problems import refuse
 if TYPE_CHECKING:
     from churnlib.serving.endpoint import Endpoint, Job, Query
 
-PATH = ":path"
+PATH, REQUEST_ID = ":path", ":request-id"
+
+READY = "ready"
+"""The job that HTTP processes have their workers do, for health probes."""
 
 
 def _batch(endpoint: Endpoint, body: bytes, query: Query) -> Answer:
@@ -38,6 +41,10 @@ def _feedback(endpoint: Endpoint, body: bytes, query: Query) -> Answer:
 
 def _metadata(endpoint: Endpoint, body: bytes, query: Query) -> Answer:
     return Answer(200, endpoint.describe())
+
+
+def _ready(endpoint: Endpoint, body: bytes, query: Query) -> Answer:
+    return Answer(200, endpoint.identity())
 
 
 def _openapi(endpoint: Endpoint, body: bytes, query: Query) -> Answer:
@@ -89,6 +96,7 @@ JOBS: dict[str, Job] = {
     "metadata": _metadata,
     "openapi": _openapi,
     "protocol": _protocol,
+    READY: _ready,
     "vertex": _vertex,
 }
 

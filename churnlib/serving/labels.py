@@ -7,6 +7,7 @@ import os
 from dataclasses import asdict
 from pathlib import Path
 
+from churnlib.data.recorded import append_line
 from churnlib.serving.feedback import Feedback
 from churnlib.serving.recording import Recorder
 
@@ -31,8 +32,4 @@ class LabelFile:
         """
         [name] = self._recorder.names_of([given.customer_id])
         line = json.dumps({**asdict(given), "customer_id": name}) + "\n"
-        opened = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-        try:
-            os.write(opened, line.encode())
-        finally:
-            os.close(opened)
+        append_line(self._path, line.encode())

@@ -101,6 +101,20 @@ class Channel:
         for line in lines:
             yield json.loads(line)
 
+    def next(self) -> dict[str, Any]:
+        """Wait for one message, and leave those behind it to be heard.
+
+        Raises:
+            EOFError: If the other end is gone.
+        """
+        line = b""
+        while not line.endswith(b"\n"):
+            byte = self.end.recv(1)
+            if not byte:
+                raise EOFError
+            line += byte
+        return json.loads(line)
+
     def close(self) -> None:
         """Close this end."""
         self.end.close()

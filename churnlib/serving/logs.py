@@ -37,6 +37,9 @@ LONGEST_MESSAGE = 2000
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 """Methods that a line names; another one is client-made text and becomes ``other``."""
 
+_MOST_PARTS = 256
+"""Kinds of requests whose part of the lines is kept."""
+
 _FAULTS = frozenset({500, 504})
 """Statuses that are this server's fault; a 503 is not, and probes would fill the log with it."""
 
@@ -64,6 +67,7 @@ class Log:
         self._next = 0
         self._lines = Lines(path, rotate_bytes=rotate_bytes, keep=keep)
         self._pid = os.getpid()
+        self._parts: dict[tuple[Any, ...], tuple[str, str, str]] = {}
         self._second = -1
         self._second_text = ""
         self._background = Background("churnlib-log", FLUSH_SECONDS, self.flush)
@@ -74,6 +78,7 @@ class Log:
     def start(self) -> None:
         """Begin to write; call it in the process that logs."""
         self._pid = os.getpid()
+        self._parts.clear()
         self._background.start()
 
     def close(self, timeout: float = 2.0) -> bool:
@@ -151,13 +156,26 @@ class Log:
         if len(entry) == 5:
             return self._event_line(*entry[1:])
         _, moment, request_id, method, route, status, seconds, rows, trace_id, key, version = entry
-        level = "error" if status in _FAULTS else "info"
+        known = (method, route, status, key, version)
+        parts = self._parts.get(known)
+        if parts is None:
+            if len(self._parts) >= _MOST_PARTS:
+                self._parts.clear()
+            parts = self._parts[known] = self._parts_of(*known)
+        begin, middle, end = parts
         return (
-            f'{{"time":"{self._time(moment)}","level":"{level}","event":"request","process":{self._pid},'
-            f'"request_id":{quoted(request_id)},"trace_id":{quoted(trace_id) if trace_id else "null"},'
-            f'"key":{quoted(key) if key else "null"},"method":"{method if method in METHODS else "other"}",'
-            f'"route":{quoted(route)},"status":{status},"ms":{seconds * 1e3:.3f},"rows":{rows},'
-            f'"model_version":{quoted(version) if version else "null"}}}\n'
+            f'{{"time":"{self._time(moment)}"{begin}{quoted(request_id)},"trace_id":'
+            f'{quoted(trace_id) if trace_id else "null"}{middle}{seconds * 1e3:.3f},"rows":{rows}{end}'
+        )
+
+    def _parts_of(self, method: str, route: str, status: int, key: str, version: str) -> tuple[str, str, str]:
+        """Return what the lines of like requests have in common, around what each has of its own."""
+        level = "error" if status in _FAULTS else "info"
+        named = f'"key":{quoted(key) if key else "null"},"method":"{method if method in METHODS else "other"}"'
+        return (
+            f',"level":"{level}","event":"request","process":{self._pid},"request_id":',
+            f',{named},"route":{quoted(route)},"status":{status},"ms":',
+            f',"model_version":{quoted(version) if version else "null"}}}\n',
         )
 
     def _event_line(self, moment: float, event: str, level: str, fields: dict[str, Any]) -> str:

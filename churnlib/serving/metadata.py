@@ -17,8 +17,9 @@ def describe(predictor: Predictor) -> dict[str, Any]:
 
     Returns:
         JSON-ready values: ``model``, ``model_version``, ``created``, ``classes``, ``threshold``, ``own_threshold`` (how
-        each customer's follows from his value, or null), ``input_schema``, ``output_schema``, ``metrics`` (of training,
-        on validation and test rows), ``versions`` (of what runs here).
+        each customer's follows from his value, or null), ``flops`` (operations that one customer takes, or null where
+        no ``model.onnx`` answers), ``input_schema``, ``output_schema``, ``metrics`` (of training, on validation and
+        test rows), ``versions`` (of what runs here).
     """
     own = predictor.bundle.own_threshold
     return {
@@ -28,6 +29,7 @@ def describe(predictor: Predictor) -> dict[str, Any]:
         "classes": list(predictor.classes),
         "threshold": predictor.threshold,
         "own_threshold": None if own is None else own.to_dict(),
+        "flops": predictor.flops,
         "input_schema": predictor.input_schema(),
         "output_schema": output_schema(predictor.classes),
         "metrics": _finite(predictor.metrics),

@@ -1,6 +1,6 @@
 """Counting for Prometheus: cheap where a request passes, right over several processes and their restarts.
 
-A request adds to plain Python numbers under one lock that nobody else holds for long. Four times a second, when the
+A request appends one tuple to a queue. Whoever looks at the numbers counts what is there. Four times a second, when the
 own process is asked for ``/metrics``, and at the end, a thread writes what has changed into prometheus_client's
 memory-mapped files, one set per process (:mod:`churnlib.serving.metric_files`). So an answer of ``/metrics`` is exact
 for the process that gives it and up to 0.25 s behind for the others; a process that is killed loses its last 0.25 s.
@@ -15,7 +15,7 @@ from __future__ import annotations
 import os
 import threading
 from bisect import bisect_left
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -25,8 +25,12 @@ from churnlib.serving.metric_folder import FOLDER_VARIABLE
 
 if TYPE_CHECKING:
     from churnlib.serving.metric_files import MetricFiles
+    from churnlib.serving.recording import Recorder
 
 FLUSH_SECONDS = 0.25
+
+_MOST_NOTED = 10_000
+"""Answers that are put down; more are counted by the request that comes next."""
 
 Sample = tuple[Family, str, tuple[str, ...], float]
 """Family, ending of the name (``_bucket``), label values (the bucket's bound last), value."""
@@ -78,6 +82,7 @@ class Metrics:
         }
         self._batch_rows, self._queue_seconds, self._model_seconds = self._batch.values()
         self._counts: dict[str, dict[tuple[str, ...], float]] = {}
+        self._noted: deque[tuple[str, int, float, str, Sequence[Any]]] = deque()
         self._watched: dict[str, Callable[[], float]] = {}
         self._files: MetricFiles | None = None
         self._background = Background("churnlib-metrics", FLUSH_SECONDS, self.flush, at_exit=self.close)
@@ -95,19 +100,20 @@ class Metrics:
             if self._files is not None:
                 self._files.close()
 
-    def request(self, route: str, code: int, seconds: float) -> None:
-        """Count an answer.
+    def request(self, route: str, code: int, seconds: float, version: str = "", decisions: Sequence[Any] = ()) -> None:
+        """Count an answer: it is put down, and counted when somebody next looks at the numbers.
 
         Args:
             route: Path of the request.
             code: Its HTTP status.
             seconds: From its first byte to its answer.
+            version: Of the model that was asked.
+            decisions: What it has predicted: 0 and 1, or the classes' names.
         """
-        with self._lock:
-            found = self._routes.get(route, self._other)
-            found.codes[code] = found.codes.get(code, 0) + 1
-            found.seconds.observe(seconds)
-            self._changed = True
+        self._noted.append((route, code, seconds, version, decisions))
+        if len(self._noted) > _MOST_NOTED:
+            with self._lock:
+                self._count_noted()
 
     def batch(self, rows: int, queue_seconds: Iterable[float], model_seconds: float) -> None:
         """Count customers that were predicted together.
@@ -123,11 +129,6 @@ class Metrics:
             for seconds in queue_seconds:
                 self._queue_seconds.observe(seconds)
             self._changed = True
-
-    def predicted(self, version: str, decisions: Sequence[Any]) -> None:
-        """Count predictions by version and decision (0 and 1, or the classes' names); there is at least one."""
-        for decision, amount in Counter(decisions).items() if len(decisions) > 1 else ((decisions[0], 1),):
-            self._add("predictions_total", (version, str(decision)), amount)
 
     def rejected(self, reason: str, amount: int = 1) -> None:
         """Count refusals by the code of their :class:`~churnlib.serving.problems.Problem`."""
@@ -169,6 +170,12 @@ class Metrics:
             raise ValueError(f"{name} has the labels {', '.join(FAMILIES[name].labels)}; only a lone number is watched")
         self._watched[name] = read
 
+    def watch_record(self, recorder: Recorder) -> None:
+        """Read what a recorder of this process has kept, lost and failed to keep."""
+        self.watch("recorded_total", lambda: recorder.recorded)
+        self.watch("record_dropped_total", lambda: recorder.dropped)
+        self.watch("record_failures_total", lambda: recorder.failures)
+
     def flush(self) -> None:
         """Write what has changed to this process's files."""
         if not self.folder:
@@ -177,6 +184,7 @@ class Metrics:
             if self._closed:
                 return
             with self._lock:
+                self._count_noted()
                 changed, self._changed = self._changed, False
                 samples = list(self._samples()) if changed else []
             samples += self._watched_samples()
@@ -201,20 +209,36 @@ class Metrics:
 
         if not self.folder:
             with self._lock:
+                self._count_noted()
                 samples = [*self._samples(), *self._watched_samples()]
             return metric_files.text(metric_files.from_memory(samples), accept)
         self.flush()
         return metric_files.text(metric_files.collect(self.folder), accept)
 
+    def _count_noted(self) -> None:
+        """Count the answers that were put down; the lock is held."""
+        predicted: Counter[tuple[str, Any]] = Counter()
+        for _ in range(len(self._noted)):
+            route, code, seconds, version, decisions = self._noted.popleft()
+            found = self._routes.get(route, self._other)
+            found.codes[code] = found.codes.get(code, 0) + 1
+            found.seconds.observe(seconds)
+            for decision in decisions:
+                predicted[version, decision] += 1
+            self._changed = True
+        for (version, decision), amount in predicted.items():
+            self._count("predictions_total", (version, str(decision)), amount)
+
     def _add(self, name: str, labels: tuple[str, ...], amount: float) -> None:
         with self._lock:
-            counts = self._counts.setdefault(name, {})
-            if labels in counts:
-                counts[labels] += amount
-            else:
-                labels = labels if len(counts) < MOST_VALUES else (OTHER,) * len(labels)
-                counts[labels] = counts.get(labels, 0) + amount
-            self._changed = True
+            self._count(name, labels, amount)
+
+    def _count(self, name: str, labels: tuple[str, ...], amount: float) -> None:
+        counts = self._counts.setdefault(name, {})
+        if labels not in counts and len(counts) >= MOST_VALUES:
+            labels = (OTHER,) * len(labels)
+        counts[labels] = counts.get(labels, 0) + amount
+        self._changed = True
 
     def _samples(self) -> Iterator[Sample]:
         for route, found in self._routes.items():

@@ -31,6 +31,7 @@ class ServeOptions:
     engine: str = _option("auto", "where the model runs: inline, thread, worker; auto measures the model and decides")
     processes: int = _option(1, "HTTP processes that share the port", low=1, high=256)
     workers: int = _option(1, "worker processes for bulk and explanations; 0 does these on a thread", low=0, high=256)
+    spares: int = _option(1, "processes of each kind that wait for one to die; 0 for less memory", low=0, high=16)
     threads: int = _option(1, "threads of the numeric libraries in each process", low=1, high=256)
     device: str = _option("cpu", "where the workers' torch computes: cpu, cuda, cuda:0")
     max_batch_size: int = _option(64, "most customers predicted together", low=1, high=65536)

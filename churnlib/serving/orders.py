@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from churnlib.serving.answers import Answer
-from churnlib.serving.problems import Problem, refuse
+from churnlib.serving.problems import DRAINING, Problem, refuse
 from churnlib.serving.requests import parse_row
+
+_AGAIN = (("Retry-After", "1"),)
 
 
 def bundle_of(word: str, body: bytes) -> str | None:
@@ -25,8 +27,26 @@ def bundle_of(word: str, body: bytes) -> str | None:
     return bundle
 
 
+LATE_SECONDS = 2.0
+"""Time beyond an order's own after which its answer cannot be that nothing was done."""
+
+BUSY = Problem(
+    503, "overloaded", "another change of the model is under way; nothing of this order was done", None, _AGAIN
+)
+GOES_ON = Problem(
+    504,
+    "deadline_exceeded",
+    "the change takes longer and goes on; GET /readyz tells what is served",
+    None,
+    _AGAIN,
+)
+_REFUSED = {"busy": BUSY, "draining": DRAINING}
+
+
 def outcome(message: Mapping[str, Any]) -> Answer:
-    """Return what a finished order is answered."""
+    """Return what an order is answered: what came of it, or that nobody has begun with it."""
+    if "refused" in message:
+        return Answer.refusal(_REFUSED[message["refused"]])
     if message["ok"]:
         return Answer(200, {"status": "done", "model_version": message["version"]}, version=message["version"])
     return Answer.refusal(Problem(409, "not_changed", f"nothing has changed: {message['message']}"))

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from churnlib.serving.accounting import accounted
 from churnlib.serving.answers import Answer
 from churnlib.serving.bulk_answers import predict_batch
 from churnlib.serving.documents import check_rows, parse_object
@@ -58,27 +59,27 @@ def invocations(served: Served, body: bytes, query: Mapping[str, str], *, limits
     Args:
         served: The model.
         body: In the content type that the query tells.
-        query: The request's header under :data:`CONTENT_TYPE`; JSON when it says nothing.
+        query: The request's header under :data:`CONTENT_TYPE`, JSON when it says nothing; and its id.
         limits: How many customers there may be, and how much of each.
     """
     media = query.get(CONTENT_TYPE, "").partition(";")[0].strip().lower() or JSON
     answer = {JSON: _json, JSON_LINES: _json_lines, CSV: _csv}.get(ALSO.get(media, media))
     if answer is None:
         raise refuse(415, "unsupported_media_type", f"the content type must be one of {', '.join(MEDIA)}")
-    return answer(served, body, limits)
+    return answer(served, body, query, limits)
 
 
-def _json(served: Served, body: bytes, limits: Limits) -> Answer:
+def _json(served: Served, body: bytes, query: Mapping[str, str], limits: Limits) -> Answer:
     document = parse_object(body)
     if "instances" in document or "columns" in document:
-        return predict_batch(served, body, {}, limits=limits)
+        return predict_batch(served, body, query, limits=limits)
     scored = score(served, table_of_rows(served.reader, [parse_row(body, limits)]))
     if scored.problems:
         return Answer.refusal(scored.problems[0])
-    return Answer(200, scored.alone(served.predictor.version))
+    return accounted(served, scored, scored.alone(served.predictor.version), query)
 
 
-def _json_lines(served: Served, body: bytes, limits: Limits) -> Answer:
+def _json_lines(served: Served, body: bytes, query: Mapping[str, str], limits: Limits) -> Answer:
     lines = [line for line in body.split(b"\n") if line.strip()]
     check_rows(len(lines), limits.rows)
     rows: list[Any] = []
@@ -90,14 +91,14 @@ def _json_lines(served: Served, body: bytes, limits: Limits) -> Answer:
             rows.append(None)
             problems[place] = error.problem
     scored = score(served, table_of_rows(served.reader, rows, problems=problems))
-    encode = msgspec.json.encode
-    return Answer(200, b"".join(encode(row) + b"\n" for row in scored.rows()), ((CONTENT_TYPE, JSON_LINES),))
+    lines = [msgspec.json.encode(row) + b"\n" for row in scored.rows()]
+    return accounted(served, scored, b"".join(lines), query, ((CONTENT_TYPE, JSON_LINES),))
 
 
-def _csv(served: Served, body: bytes, limits: Limits) -> Answer:
+def _csv(served: Served, body: bytes, query: Mapping[str, str], limits: Limits) -> Answer:
     columns = _cells(body, limits)
     scored = score(served, table_of_columns(served.reader, columns))
-    return Answer(200, _as_csv(scored), ((CONTENT_TYPE, "text/csv; charset=utf-8"),))
+    return accounted(served, scored, _as_csv(scored), query, ((CONTENT_TYPE, "text/csv; charset=utf-8"),))
 
 
 def _cells(body: bytes, limits: Limits) -> dict[str, list[str | None]]:

@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, cast
 
 from churnlib.serving.answers import Answer
 from churnlib.serving.engines import Overdue, Shadow
 from churnlib.serving.frames import Ask, Frames, Told, frame
-from churnlib.serving.problems import DEADLINE, NO_WORKER, WORKER_LOST, Problem
+from churnlib.serving.jobs import READY
+from churnlib.serving.problems import DEADLINE, NO_WORKER, WORKER_LOST, Problem, RequestError
 
 _AGAIN_SECONDS = 0.05
+
+_WATCH_SECONDS = 1.0
+"""Time between two looks at a worker."""
+
+_PATIENCE_SECONDS = 60.0
+"""Time that a worker has to answer such a look: it may have a long job to do."""
 
 
 class _Question:
@@ -36,6 +45,9 @@ class Link(asyncio.Protocol):
         self.greeting: Told | None = None
         self.greeted: asyncio.Future[None] = self._loop.create_future()
         self.slow = 0
+        self.backend = ""
+        self.unfit: Problem | None = None
+        """Why it answers nobody, though it is there."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take the connection over."""
@@ -109,6 +121,9 @@ class Pool:
         self._tasks = [asyncio.create_task(self._keep(path)) for path in self._paths]
         self._overdue = Overdue()
         self._there = asyncio.Event()
+        self._version = ""
+        self.on_change: Callable[[], None] = lambda: None
+        """Called when the workers serve another model."""
 
     @property
     def waiting(self) -> int:
@@ -126,9 +141,18 @@ class Pool:
         return next((link.greeting for link in self._links if link.greeting is not None), None)
 
     def identity(self) -> dict[str, Any]:
-        """Return what tells a health probe which model answers."""
-        told = self.greeting
-        return {} if told is None else {"model": told.body.decode(), "model_version": told.version}
+        """Return what tells a health probe which model answers, as the workers have said within the last second.
+
+        Raises:
+            RequestError: 503 while every worker says that nobody may be answered.
+        """
+        links = [link for link in self._links if link.greeting is not None]
+        fit = next((link for link in links if link.unfit is None), None)
+        if fit is not None and fit.greeting is not None:
+            return {"backend": fit.backend, "model": fit.greeting.body.decode(), "model_version": fit.greeting.version}
+        if links and links[0].unfit is not None:
+            raise RequestError(links[0].unfit)
+        return {}
 
     async def predict(self, body: bytes, deadline: float, request_id: str, is_gone: Any) -> Answer:
         """Answer for one customer."""
@@ -162,19 +186,38 @@ class Pool:
         while (link := self._pick(is_slow)) is None:  # it may come and go again
             if not await self.wait_until_there(deadline - time.monotonic()):
                 return Answer.refusal(NO_WORKER)
-        self._number += 1
-        question = _Question(asyncio.get_running_loop().create_future(), deadline, is_slow)
-        self._overdue.watch(question.future, deadline)
-        link.ask(Ask(self._number, job, body, query, deadline, request_id), question)
         try:
-            told = await question.future
+            told = await self._told(link, job, body, query, deadline, request_id, is_slow=is_slow)
         except WorkerLostError:
             return Answer.refusal(WORKER_LOST)
         except TimeoutError:
             return Answer.refusal(DEADLINE)
         headers = tuple((name, value) for name, value in told.headers)
         problem = Problem(told.status, told.code, "") if told.code else None
-        return Answer(told.status, told.body, headers, told.version, problem, told.decisions, told.warned)
+        return Answer(told.status, told.body, headers, told.version, problem, told.decisions, told.warned, told.refused)
+
+    async def _told(
+        self,
+        link: Link,
+        job: str,
+        body: bytes,
+        query: dict[str, str],
+        deadline: float,
+        request_id: str,
+        *,
+        is_slow: bool,
+    ) -> Told:
+        """Ask one worker.
+
+        Raises:
+            WorkerLostError: If it dies meanwhile.
+            TimeoutError: If it has not answered in time.
+        """
+        self._number += 1
+        question = _Question(asyncio.get_running_loop().create_future(), deadline, is_slow)
+        self._overdue.watch(question.future, deadline)
+        link.ask(Ask(self._number, job, body, query, deadline, request_id), question)
+        return await question.future
 
     def _pick(self, is_slow: bool) -> Link | None:
         """Return the worker to ask: one without a slow job where there is one, then the one with the least to do."""
@@ -199,14 +242,34 @@ class Pool:
                 await asyncio.wait({link.greeted, gone}, return_when=asyncio.FIRST_COMPLETED)
                 if link.greeting is not None:
                     self._links.append(link)
+                    await self._look_at(link)
                     self._there.set()
-                    await gone
+                    await self._watch(link, gone)
             finally:
                 link.close()
                 if link in self._links:
                     self._links.remove(link)
                 if not self._links:
                     self._there.clear()
+
+    async def _watch(self, link: Link, gone: asyncio.Future[None]) -> None:
+        """Ask a worker now and then whether it answers customers, until it has ended."""
+        while not (await asyncio.wait({gone}, timeout=_WATCH_SECONDS))[0]:
+            await self._look_at(link)
+
+    async def _look_at(self, link: Link) -> None:
+        """Ask a worker whether it answers customers; one that is busy for long keeps the state it was in."""
+        deadline = time.monotonic() + _PATIENCE_SECONDS
+        with suppress(WorkerLostError, TimeoutError):
+            told = await self._told(link, READY, b"", {}, deadline, "", is_slow=False)
+            if told.status == 200:
+                link.unfit, link.backend = None, json.loads(told.body)["backend"]
+                if told.version != self._version:
+                    self._version = told.version
+                    self.on_change()
+            else:
+                error = json.loads(told.body)["error"]
+                link.unfit = Problem(told.status, error["code"], error["message"], headers=tuple(told.headers))
 
 
 def _done(future: asyncio.Future[None]) -> None:

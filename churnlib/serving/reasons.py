@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from churnlib.errors import ChurnlibError
+from churnlib.serving.accounting import accounted
 from churnlib.serving.answers import Answer
 from churnlib.serving.problems import Problem, RequestError, refuse
 from churnlib.serving.requests import parse_row
@@ -90,7 +91,7 @@ def explain(served: Served, body: bytes, query: Mapping[str, str]) -> Answer:
         served: The model.
         body: One customer, as ``POST /predict`` takes him.
         query: ``reasons``, the most that are wanted (1 to :data:`MOST`; all when absent), and ``target``, of more than
-            two classes the one to explain.
+            two classes the one to explain; and the request's id, for the record.
     """
     top = _top(query.get("reasons"))
     table = table_of_rows(served.reader, [parse_row(body)])
@@ -99,7 +100,7 @@ def explain(served: Served, body: bytes, query: Mapping[str, str]) -> Answer:
         return Answer.refusal(scored.problems[0])
     row = {name: cells[0] for name, cells in table.columns.items()}
     said = served.reasons.explain(row, top=top, target=query.get("target"))
-    return Answer(200, scored.alone(served.predictor.version, said))
+    return accounted(served, scored, scored.alone(served.predictor.version, said), query)
 
 
 def _top(given: str | None) -> int | None:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from churnlib.config.checks import check_choice
+from churnlib.data.recorded import note_key
 from churnlib.errors import ConfigError
 from churnlib.serving.recording import DEFAULT_FIELDS, FIELDS, Record, Recorder
 
@@ -27,9 +28,6 @@ if TYPE_CHECKING:
     import polars as pl
 
     from churnlib.data.pseudonyms import Pseudonyms
-
-KEY_NOTE = ".pseudonyms.json"
-"""File of the folder that says which key the pseudonyms have."""
 
 KEY_VARIABLE = "CHURNLIB_RECORD_KEY"
 """Environment variable with the key of the pseudonyms; with ``_FILE`` at its end, one with the file that holds it."""
@@ -70,7 +68,7 @@ class RecordFolder:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._sweep()
             if pseudonyms is not None:
-                self._write_whole(self.folder / KEY_NOTE, json.dumps(pseudonyms.note()).encode() + b"\n")
+                note_key(self.folder, pseudonyms.note())
         except OSError as error:
             raise ConfigError(f"record={folder} cannot be written ({error.strerror}); name another folder") from None
 

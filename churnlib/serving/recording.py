@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from churnlib.config.checks import check_choice
+from churnlib.data.recorded import HAND_OVER_SECONDS
 from churnlib.errors import ConfigError
 from churnlib.serving.background import Background
 
@@ -32,8 +33,6 @@ if TYPE_CHECKING:
 
 CAPACITY = 50_000
 """Customers that wait for the thread; at half of it the sink is called early."""
-
-HAND_OVER_SECONDS = 60.0
 
 FIELDS = (
     "time",

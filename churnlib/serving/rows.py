@@ -96,7 +96,7 @@ class RowReader:
     def usual(self, body: bytes, *, request_id: str = "") -> Customer | None:
         """Read one object from its bytes; None where anything is unusual, which :meth:`customer` then says."""
         found = None if self._bodies is None else self._bodies.read(body)
-        return None if found is None else Customer(found.id, found.row, (), request_id)
+        return None if found is None else Customer(*found, (), request_id)
 
     def customer(self, request: Mapping[str, Any], *, request_id: str = "") -> Customer:
         """Read one object.

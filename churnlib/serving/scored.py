@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -17,9 +17,6 @@ from churnlib.serving.answers import named_warnings, problems_by_row
 from churnlib.serving.problems import INTERNAL, NOT_READ, Problem, shown
 from churnlib.serving.served import Served, log_failure, objections
 from churnlib.serving.tables import CustomerTable, Warned, chunks
-
-if TYPE_CHECKING:
-    from churnlib.serving.recording import Recorder
 
 CELLS_AT_A_TIME = 1_000_000
 """Cells of a request that are in the model's memory at one time; polars takes milliseconds for a table of any size."""
@@ -111,25 +108,7 @@ def score(served: Served, table: CustomerTable) -> Scored:
     scored = _joined(parts)
     scored.warnings = [*table.warnings, *scored.warnings]
     scored.review = _reviewed(served, scored)
-    if served.recorder is not None:
-        _record(served.recorder, served.predictor.version, scored)
     return scored
-
-
-def _record(recorder: Recorder, version: str, scored: Scored) -> None:
-    """Keep the answers; who was refused has none, and rows of one request have no ids of their own."""
-    kept = [row for row in range(len(scored)) if row not in scored.problems]
-    if not kept:
-        return
-    *names, decision = scored.results
-    probabilities = np.array([[scored.results[name][row] for name in names] for row in kept], dtype=np.float64)
-    recorder.record(
-        version,
-        [""] * len(kept),
-        [scored.ids[row] for row in kept],
-        probabilities[:, 0] if len(names) == 1 else probabilities,
-        [scored.results[decision][row] for row in kept],
-    )
 
 
 def _score_chunk(served: Served, table: CustomerTable) -> Scored:

@@ -1,9 +1,11 @@
 """The REST server: ``serve bundle=DIR port=8000``.
 
-    main (this process)      binds the port, starts the others, watches them, ends them: supervisor.py
+    main (this process)      binds the port, starts the others, watches them, ends them: supervisor.py, children.py;
+                             has all of them change the model together: changes.py
       http (``processes``)   uvicorn and the front, with the model unless engine=worker: http_process.py
       worker (``workers``)   LitServe's inference worker with our loop, for what would keep customers waiting:
                              bulk, explanations, and with engine=worker everything: worker_process.py
+      spares (``spares``)    of both, which have imported everything and wait for one to die: standby.py
 
 Neither Lightning nor Hydra nor wandb is imported in any of them, and nothing that computes in the first.
 """

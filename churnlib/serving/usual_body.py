@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -19,18 +19,6 @@ from churnlib.serving.limits import NUMBER
 
 if TYPE_CHECKING:
     from churnlib.row_predictor import ReadRow, RowPredictor
-
-
-class UsualCustomer(NamedTuple):
-    """A customer with nothing unusual.
-
-    Attributes:
-        id: What the client calls the customer; None if nothing was sent.
-        row: As the model reads it.
-    """
-
-    id: str | int | float | bool | None
-    row: ReadRow
 
 
 class UsualBodies:
@@ -85,8 +73,8 @@ class UsualBodies:
         """Return the reader for a model; None if it has no usual rows, or so few columns that it is not worth it."""
         return cls(rows, columns, **options) if len(rows.usual_names) > 1 else None
 
-    def read(self, body: bytes) -> UsualCustomer | None:
-        """Read one body; None where anything is unusual."""
+    def read(self, body: bytes) -> tuple[str | int | float | bool | None, ReadRow] | None:
+        """Return what the client calls the customer, and the row as the model reads it; None of an unusual body."""
         if len(body) > self._most_bytes:
             return None
         try:
@@ -106,8 +94,8 @@ class UsualBodies:
         for name in self._ids:
             sent = getattr(found, name)
             if sent is not UNSET and sent is not None:
-                return UsualCustomer(sent, row)
-        return UsualCustomer(None, row)
+                return sent, row
+        return None, row
 
     def _keys(self, found: Any) -> list[str]:
         """Return the keys that a body had."""
@@ -115,4 +103,4 @@ class UsualBodies:
         return [key for key, name in zip(self._fields, struct_fields, strict=True) if getattr(found, name) is not UNSET]
 
 
-__all__ = ["UsualBodies", "UsualCustomer"]
+__all__ = ["UsualBodies"]

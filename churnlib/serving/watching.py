@@ -101,10 +101,7 @@ class Watched:
         self._metrics = Metrics(routes)
         self._metrics.watch("in_flight_rows", in_flight)
         if recorder is not None:
-            kept = recorder
-            self._metrics.watch("recorded_total", lambda: kept.recorded)
-            self._metrics.watch("record_dropped_total", lambda: kept.dropped)
-            self._metrics.watch("record_failures_total", lambda: kept.failures)
+            self._metrics.watch_record(recorder)
         self._log = Log(options.log_file or None) if options.log == "json" else None
         self._spans = Spans(options.tracing) if options.tracing else None
         if self._log is not None:
@@ -131,14 +128,14 @@ class Watched:
         """Count, log and trace an answer."""
         seconds = time.monotonic() - request.started
         route, status, metrics = request.route, answer.status, self._metrics
-        metrics.request(route, status, seconds)
+        metrics.request(route, status, seconds, answer.version, answer.decisions)
         if answer.problem is not None:
             metrics.rejected(answer.problem.code)
-        elif answer.decisions:
-            metrics.predicted(answer.version, answer.decisions)
-        if answer.warned:
-            for kind in answer.warned:
-                metrics.warned(kind)
+        if answer.warned or answer.refused:
+            for kind, amount in answer.warned:
+                metrics.warned(kind, amount)
+            for code, amount in answer.refused:
+                metrics.rejected(code, amount)
         trace = request.trace
         if self._log is not None:
             self._log.request(
@@ -147,7 +144,7 @@ class Watched:
                 route,
                 status,
                 seconds,
-                rows=len(answer.decisions) or 1,
+                rows=len(answer.decisions) + sum(amount for _, amount in answer.refused) or 1,
                 trace_id="" if trace is None else trace.trace_id,
                 key=request.key,
                 model_version=answer.version,

@@ -24,12 +24,15 @@ class WorkerAPI(ChurnLitAPI):
         super().__init__(options.bundle, max_batch_size=options.max_batch_size, loop=loop, **endpoint_options(options))
         self._options, self._control = options, control
         self._own_recorder: Any = None
+        self._metrics: Any = None
         self.models: Any = None
 
     def setup(self, device: Any = "cpu") -> None:
         """Load all models; the worker ends if that fails."""
         try:
             self._own_recorder = recorder_of(self._options)
+            if self._own_recorder is not None:
+                self._count_records()
             self.models = models_of(self._options, device=str(device), recorder=self._own_recorder)
             self.models.load()
             if self._options.device != "cpu" and self.models.champion.computes_on == "cpu":
@@ -44,3 +47,12 @@ class WorkerAPI(ChurnLitAPI):
         """Write what is still to be recorded."""
         if self._own_recorder is not None:
             self._own_recorder.close()
+            self._metrics.close()
+
+    def _count_records(self) -> None:
+        """Have the server's metrics tell what this process has recorded; requests are counted where they come in."""
+        from churnlib.serving.metrics import Metrics
+
+        self._metrics = Metrics()
+        self._metrics.watch_record(self._own_recorder)
+        self._metrics.start()

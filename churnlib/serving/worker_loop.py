@@ -19,6 +19,7 @@ from litserve.loops.base import LitLoop
 
 from churnlib.serving.answers import Answer
 from churnlib.serving.frames import Ask, Frames, Told, frame
+from churnlib.serving.jobs import READY
 from churnlib.serving.problems import DEADLINE, INTERNAL
 from churnlib.serving.served import log_failure
 
@@ -129,7 +130,10 @@ class _Work:
             self._forget(client)
             return
         for ask in client.frames.feed(data):
-            (self._quick if ask.job == "predict" else self._slow).append((client, ask))
+            if ask.job == READY:
+                self._do(client, ask)
+            else:
+                (self._quick if ask.job == "predict" else self._slow).append((client, ask))
 
     def _predict(self, asked: list[tuple[_Client, Ask]]) -> None:
         now = time.monotonic()
@@ -191,4 +195,5 @@ def _told(ask: Ask, answer: Answer) -> Told:
         list(answer.decisions),
         list(answer.warned),
         "" if answer.problem is None else answer.problem.code,
+        list(answer.refused),
     )

@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import os
-import socket
-import sys
 import threading
 from typing import Any
 
-from churnlib.serving.lifecycle import Channel, become_child
-from churnlib.serving.options import ServeOptions
+from churnlib.serving.lifecycle import Channel
+from churnlib.serving.standby import stand_by
 
 
 def main() -> None:
-    """Work until the supervisor's channel ends; its words are JSON in the first argument."""
-    told = json.loads(sys.argv[1])
-    options = ServeOptions(**{**told["options"], "trust": tuple(told["options"]["trust"])})
-    become_child(told["parent"], options.threads)
-    channel = Channel(socket.socket(fileno=told["control"]))
+    """Work until the supervisor's channel ends."""
+    options, told, channel = stand_by("worker")
     if options.engine != "worker":
         os.nice(5)  # it only does what can wait: single customers come first
     from litserve.callbacks import CallbackRunner

@@ -213,9 +213,11 @@ def show_result(
         console.print(f"[yellow]•[/] {escape(alarm)}")
     inference = metrics["inference"]
     by = "ONNX Runtime" if inference["backend"] == "onnx" else "the model as trained"
+    size = f"{inference['bundle_bytes'] / 1e6:.1f} MB"
+    size += "" if inference["flops"] is None else f", {inference['flops'] / 1e3:,.0f} kFLOPs a customer"
     console.print(
         f"One customer is answered by {by} in {inference['p50_ms']:.1f} ms (95 % within {inference['p95_ms']:.1f} ms), "
-        f"{inference['rows_per_second']:,.0f} rows/s in batches; bundle of {inference['bundle_bytes'] / 1e6:.1f} MB"
+        f"{inference['rows_per_second']:,.0f} rows/s in batches; bundle of {size}"
     )
     console.print(f"Run folder  [bold]{escape(str(folder))}[/]", soft_wrap=True)
     if (folder / PAGE).is_file():

@@ -36,7 +36,8 @@ def measure_inference(predictor: Predictor, customers: Customers, bundle: Path) 
 
     Returns:
         ``p50_ms`` and ``p95_ms`` of one customer alone, ``rows_per_second`` of a batch of up to 8,192 rows (a million
-        cells at most), ``backend`` (``onnx``, or ``torch`` for the model as it was trained) and ``bundle_bytes``.
+        cells at most), ``backend`` (``onnx``, or ``torch`` for the model as it was trained), ``flops`` (operations that
+        one customer takes, :attr:`churnlib.predictor.Predictor.flops`) and ``bundle_bytes``.
     """
     if predictor.bundle.onnx is not None and has_runtime():
         predictor = load(bundle, backend="onnx")
@@ -50,6 +51,7 @@ def measure_inference(predictor: Predictor, customers: Customers, bundle: Path) 
         "p95_ms": 1e3 * p95,
         "rows_per_second": len(together) / batch,
         "backend": predictor.backend,
+        "flops": predictor.flops,
         "bundle_bytes": sum(path.stat().st_size for path in bundle.iterdir()),
     }
 

@@ -19,6 +19,7 @@ from churnlib.models.baselines.recipes import recipe_of
 from churnlib.training.baselines import fit_baseline
 from churnlib.training.fitted import Fit
 from churnlib.training.prior import settle_prior
+from churnlib.training.teaching import taught_rows
 from churnlib.training.unlabelled import pretraining_rows
 from churnlib.training.weights import row_weights
 
@@ -91,6 +92,7 @@ def data_module(config: TrainConfig, customers: Customers) -> ChurnDataModule:
         seed=config.seed,
         row_weights=row_weights(config.loss, customers),
         resample=asdict(config.resample),
+        learning_rows=taught_rows(config, customers),
     )
 
 
@@ -109,7 +111,7 @@ def stackable(config: TrainConfig, tables: Sequence[ChurnDataModule]) -> bool:
         and all(_is_understood(spec) for spec in _callbacks(config).values())
         and (config.scheduler or {}).get("_target_") != PLATEAU
         and not any(vars(config.augment).values())
-        and all(table.row_weights is None for table in tables)
+        and all(table.row_weights is None and table.learning_rows.soft is None for table in tables)
         and config.trainer.precision in ("auto", "32-true")
         and sum(table.customers.frame.height * table.customers.frame.width for table in tables) <= MOST_CELLS
     )

@@ -53,7 +53,8 @@ def shareable(configs: Mapping[int, TrainConfig]) -> list[tuple[int, ...]]:
 def _is_alone(config: TrainConfig) -> bool:
     """Whether a run is never trained with others: it does not want to, or is no single small network."""
     several = config.cv is not None or config.ensemble > 1 or config.split.origins > 1 or config.task.name != "classify"
-    return config.sweep.together == "false" or several or config.ckpt_path is not None or not _is_plain(config.model)
+    by_itself = config.ckpt_path is not None or config.teacher is not None
+    return config.sweep.together == "false" or several or by_itself or not _is_plain(config.model)
 
 
 def _is_plain(spec: Any) -> bool:

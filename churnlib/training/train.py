@@ -60,6 +60,7 @@ from churnlib.training.run_folder import LEAKS, RunFolder, write_json
 from churnlib.training.stacking import check_stack, fit_stack, is_stack, parts_of
 from churnlib.training.survival import check_task, curve_of, kaplan_meier_metrics
 from churnlib.training.tables import Progress, load_table, table_spec
+from churnlib.training.teaching import check_teacher, teacher_facts
 from churnlib.training.unlabelled import pretraining_rows
 from churnlib.training.weights import row_weights
 
@@ -152,6 +153,7 @@ def train(
         "leaks": None if leaks is None else leaks.columns,
         "inference": measure_inference(predictor, customers, path / "bundle"),
         "model": model_name(config.model),
+        "teacher": teacher_facts(config),
         "seed": config.seed,
     }
     write_curves(trained.fit.curve, path / CURVES)
@@ -174,6 +176,7 @@ def _check(config: TrainConfig, customers: Customers) -> None:
     compared_columns(config, customers)
     check_offers(config, customers)
     check_histories(config, customers)
+    check_teacher(config, customers, network=recipe_of(config.model) is None and not is_stack(config.model))
 
 
 def _write_table_files(customers: Customers, leaks: LeakReport | None, path: Path) -> None:

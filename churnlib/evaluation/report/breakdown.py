@@ -41,7 +41,8 @@ def by_segment(judged: Judged, first: Sequence[str] = ()) -> list[dict[str, Any]
         first: Columns, those that matter most first; the others come in the order of the table.
     """
     columns = {column.name: column for column in judged.features()}
-    names = [name for name in dict.fromkeys([*first, *columns]) if name in columns and name in judged.typed.columns]
+    known = columns.keys() & set(judged.typed.columns)
+    names = [name for name in dict.fromkeys([*first, *columns]) if name in known]
     told = []
     for name in names:
         bins = bins_of(judged.typed[name], columns[name], fewest=FEWEST)

@@ -4,6 +4,7 @@
     recording.py   what operators a torch module applies to rows, and how they depend on the number of rows
     operators/     each of these operators in ONNX's words
     writing.py     a fitted model as bytes: networks, baselines, ensembles of both
+    work.py        how many operations one row takes
     running.py     such bytes as a model that answers, by ONNX Runtime, without torch
 
 A network is recorded rather than given to ``torch.onnx.export``: that takes seconds and two packages more (5.2 s for

@@ -32,6 +32,7 @@ class Graph:
         self._arrays: dict[str, np.ndarray] = {}
         self._known: dict[tuple[Any, ...], list[str]] = {}
         self._clipped: dict[str, str] = {}
+        self._products: dict[str, Sequence[str]] = {}
         self._counts: Counter[str] = Counter()
 
     def input(self, name: str, dtype: Any, columns: int) -> str:
@@ -85,11 +86,19 @@ class Graph:
             self._known[key] = names
         if op == "Clip":
             self._clipped[names[0]] = inputs[0]
+        if op == "Gemm" and not attributes:
+            self._products[names[0]] = inputs
         return names
 
     def source_of_clip(self, value: str) -> str | None:
         """Return what was clipped to make a value; None for one that was not made so."""
         return self._clipped.get(value)
+
+    def product_of(self, value: str) -> tuple[str, np.ndarray, np.ndarray] | None:
+        """Return rows, weights ``(in, out)`` and bias whose product a value is; None for one that was not made so."""
+        rows, weight, *bias = self._products.get(value, ("", ""))
+        weights, shift = self.array(weight), self.array(bias[0]) if bias else np.zeros(1, np.float32)
+        return None if weights is None or shift is None else (rows, weights, shift)
 
     # --- shorthands -------------------------------------------------------------------------------------------------
 

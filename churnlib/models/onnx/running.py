@@ -11,6 +11,9 @@ import numpy as np
 from churnlib.errors import MissingPackageError
 from churnlib.models.fitted import FittedModel, Kept
 
+FLOPS = "flops"
+"""Note in an ONNX file: the operations that one row takes."""
+
 
 def has_runtime() -> bool:
     """Whether ONNX Runtime is installed; it is not imported for that."""
@@ -42,6 +45,12 @@ class OnnxModel:
         """Return logits, float32."""
         rows = {"numeric": np.ascontiguousarray(numeric), "codes": np.ascontiguousarray(codes)}
         return self._session.run(["logits"], rows)[0]
+
+    @property
+    def flops(self) -> int | None:
+        """Operations that one row takes, see :mod:`churnlib.models.onnx.work`; None in files of earlier releases."""
+        noted = self._session.get_modelmeta().custom_metadata_map.get(FLOPS)
+        return None if noted is None else int(noted)
 
     def original(self) -> FittedModel:
         """Return the model that the file was made from; read from the bundle when first asked for."""

@@ -9,6 +9,8 @@ import numpy as np
 
 from churnlib.models.fitted import FittedModel
 from churnlib.models.onnx.graph import CannotExport, Graph
+from churnlib.models.onnx.running import FLOPS
+from churnlib.models.onnx.work import work_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +74,7 @@ def to_onnx(model: FittedModel, *, n_numeric: int, cardinalities: Sequence[int],
     Returns:
         A graph from ``numeric``, ``(batch, n_numeric)`` float32 with NaN for missing, and ``codes``, ``(batch,
         n_categorical)`` int64, to ``logits``, ``(batch,)`` for one of them, else ``(batch, n_outputs)``,
-        float32.
+        float32. What one row takes (:mod:`churnlib.models.onnx.work`) is noted in the file.
 
     Raises:
         CannotExport: If the model, or a part of it, has no form in ONNX here.
@@ -84,8 +86,10 @@ def to_onnx(model: FittedModel, *, n_numeric: int, cardinalities: Sequence[int],
         n_numeric,
         tuple(cardinalities),
     )
-    logits = draw(graph, model, rows)
-    return graph.build(graph.cast(logits, np.float32), ["batch"] if n_outputs == 1 else ["batch", n_outputs])
+    logits = graph.cast(draw(graph, model, rows), np.float32)
+    shape = ["batch"] if n_outputs == 1 else ["batch", n_outputs]
+    work = work_of(graph.build(logits, shape))
+    return graph.build(logits, shape, notes={FLOPS: str(work.total)})
 
 
 def draw(graph: Graph, model: FittedModel, rows: EncodedRows) -> str:

@@ -111,6 +111,12 @@ def _batch_norm(at: At) -> str:
     )
     mean, var = at.array("running_mean"), at.array("running_var")
     scale = weight / np.sqrt(var + np.float32(at.plain("eps")))
+    product = at.graph.product_of(at.value("input"))
+    if product is not None:  # two steps less for each row: the layer before takes the norm into its weights
+        rows, weights, shift = product
+        moved = (shift.astype(np.float64) - mean) * scale + bias
+        folded = at.graph.constant(weights.astype(np.float64) * scale, np.float32)
+        return at.graph.add("Gemm", rows, folded, at.graph.constant(moved, np.float32))
     along = (-1, *[1] * (len(at.out.shape) - 2))  # channels are the second dimension
     scaled = at.graph.add("Mul", at.value("input"), at.graph.constant(scale.reshape(along), np.float32))
     return at.graph.add("Add", scaled, at.graph.constant((bias - mean * scale).reshape(along), np.float32))

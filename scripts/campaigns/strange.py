@@ -1,0 +1,74 @@
+"""Strange requests: made from the server's own document, and damaged on the wire."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+
+from scripts.campaigns.processes import resident
+from scripts.campaigns.results import Result
+from scripts.campaigns.servers import Setting, statuses
+from scripts.fuzz_http import Target, attack
+
+
+def fuzz(setting: Setting, *, requests: int = 10_000) -> Result:
+    """Have schemathesis make requests, good and bad, from the server's own document."""
+    result = Result(f"schemathesis, {' '.join(setting.words)}")
+    program = Path(sys.executable).with_name("schemathesis")
+    if not program.exists():
+        result.skipped = "schemathesis is not installed (pip install schemathesis)"
+        return result
+    checks = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"
+    with setting.server() as running:
+        running.wait_until_ready()
+        running.wait_until_whole()
+        with urllib.request.urlopen(f"{running.url}/openapi.json", timeout=30) as response:
+            document = json.load(response)
+        operations = sum(len(methods) for methods in document["paths"].values())
+        memory, before = resident(running.main_pid), statuses(running.url)
+        done = subprocess.run(
+            [
+                str(program), "run", f"{running.url}/openapi.json", "--checks", checks, "--phases", "fuzzing",
+                "--max-examples", str(math.ceil(1.4 * requests / operations)), "--continue-on-failure",
+                "--request-timeout", "15", "--generation-deterministic", "--no-color", "--mode", "all",
+                "--suppress-health-check", "all",
+            ],
+            capture_output=True, text=True, cwd=setting.folder, check=False,
+        )  # fmt: skip
+        codes = {code: count - before.get(code, 0) for code, count in statuses(running.url).items()}
+        grown = resident(running.main_pid) - memory
+    report = done.stdout + done.stderr
+    sent = re.search(r"([\d,]+) generated", report)
+    result.hold(done.returncode == 0, report[-6000:])
+    bad = {code for code, count in codes.items() if code >= 500 and code != 503 and count}
+    result.hold(not bad, f"the server has answered {sorted(bad)}")
+    result.figures = {
+        "operations": operations,
+        "requests generated": sent[1] if sent else "?",
+        "answers": ", ".join(f"{code}: {count:,}" for code, count in sorted(codes.items())),
+        "memory grew by, MB": f"{grown / 1e6:.1f}",
+    }
+    return result
+
+
+def wire(setting: Setting, *, mutations: int = 5000, seed: int = 1) -> Result:
+    """Damage raw requests."""
+    result = Result(f"raw HTTP, {' '.join(setting.words)}")
+    with setting.server() as running:
+        running.wait_until_ready()
+        running.wait_until_whole()
+        target = Target(running.port, "/predict", json.dumps(setting.rows[0]).encode())
+        found = attack(target, count=mutations, seed=seed, memory=lambda: resident(running.main_pid))
+    result.broken += found.wrong[:20]
+    result.figures = {
+        "damaged requests": f"{found.sent:,}",
+        "without an answer": f"{found.silent:,}",
+        "answers": ", ".join(f"{code}: {count:,}" for code, count in sorted(found.answers.items())),
+        "memory grew by, MB": f"{found.grown / 1e6:.1f}",
+    }
+    return result
