@@ -120,6 +120,7 @@ def _apart(rates: dict[str, float | None]) -> float | None:
 
 def _costs(rows: Judged, decision: Ints, replicates: int, seed: int) -> dict[str, dict[str, float | None]]:
     """Return F1 and profit at both decisions, and their differences on resampled customers."""
+    assert rows.payoff is not None, "equalised thresholds are weighed in money"
     y = rows.label.astype(np.float64)
     columns = [y, np.ones(len(y))]
     for one in (rows.decision, decision):
