@@ -105,3 +105,12 @@ def test_one_more_unit_of_money_gains_about_its_price():
     gain, use, limits = drawn(np.random.default_rng(5), 5_000, 3, 1)
     found, more = (allocate(gain, use, limits * scale) for scale in (1.0, 1.05))
     assert (more.gain - found.gain) / (0.05 * limits[0]) == pytest.approx(found.prices[0], rel=0.1)
+
+
+def test_an_exact_solver_without_time_leaves_a_plan_that_fits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("churnlib.planning.knapsack.MOST_SECONDS", 0.0)
+    rng = np.random.default_rng(0)
+    gain, use = rng.gamma(2.0, 10.0, (200, 3)), 1.0 + 0.01 * rng.random((1, 200, 3))
+    plan = allocate(gain, use, np.array([40.4]))
+    assert plan.used[0] <= 40.4 + 1e-9
+    assert 0.95 * plan.bound <= plan.gain <= plan.bound + 1e-9
