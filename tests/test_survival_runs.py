@@ -139,6 +139,15 @@ def test_the_report_and_the_groups_are_about_leaving_within_the_horizon(trained)
     assert "leaves (left = yes) within 6 months" in (folder / "model_card.md").read_text("utf-8")
 
 
+def test_the_reports_reasons_do_not_tell_the_outcome(trained):
+    """How long a test customer has stayed since the start is what happened, not why."""
+    found = json.loads((trained[0] / "report.json").read_text("utf-8"))
+    named = {one["name"] for one in found["explanation"]["columns"]}
+    assert named == {"use", "plan", "noise", "fee"}
+    texts = [reason["text"] for customer in found["customers"] for reason in customer["reasons"]]
+    assert texts and not any(text.lower().startswith("months") for text in texts)
+
+
 def test_early_stopping_goes_by_the_likelihood(trained):
     folder, metrics, _ = trained
     epochs = pl.read_csv(folder / CURVES)

@@ -89,6 +89,8 @@ class Explainer:
         seed: Of samples and orders, which are the same for each customer.
         horizon: Of a model that says when customers leave: what is explained is the probability of leaving within this
             time, the bundle's own when None.
+        from_start: Of such a model with time from the start of the relationship: count the horizon from there, as for
+            customers whose end is known, and not from now, given how long they have stayed.
 
     Raises:
         ConfigError: If the model has no such method, or cannot speak of such a horizon.
@@ -105,13 +107,14 @@ class Explainer:
         background: Any = None,
         seed: int = 0,
         horizon: float | None = None,
+        from_start: bool = False,
     ) -> None:
         check_choice("method", method, METHODS)
         check_range("samples", SAMPLES if samples is None else samples, low=1)
         check_range("pairs", pairs, low=1)
         self.predictor, self.seed, self.pairs = predictor, seed, pairs
-        self.curve = _at_horizon(predictor, horizon)
-        elapsed = None if self.curve is None else self.curve.elapsed
+        self.curve, self.from_start = _at_horizon(predictor, horizon), from_start
+        elapsed = None if self.curve is None or from_start else self.curve.elapsed
         self.mixer = Mixer(predictor.schema, predictor.bundle.preparation, elapsed)
         self.background = self._read_background(background)
         self.method = self._choose(method)
@@ -121,7 +124,7 @@ class Explainer:
         """Return the same explainer with other draws."""
         return Explainer(
             self.predictor, method=self.method, samples=self.samples, pairs=self.pairs, background=self.background,
-            seed=seed, horizon=None if self.curve is None else self.curve.horizon,
+            seed=seed, horizon=None if self.curve is None else self.curve.horizon, from_start=self.from_start,
         )  # fmt: skip
 
     def global_explanation(self, table: Any, label: Any = None, **options: Any) -> OverallExplanation:

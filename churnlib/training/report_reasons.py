@@ -133,7 +133,8 @@ def explainer_of(judged: Judged) -> tuple[Any, str | None]:
     if n_columns > MOST_COLUMNS:
         return None, f"{n_columns:,} columns are too many to explain beside a run; churnlib explain takes its time"
     try:
-        return Explainer(judged.predictor), None
+        # The test rows are judged from the start on: how long they stayed since then is the outcome.
+        return Explainer(judged.predictor, from_start=True), None
     except ChurnlibError as error:
         return None, str(error)
 

@@ -70,7 +70,7 @@ def between_members(sample: Sample, *, n: int = 64) -> dict[str, Any] | None:
         curve = sample.explainer.curve
         explainer = Explainer(
             Predictor(bundle), background=sample.explainer.background, seed=sample.seed,
-            horizon=None if curve is None else curve.horizon,
+            horizon=None if curve is None else curve.horizon, from_start=sample.explainer.from_start,
         )  # fmt: skip
         found.append(_effects(replace(sample, explainer=explainer), n))
     return {"members": len(members), "rank_correlation": _mean_correlation(found)}
