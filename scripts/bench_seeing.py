@@ -29,12 +29,12 @@ os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix="churnlib-bench
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from churnlib.data.pseudonyms import Pseudonyms
-from churnlib.serving.families import SECONDS, SHORT_SECONDS
-from churnlib.serving.logs import CAPACITY, Log
-from churnlib.serving.metrics import Metrics
-from churnlib.serving.record_files import open_record
-from churnlib.serving.spans import Spans, _Exporter
-from churnlib.serving.tracing import trace
+from churnlib.serving.seeing.families import SECONDS, SHORT_SECONDS
+from churnlib.serving.seeing.logs import CAPACITY, Log
+from churnlib.serving.seeing.metrics import Metrics
+from churnlib.serving.seeing.record_files import open_record
+from churnlib.serving.seeing.spans import Spans, _Exporter
+from churnlib.serving.seeing.tracing import trace
 
 DEFAULTS = {"requests": "20000", "rounds": "10", "batch": "10"}
 TRACEPARENT = b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"

@@ -18,7 +18,7 @@ from rich.progress import track
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from churnlib.serving.rows import RowReader
+from churnlib.serving.answering.rows import RowReader
 from tests.made_rows import KINDS, compare, compare_body, drawn_rows, row_predictor
 
 

@@ -28,8 +28,8 @@ from churnlib.models.onnx.running import OnnxModel
 from churnlib.predictor import Predictor
 from churnlib.row_predictor import RowPredictor
 from churnlib.schema import Schema
-from churnlib.serving.requests import parse_row
-from churnlib.serving.rows import RowReader
+from churnlib.serving.answering.requests import parse_row
+from churnlib.serving.answering.rows import RowReader
 from churnlib.survival import HazardCurve
 from churnlib.training.baselines import rows_of, task_of
 from tests.made import TINY_MLP, TINY_TABNET, made_bundle

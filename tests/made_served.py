@@ -16,8 +16,8 @@ from churnlib.column_predictor import ColumnPredictor
 from churnlib.data.customers import prepare_customers
 from churnlib.data.opt_out import WatchedOptOut
 from churnlib.predictor import Predictor
-from churnlib.serving.review import Review
-from churnlib.serving.rows import RowReader
+from churnlib.serving.answering.review import Review
+from churnlib.serving.answering.rows import RowReader
 
 ROW: dict[str, Any] = {
     "customer": "7590-VHVEG", "tenure": 3, "charges": 70.35, "plan": "monthly", "paperless": "yes",
@@ -44,7 +44,7 @@ class MadeServed:
     reasons: Any = field(init=False)
 
     def __post_init__(self) -> None:
-        from churnlib.serving.reasons import Reasons
+        from churnlib.serving.answering.reasons import Reasons
 
         self.columns = ColumnPredictor(self.predictor)
         self.reader = RowReader(self.predictor, refuse_unknown=self.unknown == "refuse")

@@ -12,7 +12,7 @@ import pytest
 import yaml
 from deployment import DEPLOY, check_words, metric_names, program, ran
 
-from churnlib.serving.families import FAMILIES
+from churnlib.serving.seeing.families import FAMILIES
 
 FOLDER = DEPLOY / "compose"
 PROMETHEUS = FOLDER / "prometheus"

@@ -14,13 +14,13 @@ from urllib.parse import parse_qsl, urlsplit
 import pytest
 from made_served import MadeServed, made_served
 
+from churnlib.serving.answering.bulk_answers import predict_batch
+from churnlib.serving.answering.feedback import feedback
+from churnlib.serving.answering.reasons import explain
 from churnlib.serving.answers import Answer
-from churnlib.serving.bulk_answers import predict_batch
-from churnlib.serving.feedback import feedback
-from churnlib.serving.inference_protocol import infer
-from churnlib.serving.openapi import openapi
-from churnlib.serving.platforms import CONTENT_TYPE, invocations
-from churnlib.serving.reasons import explain
+from churnlib.serving.doors.inference_protocol import infer
+from churnlib.serving.doors.openapi import openapi
+from churnlib.serving.doors.platforms import CONTENT_TYPE, invocations
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = (ROOT / "docs" / "rest.md").read_text(encoding="utf-8")

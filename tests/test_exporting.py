@@ -22,7 +22,7 @@ from churnlib.exporting.formats import FORMATS
 from churnlib.exporting.onnx import exported
 from churnlib.models.network_model import NetworkModel
 from churnlib.predictor import Predictor
-from churnlib.serving.metadata import describe
+from churnlib.serving.answering.metadata import describe
 from churnlib.training import packing
 from churnlib.training.inference import measure_inference
 

@@ -27,9 +27,9 @@ from churnlib.privacy.forget import forget, read_records, search
 from churnlib.privacy.persons import Erased, Person, named
 from churnlib.privacy.stores import find_stores
 from churnlib.privacy.subject import subject_report
-from churnlib.serving.feedback import Feedback
-from churnlib.serving.labels import LabelFile
-from churnlib.serving.record_files import open_record
+from churnlib.serving.answering.feedback import Feedback
+from churnlib.serving.seeing.labels import LabelFile
+from churnlib.serving.seeing.record_files import open_record
 
 KEY = "0123456789abcdef" * 4
 KEYS = '[{key_env: TEST_KEY, key_id: "k1"}]'

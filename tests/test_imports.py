@@ -39,6 +39,27 @@ FLOORS = [
 ]
 """From the top floor to the ground; a module may import from lower floors and from its own room."""
 
+SERVING_FLOORS = [
+    ("server", "application"),
+    ("processes",),
+    ("api",),
+    ("http",),
+    ("doors", "seeing"),
+    ("answering",),
+    ("answers",),
+    ("problems",),
+    ("options",),
+    ("__init__",),
+]
+"""The same inside the server."""
+
+REACHING_UP = {
+    # Other doors than the usual one, and the file of labels, are imported when somebody asks for them.
+    "serving/answering/endpoint.py": ("doors", "seeing"),
+    "serving/answering/jobs.py": ("doors",),
+}
+"""Rooms on higher floors from which a module of the server imports inside its functions."""
+
 FORBIDDEN = {
     "models": ("lightning", "hydra", "omegaconf", "wandb", "polars"),
     "data": ("torch", "lightning", "hydra", "omegaconf", "wandb"),
@@ -71,17 +92,19 @@ def room(path: Path) -> str:
     return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
-def floor(name: str) -> int:
-    return next(number for number, rooms in enumerate(FLOORS) if name in rooms)
+def floor(name: str, floors: list[tuple[str, ...]] = FLOORS) -> int:
+    return next(number for number, rooms in enumerate(floors) if name in rooms)
 
 
-def imports(path: Path) -> Iterator[str]:
-    """Full names of what a module imports, also inside functions; not what only type checkers see."""
+def imports(path: Path, *, at_once: bool = False) -> Iterator[str]:
+    """Full names of what a module imports, also in functions unless ``at_once``; not what only type checkers see."""
     waiting: list[ast.AST] = [ast.parse(path.read_text(encoding="utf-8"))]
     while waiting:
         node = waiting.pop()
         if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
             waiting.extend(node.orelse)
+            continue
+        if at_once and isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             continue
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -99,6 +122,19 @@ def test_imports_point_downwards(path: Path):
             other = name.split(".")[1]
             if (PACKAGE / other).exists() or (PACKAGE / f"{other}.py").exists():
                 assert other == own or floor(other) > floor(own), f"{own} must not import {name}"
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in MODULES if room(path) == "serving"], ids=lambda path: path.relative_to(PACKAGE).as_posix()
+)
+def test_imports_inside_the_server_point_downwards(path: Path):
+    own = path.relative_to(PACKAGE / "serving").parts[0].removesuffix(".py")
+    ground = floor(own, SERVING_FLOORS)
+    there = {name: name.split(".")[2] for name in imports(path) if name.startswith("churnlib.serving.")}
+    higher = {name: other for name, other in there.items() if other != own and floor(other, SERVING_FLOORS) <= ground}
+    allowed = REACHING_UP.get(path.relative_to(PACKAGE).as_posix(), ())
+    assert set(higher.values()) == set(allowed), f"{own} must not import {sorted(higher)}"
+    assert higher.keys().isdisjoint(imports(path, at_once=True)), "import these inside functions"
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: path.relative_to(PACKAGE).as_posix())

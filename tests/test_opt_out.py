@@ -18,11 +18,11 @@ from churnlib.data.customers import prepare_customers
 from churnlib.data.opt_out import read_opt_out
 from churnlib.errors import ChurnlibError, ConfigError, DataError
 from churnlib.predictor import Predictor
+from churnlib.serving.answering.models import Models
 from churnlib.serving.api import ChurnLitAPI
-from churnlib.serving.building import identity_of, models_of
-from churnlib.serving.models import Models
 from churnlib.serving.options import parse_options
 from churnlib.serving.problems import RequestError
+from churnlib.serving.processes.building import identity_of, models_of
 
 MADE = made_customers(200)
 OUT = ["C00003", "C00064", "C00065", "C00199"]

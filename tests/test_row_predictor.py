@@ -12,7 +12,7 @@ from churnlib.data.customers import Customers
 from churnlib.data.tables import INT64
 from churnlib.errors import DataError, RowErrors
 from churnlib.row_predictor import RowPredictor
-from churnlib.serving.rows import RowReader
+from churnlib.serving.answering.rows import RowReader
 from tests.made import TINY_MLP, made_bundle
 from tests.made_rows import KINDS, by_onnx, compare, compare_body, drawn_rows, row_predictor, usual_row
 from tests.test_one_row import CELLS, LISTS, prepared

@@ -13,7 +13,7 @@ from churnlib.data.one_row import OneRowReader
 from churnlib.data.prepared_table import prepare_table
 from churnlib.data.simulator import model
 from churnlib.predictor import Predictor
-from churnlib.serving.rows import RowReader
+from churnlib.serving.answering.rows import RowReader
 
 COLUMNS = {"region": {"sensitive": True, "purpose": "delivery", "owner": "logistics"}}
 

@@ -31,10 +31,10 @@ import churnlib
 from churnlib.bundle import write_bundle
 from churnlib.data.profile import draw_rows
 from churnlib.predictor import Predictor
+from churnlib.serving.answering.metadata import describe, example_row
+from churnlib.serving.answering.review import Review
 from churnlib.serving.answers import Answer
 from churnlib.serving.api import ChurnLitAPI
-from churnlib.serving.metadata import describe, example_row
-from churnlib.serving.review import Review
 from churnlib.serving.server import main
 
 ROOT = Path(churnlib.__file__).parents[1]

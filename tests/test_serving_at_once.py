@@ -15,14 +15,14 @@ from made_served import ROW, served_bundle
 from raw_http import Client, echo, serving, statuses
 
 from churnlib.bundle import write_bundle
+from churnlib.serving.answering.requests import parse_row
+from churnlib.serving.answering.rows import RowReader
 from churnlib.serving.application import asgi
-from churnlib.serving.at_once import guarded
-from churnlib.serving.front import Exchange, Front
-from churnlib.serving.keys import Key
+from churnlib.serving.http.at_once import guarded
+from churnlib.serving.http.front import Exchange, Front
+from churnlib.serving.http.keys import Key
+from churnlib.serving.http.protocol import Guards
 from churnlib.serving.problems import RequestError
-from churnlib.serving.protocol import Guards
-from churnlib.serving.requests import parse_row
-from churnlib.serving.rows import RowReader
 from tests.made_rows import row_predictor, usual_row
 
 PREDICT = b"POST /predict HTTP/1.1\r\nhost: a\r\n"

@@ -20,11 +20,11 @@ from made import TINY_MLP, made_bundle
 
 from churnlib.bundle import write_bundle
 from churnlib.exporting.onnx import exported
-from churnlib.serving.changes import Changes
-from churnlib.serving.children import Child, Children, ServerError
-from churnlib.serving.lifecycle import Channel
 from churnlib.serving.options import ServeOptions
-from churnlib.serving.orders import outcome
+from churnlib.serving.processes.changes import Changes
+from churnlib.serving.processes.children import Child, Children, ServerError
+from churnlib.serving.processes.lifecycle import Channel
+from churnlib.serving.processes.orders import outcome
 from scripts.campaigns.servers import ROOT, server
 
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks at processes through /proc")
@@ -171,15 +171,15 @@ def test_too_many_orders_are_refused_and_those_of_a_dead_process_forgotten(made:
 
 SHOWN = """
 import json, sys
-from churnlib.serving.lifecycle import become_child
-from churnlib.serving.standby import needed
+from churnlib.serving.processes.lifecycle import become_child
+from churnlib.serving.processes.standby import needed
 import os
 become_child(os.getppid(), 1)
 for name in needed(sys.argv[1], "inline", "onnx"):
     __import__(name)
 before = set(sys.modules)
-from churnlib.serving import building
-from churnlib.serving.engines import Timing
+from churnlib.serving.processes import building
+from churnlib.serving.answering.engines import Timing
 from churnlib.serving.options import ServeOptions
 options = ServeOptions(bundle=sys.argv[2])
 if sys.argv[1] == "http":
@@ -187,7 +187,7 @@ if sys.argv[1] == "http":
     models = building.models_of(options)
     models.load()
 else:
-    from churnlib.serving.worker_api import WorkerAPI
+    from churnlib.serving.processes.worker_api import WorkerAPI
     api = WorkerAPI(options, None, loop="auto")
     api.setup()
     models = api.models

@@ -19,20 +19,20 @@ from churnlib.data.opt_out import WatchedOptOut, name_of, names_of
 from churnlib.data.profile import draw_rows
 from churnlib.decision import Offer, OwnThreshold
 from churnlib.predictor import Predictor
-from churnlib.serving import scored
+from churnlib.serving.answering import scored
+from churnlib.serving.answering.bulk_answers import predict_batch
+from churnlib.serving.answering.endpoint import Endpoint
+from churnlib.serving.answering.jobs import PATH
+from churnlib.serving.answering.limits import Limits
+from churnlib.serving.answering.review import Review
 from churnlib.serving.answers import Answer
 from churnlib.serving.api import ChurnLitAPI
-from churnlib.serving.bulk_answers import predict_batch
-from churnlib.serving.endpoint import Endpoint
-from churnlib.serving.jobs import PATH
-from churnlib.serving.limits import Limits
-from churnlib.serving.metric_files import collect
-from churnlib.serving.metric_folder import FOLDER_VARIABLE
+from churnlib.serving.doors.platforms import CONTENT_TYPE
 from churnlib.serving.options import ServeOptions
-from churnlib.serving.platforms import CONTENT_TYPE
-from churnlib.serving.recording import Recorder
-from churnlib.serving.review import Review
-from churnlib.serving.worker_api import WorkerAPI
+from churnlib.serving.processes.worker_api import WorkerAPI
+from churnlib.serving.seeing.metric_files import collect
+from churnlib.serving.seeing.metric_folder import FOLDER_VARIABLE
+from churnlib.serving.seeing.recording import Recorder
 
 
 @pytest.fixture(scope="module")

@@ -28,15 +28,15 @@ from churnlib.compose import compose
 from churnlib.errors import ConfigError
 from churnlib.models.network_model import NetworkModel
 from churnlib.predictor import load
-from churnlib.serving import pool as pool_module
+from churnlib.serving.answering import pool as pool_module
+from churnlib.serving.answering.endpoint import Endpoint
+from churnlib.serving.answering.engines import Engine, Inline, JobThread, Threaded, Timing
+from churnlib.serving.answering.models import Models
+from churnlib.serving.answering.pool import Pool
 from churnlib.serving.answers import Answer
 from churnlib.serving.api import ChurnLitAPI
-from churnlib.serving.endpoint import Endpoint
-from churnlib.serving.engines import Engine, Inline, JobThread, Threaded, Timing
-from churnlib.serving.models import Models
-from churnlib.serving.pool import Pool
 from churnlib.serving.problems import Disconnected, Problem, RequestError
-from churnlib.serving.worker_loop import SocketLoop
+from churnlib.serving.processes.worker_loop import SocketLoop
 from churnlib.training.packing import pack
 from churnlib.training.train import fit_model
 

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from churnlib.serving.answers import Answer
-from churnlib.serving.front import Front, Intake
+from churnlib.serving.http.front import Front, Intake
 from churnlib.serving.problems import Problem, RequestError
 
 IDENTITY = {"model": "mlp", "model_version": "abc"}

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from churnlib.serving import bulk, requests, strict_json
-from churnlib.serving.bulk import Bulk, parse_bulk
-from churnlib.serving.limits import Limits
+from churnlib.serving.answering import bulk, requests, strict_json
+from churnlib.serving.answering.bulk import Bulk, parse_bulk
+from churnlib.serving.answering.limits import Limits
+from churnlib.serving.answering.requests import LIMITS, parse_row
 from churnlib.serving.problems import RequestError
-from churnlib.serving.requests import LIMITS, parse_row
 
 NARROW = Limits(depth=3, fields=4, text=9, rows=3)
 

@@ -18,7 +18,7 @@ from churnlib import cli
 from churnlib.commands.key import append, make_key
 from churnlib.data.watched import Watched
 from churnlib.errors import ConfigError
-from churnlib.serving.keys import KeyBook, read_keys
+from churnlib.serving.http.keys import KeyBook, read_keys
 from churnlib.serving.problems import Problem, RequestError
 
 CRM, OLD, PROM = "churn_crm", "churn_old", "churn_prom"

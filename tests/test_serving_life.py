@@ -21,12 +21,12 @@ from made import TINY_MLP, made_bundle, made_customers
 from raw_http import Client, serving, statuses
 
 from churnlib.bundle import write_bundle
-from churnlib.serving.admission import Admission
 from churnlib.serving.answers import Answer
-from churnlib.serving.at_once import guarded
-from churnlib.serving.front import Front, Intake
+from churnlib.serving.http.admission import Admission
+from churnlib.serving.http.at_once import guarded
+from churnlib.serving.http.front import Front, Intake
+from churnlib.serving.http.protocol import Guards
 from churnlib.serving.problems import RequestError
-from churnlib.serving.protocol import Guards
 from scripts.campaigns.ending import end_under_load
 from scripts.campaigns.killing import kill_under_load
 from scripts.campaigns.reloading import reload_under_load
@@ -110,7 +110,7 @@ def slow_start(tmp_path: Path) -> Path:
     """A folder for PYTHONPATH in which importing a bundle's reader takes two seconds."""
     (tmp_path / "sitecustomize.py").write_text(
         "import sys, time\nif any('http_process' in word for word in sys.orig_argv):\n"
-        "    import churnlib.serving.models as models\n    read = models.Models.load\n"
+        "    import churnlib.serving.answering.models as models\n    read = models.Models.load\n"
         "    models.Models.load = lambda self: (time.sleep(2), read(self))[1]\n"
     )
     return tmp_path
@@ -144,7 +144,7 @@ def waited_for(running: Server, path: str) -> int:
 def test_a_process_that_cannot_load_ends_the_start_with_one_sentence(bundle: Path, tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text(
         "import sys\nif any('worker_process' in word for word in sys.orig_argv):\n"
-        "    from churnlib.errors import BundleError\n    import churnlib.serving.models as models\n"
+        "    from churnlib.errors import BundleError\n    import churnlib.serving.answering.models as models\n"
         "    def load(self):\n        raise BundleError('the worker cannot read it')\n    models.Models.load = load\n"
     )
     with server(bundle, tmp_path, "spares=0", "engine=worker") as running:
@@ -169,7 +169,7 @@ def test_a_worker_that_dies_in_its_setup_is_started_again(bundle: Path, tmp_path
 
 def test_the_wait_is_the_pace_of_the_answers_times_those_before(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 100.0
-    monkeypatch.setattr("churnlib.serving.admission.time.monotonic", lambda: now)
+    monkeypatch.setattr("churnlib.serving.http.admission.time.monotonic", lambda: now)
     admission = Admission(100, 0.5)
     for _ in range(300):  # one customer takes 20 ms
         number = admission.enter()
@@ -195,7 +195,7 @@ class Turn:
 
 def test_an_outage_is_no_pace_and_a_full_house_is_full(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 100.0
-    monkeypatch.setattr("churnlib.serving.admission.time.monotonic", lambda: now)
+    monkeypatch.setattr("churnlib.serving.http.admission.time.monotonic", lambda: now)
     admission = Admission(2, 0.5)
     number = admission.enter()
     now += 60.0

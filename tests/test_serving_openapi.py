@@ -17,14 +17,14 @@ from made_served import ROW, MadeServed, made_served
 from openapi_spec_validator import validate
 
 from churnlib.data.profile import draw_rows
-from churnlib.serving.bulk_answers import predict_batch
-from churnlib.serving.docs_page import docs_page
-from churnlib.serving.feedback import feedback
-from churnlib.serving.inference_protocol import infer, protocol_routes
-from churnlib.serving.metadata import describe
-from churnlib.serving.openapi import openapi
+from churnlib.serving.answering.bulk_answers import predict_batch
+from churnlib.serving.answering.feedback import feedback
+from churnlib.serving.answering.metadata import describe
+from churnlib.serving.answering.reasons import explain
+from churnlib.serving.doors.docs_page import docs_page
+from churnlib.serving.doors.inference_protocol import infer, protocol_routes
+from churnlib.serving.doors.openapi import openapi
 from churnlib.serving.problems import DEADLINE
-from churnlib.serving.reasons import explain
 
 
 @pytest.fixture(scope="module")
@@ -209,7 +209,8 @@ def test_the_page_fits_every_screen(folder: Path, tmp_path: Path, dark: bool) ->
 
 LIGHT = """
 import sys
-import churnlib.serving.bulk_answers, churnlib.serving.jobs, churnlib.serving.docs_page, churnlib.serving.openapi
+import churnlib.serving.answering.bulk_answers, churnlib.serving.answering.jobs
+import churnlib.serving.doors.docs_page, churnlib.serving.doors.openapi
 heavy = {"torch", "litserve", "fastapi", "pydantic", "starlette", "jinja2", "lightning", "hydra"}
 print(*sorted(heavy & set(sys.modules)))
 """

@@ -13,9 +13,9 @@ from made_served import ROW, MadeServed, made_served
 
 from churnlib.data.opt_out import WatchedOptOut
 from churnlib.errors import ConfigError
-from churnlib.serving.limits import Limits
-from churnlib.serving.platform_routes import Platform, platform_routes
-from churnlib.serving.platforms import CONTENT_TYPE, invocations, vertex
+from churnlib.serving.answering.limits import Limits
+from churnlib.serving.doors.platform_routes import Platform, platform_routes
+from churnlib.serving.doors.platforms import CONTENT_TYPE, invocations, vertex
 
 
 @pytest.fixture(scope="module")

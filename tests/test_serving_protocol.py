@@ -20,10 +20,10 @@ from made_served import ROW, MadeServed, made_served
 from tritonclient.utils import InferenceServerException, np_to_triton_dtype
 
 from churnlib.data.opt_out import WatchedOptOut
+from churnlib.serving.answering.limits import Limits
+from churnlib.serving.answering.metadata import describe
 from churnlib.serving.answers import Answer
-from churnlib.serving.inference_protocol import HEADER_LENGTH, in_protocol, infer, protocol_routes
-from churnlib.serving.limits import Limits
-from churnlib.serving.metadata import describe
+from churnlib.serving.doors.inference_protocol import HEADER_LENGTH, in_protocol, infer, protocol_routes
 from churnlib.serving.problems import Problem
 
 

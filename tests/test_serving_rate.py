@@ -7,9 +7,9 @@ import random
 import pytest
 
 from churnlib.errors import ConfigError
-from churnlib.serving import rate as module
+from churnlib.serving.http import rate as module
+from churnlib.serving.http.rate import Rate
 from churnlib.serving.problems import RequestError
-from churnlib.serving.rate import Rate
 
 
 class Clock:

@@ -20,9 +20,9 @@ from churnlib.calibration import Temperature
 from churnlib.data.opt_out import WatchedOptOut
 from churnlib.exporting.onnx import exported
 from churnlib.predictor import Predictor
-from churnlib.serving.feedback import Feedback, feedback
+from churnlib.serving.answering.feedback import Feedback, feedback
+from churnlib.serving.answering.reasons import Reasons, explain
 from churnlib.serving.problems import FULL, RequestError
-from churnlib.serving.reasons import Reasons, explain
 
 
 @pytest.fixture(scope="module")
@@ -147,9 +147,9 @@ sys.path.insert(0, "tests")
 sys.modules["torch"] = None
 import churnlib
 from churnlib.column_predictor import ColumnPredictor
-from churnlib.serving.reasons import Reasons, explain
-from churnlib.serving.review import Review
-from churnlib.serving.rows import RowReader
+from churnlib.serving.answering.reasons import Reasons, explain
+from churnlib.serving.answering.review import Review
+from churnlib.serving.answering.rows import RowReader
 
 class Served:
     predictor = churnlib.load(sys.argv[1], backend="onnx")

@@ -10,11 +10,11 @@ import pytest
 
 import churnlib.serving
 from churnlib.errors import ChurnlibError, ConfigError
+from churnlib.serving.answering.requests import LIMITS, check_content, parse_row, request_id
 from churnlib.serving.answers import MOST_NAMED, named_warnings
 from churnlib.serving.api import ChurnLitAPI
 from churnlib.serving.options import parse_options, usage
 from churnlib.serving.problems import RequestError, shown
-from churnlib.serving.requests import LIMITS, check_content, parse_row, request_id
 from churnlib.serving.server import curl
 
 METADATA = {"model": "mlp", "model_version": "abc"}

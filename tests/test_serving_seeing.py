@@ -27,17 +27,17 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from churnlib.data.pseudonyms import Pseudonyms
 from churnlib.errors import ConfigError, MissingPackageError
-from churnlib.serving import spans as spans_module
-from churnlib.serving.background import Background
-from churnlib.serving.families import FAMILIES, KINDS, PROCESSES, REASONS, RESULTS, SECONDS
-from churnlib.serving.logs import JsonHandler, Log
-from churnlib.serving.metric_files import mark_dead
-from churnlib.serving.metric_folder import FOLDER_VARIABLE, prepare_folder, remove_folder
-from churnlib.serving.metrics import Metrics
-from churnlib.serving.record_files import RecordFolder, open_record
-from churnlib.serving.recording import DEFAULT_FIELDS, FIELDS, Record, Recorder
-from churnlib.serving.spans import Spans, traces_url
-from churnlib.serving.tracing import trace
+from churnlib.serving.seeing import spans as spans_module
+from churnlib.serving.seeing.background import Background
+from churnlib.serving.seeing.families import FAMILIES, KINDS, PROCESSES, REASONS, RESULTS, SECONDS
+from churnlib.serving.seeing.logs import JsonHandler, Log
+from churnlib.serving.seeing.metric_files import mark_dead
+from churnlib.serving.seeing.metric_folder import FOLDER_VARIABLE, prepare_folder, remove_folder
+from churnlib.serving.seeing.metrics import Metrics
+from churnlib.serving.seeing.record_files import RecordFolder, open_record
+from churnlib.serving.seeing.recording import DEFAULT_FIELDS, FIELDS, Record, Recorder
+from churnlib.serving.seeing.spans import Spans, traces_url
+from churnlib.serving.seeing.tracing import trace
 
 PSEUDONYMS = Pseudonyms("2026-01", "acme", _key=b"k" * 32)
 PARENT = b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
@@ -144,10 +144,10 @@ def test_numbers_of_a_watched_family_need_no_labels():
 
 FOUR_PROCESSES = """
 import os, signal, sys, time
-from churnlib.serving.metric_folder import prepare_folder
+from churnlib.serving.seeing.metric_folder import prepare_folder
 folder = prepare_folder()
-from churnlib.serving.metric_files import mark_dead
-from churnlib.serving.metrics import Metrics
+from churnlib.serving.seeing.metric_files import mark_dead
+from churnlib.serving.seeing.metrics import Metrics
 import prometheus_client
 own = prometheus_client.Counter("somebody_elses", "x")
 
@@ -292,7 +292,7 @@ def test_the_page_has_every_metric_with_its_labels_and_their_values(checkout):
 
 
 def test_every_code_of_an_error_is_a_reason(checkout):
-    sources = [path.read_text(encoding="utf-8") for path in (checkout / "churnlib" / "serving").glob("*.py")]
+    sources = [path.read_text(encoding="utf-8") for path in (checkout / "churnlib" / "serving").rglob("*.py")]
     codes = {code for text in sources for code in re.findall(r'(?:refuse|Problem)\(\s*\d{3},\s*"(\w+)"', text)}
     assert len(codes) > 20 and codes <= set(REASONS)
 
@@ -409,7 +409,7 @@ def test_a_full_queue_loses_its_oldest_and_says_how_many(tmp_path):
 
 SHARED_PIPE = """
 import os, sys
-from churnlib.serving.logs import Log
+from churnlib.serving.seeing.logs import Log
 pids = []
 for process in range(4):
     pid = os.fork()
@@ -462,7 +462,7 @@ def test_a_file_that_somebody_moved_is_opened_anew(tmp_path):
 
 STOPPED_READER = """
 import fcntl, os, sys, time
-from churnlib.serving.logs import Log
+from churnlib.serving.seeing.logs import Log
 reader, writer = os.pipe()
 os.dup2(writer, 2)
 log = Log(capacity=1000)
@@ -842,15 +842,15 @@ def test_a_job_that_fails_is_called_again_and_told_by_its_kind(caplog):
 
 ENDED_BY_ITSELF = """
 import sys
-from churnlib.serving.logs import Log
-from churnlib.serving.metrics import Metrics
+from churnlib.serving.seeing.logs import Log
+from churnlib.serving.seeing.metrics import Metrics
 log, metrics = Log(), Metrics(["/predict"])
 log.start()
 metrics.start()
 log.request("last", "POST", "/predict", 200, 0.001)
 metrics.request("/predict", 200, 0.001)
 heavy = {"prometheus_client", "opentelemetry", "polars", "numpy", "torch", "litserve", "fastapi", "pydantic"}
-import churnlib.serving.spans, churnlib.serving.tracing, churnlib.serving.metric_folder
+import churnlib.serving.seeing.spans, churnlib.serving.seeing.tracing, churnlib.serving.seeing.metric_folder
 print(sorted(heavy & set(sys.modules)))
 """
 

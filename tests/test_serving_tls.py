@@ -17,8 +17,8 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from raw_http import serving
 
 from churnlib.errors import ConfigError
-from churnlib.serving import tls
-from churnlib.serving.at_once import guarded
+from churnlib.serving.http import tls
+from churnlib.serving.http.at_once import guarded
 
 NOW = datetime.now(UTC)
 DAY = timedelta(days=1)

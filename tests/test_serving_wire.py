@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 from raw_http import Client, serving, statuses
 
-from churnlib.serving.at_once import guarded
-from churnlib.serving.protocol import Guards
+from churnlib.serving.http.at_once import guarded
+from churnlib.serving.http.protocol import Guards
 
 GUARDS = Guards(head_seconds=0.5, body_seconds=0.8, write_seconds=0.8, connections=20)
 GET = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n"
@@ -275,8 +275,8 @@ APART = """
 import asyncio, sys
 sys.path.insert(0, sys.argv[1])
 import raw_http
-from churnlib.serving.at_once import guarded
-from churnlib.serving.protocol import Guards
+from churnlib.serving.http.at_once import guarded
+from churnlib.serving.http.protocol import Guards
 with raw_http.serving(guarded(Guards(head_seconds=2, body_seconds=3)), timeout_keep_alive=2) as (server, port):
     print(port, flush=True)
     sys.stdin.read()

@@ -28,8 +28,8 @@ from churnlib.models.hazards import log_odds_within
 from churnlib.models.module import ChurnModule
 from churnlib.predictor import Predictor
 from churnlib.scoring import score_file
+from churnlib.serving.answering.reasons import Reasons
 from churnlib.serving.api import ChurnLitAPI
-from churnlib.serving.reasons import Reasons
 from churnlib.training.curves import CURVES
 from churnlib.training.run_folder import RunFolder
 from churnlib.training.train import train

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from churnlib.config import nearest
 from churnlib.errors import ChurnlibError, ConfigError
-from churnlib.serving.keys import PREFIX, SCOPES, Key, checked_name, day_of, keys_of, scopes_of
+from churnlib.serving.http.keys import PREFIX, SCOPES, Key, checked_name, day_of, keys_of, scopes_of
 
 USAGE = f"""\
 Make an API key for the server. The key is printed once and kept nowhere; the server knows its SHA-256 only.

@@ -1,4 +1,4 @@
-"""LitServe's hooks over a bundle: the behaviour of :class:`~churnlib.serving.endpoint.Endpoint` as a ``LitAPI``.
+"""LitServe's hooks over a bundle: :class:`~churnlib.serving.answering.endpoint.Endpoint`'s behaviour as a ``LitAPI``.
 
 ``litserve.LitServer(ChurnLitAPI("outputs/latest/bundle")).run()`` is a working server, and the reference that the
 engines of churnlib are compared with.
@@ -11,10 +11,10 @@ from typing import Any
 import litserve
 from starlette.responses import Response
 
+from churnlib.serving.answering.endpoint import Endpoint
+from churnlib.serving.answering.served import log_failure
 from churnlib.serving.answers import Answer
-from churnlib.serving.endpoint import Endpoint
 from churnlib.serving.problems import INTERNAL
-from churnlib.serving.served import log_failure
 
 
 class ChurnLitAPI(Endpoint, litserve.LitAPI):
@@ -26,7 +26,7 @@ class ChurnLitAPI(Endpoint, litserve.LitAPI):
         batch_timeout: Seconds that LitServe's own loop waits for a batch.
         api_path: Path of the endpoint.
         loop: What runs in LitServe's worker.
-        **options: Of :class:`~churnlib.serving.endpoint.Endpoint`.
+        **options: Of :class:`~churnlib.serving.answering.endpoint.Endpoint`.
     """
 
     def __init__(

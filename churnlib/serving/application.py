@@ -7,7 +7,7 @@ import dataclasses
 from typing import Any
 
 from churnlib.errors import ConfigError
-from churnlib.serving.front import Front
+from churnlib.serving.http.front import Front
 from churnlib.serving.options import ServeOptions, check
 
 
@@ -39,8 +39,8 @@ def asgi(bundle: str, **options: Any) -> Front:
     if chosen.engine == "worker":
         raise ConfigError("engine=worker needs processes of its own; start it with churnlib serve")
     check(chosen)
-    from churnlib.serving import building
-    from churnlib.serving.engines import JobThread
+    from churnlib.serving.answering.engines import JobThread
+    from churnlib.serving.processes import building
 
     recorder = building.recorder_of(chosen)
     front = building.front_of(chosen, recorder=recorder)

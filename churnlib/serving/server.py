@@ -20,8 +20,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from churnlib.errors import ChurnlibError, ConfigError
+from churnlib.serving.doors.platform_routes import platform_routes
 from churnlib.serving.options import ServeOptions, parse_options, usage
-from churnlib.serving.platform_routes import platform_routes
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -54,8 +54,8 @@ def serve(options: ServeOptions) -> int:
     Raises:
         ChurnlibError: If the port is taken, the bundle is bad, or a process keeps dying.
     """
-    from churnlib.serving.lifecycle import log_to_stderr
-    from churnlib.serving.supervisor import Supervisor
+    from churnlib.serving.processes.lifecycle import log_to_stderr
+    from churnlib.serving.processes.supervisor import Supervisor
 
     _check_environment()
     log_to_stderr()

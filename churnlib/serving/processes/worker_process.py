@@ -1,0 +1,80 @@
+"""One worker process: LitServe's inference worker over our hooks and loop. Started by the supervisor."""
+
+from __future__ import annotations
+
+import os
+import threading
+from typing import Any
+
+from churnlib.serving.processes.lifecycle import Channel
+from churnlib.serving.processes.standby import stand_by
+
+
+def main() -> None:
+    """Work until the supervisor's channel ends."""
+    options, told, channel = stand_by("worker")
+    if options.engine != "worker":
+        os.nice(5)  # it only does what can wait: single customers come first
+    from litserve.callbacks import CallbackRunner
+    from litserve.loops.loops import inference_worker
+
+    from churnlib.serving.processes.worker_api import WorkerAPI
+    from churnlib.serving.processes.worker_loop import SocketLoop
+
+    control = Control(channel)
+    loop = SocketLoop(told["socket"], control, max_rows=options.max_batch_size)
+    api = WorkerAPI(options, control, loop=loop)
+    unused: Any = None
+    inference_worker(api, options.device, told["number"], unused, unused, {}, CallbackRunner(), False)
+    api.close()
+    os._exit(0)
+
+
+class Control:
+    """The worker's end of the supervisor's channel, read between two batches.
+
+    Args:
+        channel: To the supervisor.
+    """
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+        self._models: Any = None
+
+    def fileno(self) -> int:
+        """Return what a selector waits on."""
+        return self._channel.fileno()
+
+    def ready(self, models: Any) -> None:
+        """Say that the models are loaded."""
+        self._models = models
+        self._channel.tell(event="ready", **models.introduction())
+
+    def failed(self, message: str) -> None:
+        """Say why there is nothing to serve, and end."""
+        self._channel.tell(event="failed", message=message)
+        os._exit(1)
+
+    def handle(self) -> bool:
+        """Do what the supervisor says; returns False at the end."""
+        try:
+            for message in self._channel.heard():
+                if message["do"] == "drain":
+                    return False
+                if message["do"].startswith("prepare"):  # reads a bundle, beside the answers
+                    threading.Thread(target=self._obey, args=[message], daemon=True).start()
+                else:
+                    self._obey(message)
+        except EOFError:
+            return False
+        return True
+
+    def _obey(self, message: dict[str, Any]) -> None:
+        from churnlib.serving.processes.http_process import obey
+
+        done = obey(self._models, message)
+        self._channel.tell(event="done", word=message["do"], change=message["change"], **done)
+
+
+if __name__ == "__main__":
+    main()
