@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 FLUSH_SECONDS = 0.25
 
-_MOST_NOTED = 10_000
+_MOST_NOTED = 2_000
 """Answers that are put down; more are counted by the request that comes next."""
 
 Sample = tuple[Family, str, tuple[str, ...], float]
