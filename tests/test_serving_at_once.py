@@ -258,6 +258,24 @@ def test_a_server_that_ends_says_so(served: tuple[Front, list[bool], int]) -> No
     assert statuses(received) == [200] and b"connection: close" in received and taken == [False]
 
 
+def test_an_answer_that_cannot_be_sent_fails_alone(
+    served: tuple[Front, list[bool], int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    front, _, port = served
+    headers = front._headers
+
+    def broken(request: Any, answer: Any, body: bytes) -> list[tuple[bytes, bytes]]:
+        wrong = [(b"x-model-version", b"a\r\nset-cookie: b")] if answer.status == 200 and request.id == "wrong" else []
+        return [*headers(request, answer, body), *wrong]
+
+    monkeypatch.setattr(front, "_headers", broken)
+    with Client(port) as one, Client(port) as other:
+        one.send(post(ROW_BODY, b"x-request-id: wrong", AUTHORIZED, JSON, b"connection: close"))
+        other.send(post(ROW_BODY, *USUAL, b"connection: close"))
+        assert (statuses(one.rest()), statuses(other.rest())) == ([500], [200])
+    assert front.active == 0
+
+
 # --- usual bodies ---------------------------------------------------------------------------------------------------
 
 

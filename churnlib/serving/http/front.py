@@ -307,7 +307,11 @@ class Front:
             body = answer.encode(request.id)
         except Exception as error:
             answer, body = self._failed(request, error)
-        exchange.answer(answer.status, self._headers(request, answer, body), body)
+        try:
+            exchange.answer(answer.status, self._headers(request, answer, body), body)
+        except ValueError as error:  # those who share its batch must get their answers all the same
+            answer, body = self._failed(request, error)
+            exchange.answer(answer.status, self._headers(request, answer, body), body)
         self.watching.answered(request, answer)
 
     # --- what each address answers ----------------------------------------------------------------------------------
