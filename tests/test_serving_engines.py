@@ -11,7 +11,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from made import made_customers, made_prepared
 from made_served import ROW, served_bundle
 from servers import free_port
 
-from churnlib.bundle import write_bundle
+from churnlib.bundle import read_bundle, write_bundle
 from churnlib.compose import compose
 from churnlib.errors import ConfigError
 from churnlib.models.network_model import NetworkModel
@@ -31,11 +32,14 @@ from churnlib.predictor import load
 from churnlib.serving.answering import pool as pool_module
 from churnlib.serving.answering.endpoint import Endpoint
 from churnlib.serving.answering.engines import Engine, Inline, JobThread, Threaded, Timing
+from churnlib.serving.answering.frames import Frames
 from churnlib.serving.answering.models import Models
 from churnlib.serving.answering.pool import Pool
 from churnlib.serving.answers import Answer
 from churnlib.serving.api import ChurnLitAPI
 from churnlib.serving.problems import Disconnected, Problem, RequestError
+from churnlib.serving.processes import worker_process as process
+from churnlib.serving.processes.lifecycle import Channel
 from churnlib.serving.processes.worker_loop import SocketLoop
 from churnlib.training.packing import pack
 from churnlib.training.train import fit_model
@@ -109,7 +113,7 @@ class Control:
     def ready(self, models: Models) -> None:
         self.is_ready.set()
 
-    def handle(self) -> bool:
+    def handle(self, changed: Callable[[], None]) -> bool:
         return bool(self.mine.recv(1) == b"c")
 
     def end(self) -> None:
@@ -122,10 +126,10 @@ class Control:
 class Worker:
     """The real loop of a worker, on a thread of the test."""
 
-    def __init__(self, models: Models, folder: Path, max_rows: int = 8) -> None:
+    def __init__(self, models: Models, folder: Path, max_rows: int = 8, control: Any = None) -> None:
         self.models = models
         self.path = str(folder / "w.sock")
-        self.control = Control()
+        self.control = control or Control()
         loop = SocketLoop(self.path, self.control, max_rows=max_rows)
         self._thread = threading.Thread(target=loop, args=[self], daemon=True)
         self._thread.start()
@@ -335,6 +339,53 @@ def test_a_dead_worker_is_told_at_once_and_its_successor_asked(bundle: Path, sho
         second.end()
 
     asyncio.run(ask())
+
+
+class RealControl(process.Control):
+    """A worker's end of the supervisor's channel, and the other end in the test's hands."""
+
+    def __init__(self) -> None:
+        self.its, mine = map(Channel, socket.socketpair())
+        super().__init__(mine)
+        self.is_ready = threading.Event()
+
+    def ready(self, models: Models) -> None:
+        super().ready(models)
+        self.is_ready.set()
+
+    def end(self) -> None:
+        self.its.close()
+
+    def close(self) -> None:
+        self._channel.close()
+
+
+def test_who_hears_that_a_change_is_done_finds_it_done_everywhere(bundle: Path, short: Path) -> None:
+    other = short / "other"
+    write_bundle(replace(read_bundle(bundle), threshold=0.123), other)
+    control = RealControl()
+    worker = Worker(made_models(bundle), short, control=control)
+    version, frames = worker.models.champion.version, Frames.of_answers()
+    with socket.socket(socket.AF_UNIX) as http:
+        http.settimeout(10)
+        http.connect(worker.path)
+        assert [told.version for told in frames.feed(http.recv(4096))] == [version]
+        http.setblocking(False)  # from here on only what is there already counts
+        assert control.its.next()["event"] == "ready"
+        for order in (
+            {"do": "prepare", "bundle": str(other)},
+            {"do": "commit"},
+            {"do": "prepare_rollback", "bundle": ""},
+        ):
+            control.its.tell(**order, change=1)
+            done = control.its.next()
+            assert done["ok"], done
+            if order["do"] == "commit":
+                assert [told.version for told in frames.feed(http.recv(4096))] == [done["version"]] != [version]
+            else:
+                with pytest.raises(BlockingIOError):
+                    http.recv(4096)
+    worker.end()
 
 
 def test_a_worker_that_may_answer_nobody_makes_the_server_unready(

@@ -78,6 +78,7 @@ class HttpProcess:
         self._drain = asyncio.Event()
         self._models: Any = None
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._turn = asyncio.Lock()
 
     def protocol(self) -> dict[str, Any]:
         """Return uvicorn's options about connections."""
@@ -219,10 +220,11 @@ class HttpProcess:
         elif self._models is None:  # the workers have the model
             self.channel.tell(event="done", word=word, change=message["change"], ok=True)
         else:
-            done = await asyncio.to_thread(obey, self._models, message)
-            self.channel.tell(event="done", word=word, change=message["change"], **done)
+            async with self._turn:  # in the order that they were said: an abort must not meet the next preparation
+                done = await asyncio.to_thread(obey, self._models, message)
             if word == "commit":
                 self._is_ready(self.front.state)
+            self.channel.tell(event="done", word=word, change=message["change"], **done)
 
     async def _order(self, word: str, body: bytes) -> Any:
         """Pass an operator's order on to the supervisor, who has all processes follow it, and say what came of it."""

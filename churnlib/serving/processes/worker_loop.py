@@ -35,7 +35,8 @@ class SocketLoop(LitLoop):
 
     Args:
         path: Where to listen, in a folder that only this user may enter.
-        control: From the supervisor: an object with ``fileno()`` and ``handle()``, which returns False at the end.
+        control: From the supervisor: an object with ``fileno()`` and ``handle(changed)``, which calls ``changed``
+            after each change and returns False at the end.
         max_rows: Most customers of one call of the model.
     """
 
@@ -84,9 +85,8 @@ class _Work:
                 if key.data == "listen":
                     self._accept(key.fileobj)
                 elif key.data == "control":
-                    if not control.handle():
+                    if not control.handle(self._greet_again):
                         return
-                    self._greet_again()
                 else:
                     self._read(key.data)
             quick, self._quick = self._quick, []

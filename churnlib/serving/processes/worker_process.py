@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Callable
 from typing import Any
 
 from churnlib.serving.processes.lifecycle import Channel
@@ -55,8 +56,13 @@ class Control:
         self._channel.tell(event="failed", message=message)
         os._exit(1)
 
-    def handle(self) -> bool:
-        """Do what the supervisor says; returns False at the end."""
+    def handle(self, changed: Callable[[], None]) -> bool:
+        """Do what the supervisor says; returns False at the end.
+
+        Args:
+            changed: Called after each change and before the supervisor hears of it: whoever is told that it is done
+                must find it done everywhere.
+        """
         try:
             for message in self._channel.heard():
                 if message["do"] == "drain":
@@ -64,15 +70,16 @@ class Control:
                 if message["do"].startswith("prepare"):  # reads a bundle, beside the answers
                     threading.Thread(target=self._obey, args=[message], daemon=True).start()
                 else:
-                    self._obey(message)
+                    self._obey(message, changed)
         except EOFError:
             return False
         return True
 
-    def _obey(self, message: dict[str, Any]) -> None:
+    def _obey(self, message: dict[str, Any], changed: Callable[[], None] = lambda: None) -> None:
         from churnlib.serving.processes.http_process import obey
 
         done = obey(self._models, message)
+        changed()
         self._channel.tell(event="done", word=message["do"], change=message["change"], **done)
 
 
