@@ -341,12 +341,21 @@ def test_a_dead_worker_is_told_at_once_and_its_successor_asked(bundle: Path, sho
     asyncio.run(ask())
 
 
+class SlowChannel(Channel):
+    """Its reader goes on before its writer does."""
+
+    def tell(self, **message: Any) -> None:
+        super().tell(**message)
+        time.sleep(0.1)
+
+
 class RealControl(process.Control):
     """A worker's end of the supervisor's channel, and the other end in the test's hands."""
 
     def __init__(self) -> None:
-        self.its, mine = map(Channel, socket.socketpair())
-        super().__init__(mine)
+        its, mine = socket.socketpair()
+        self.its = Channel(its)
+        super().__init__(SlowChannel(mine))
         self.is_ready = threading.Event()
 
     def ready(self, models: Models) -> None:
