@@ -15,6 +15,8 @@ Ours run as their users would start them, with keys, metrics and the log on (``k
 server has its turn, so that neighbours on the machine disturb all alike. The figures are medians over the rounds;
 compare servers within one run, since absolute figures say little about another machine. ``processor us`` is the time of
 all processes of the server per request, ``memory`` their proportional share (PSS), the largest process beside it.
+Below the tables stands how often the machine's processors stood still (:mod:`scripts.standstill`): no server's p99 is
+below that.
 """
 
 from __future__ import annotations
@@ -44,6 +46,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from scripts.serving_peers import HEALTH, TITLES
+from scripts.standstill import Standstills, standstills
 
 DEFAULTS = {
     "bundle": "outputs/latest/bundle",
@@ -59,6 +62,8 @@ DEFAULTS = {
     "mlserver_python": sys.executable,
 }
 OURS = ("inline", "thread", "worker", "auto")
+EMPTY = ("empty", "bare")
+"""Servers that answer without a model."""
 CUSTOMERS = 500
 COMPARED, TOLERANCE = 20, 1e-6
 """Customers whose answers are compared with the bundle's own, and by how much these may differ."""
@@ -126,7 +131,7 @@ class Case:
     @property
     def name(self) -> str:
         """The server's name, and the bundle's where there are several."""
-        return f"{self.server} {self.served.label}".strip() if self.server != "empty" else self.server
+        return f"{self.server} {self.served.label}".strip() if self.server not in EMPTY else self.server
 
     @property
     def title(self) -> str:
@@ -147,10 +152,12 @@ def main(words: list[str]) -> int:
     found: dict[int, dict[str, list[Figures]]] = {number: {one.name: [] for one in cases} for number in connections}
     start: dict[str, list[float]] = {case.name: [] for case in cases}
     memory: dict[str, tuple[float, float]] = {}
+    stood: list[Standstills] = []
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         key = make_key(folder) if options["keys"] == "true" else ""
         for turn in range(int(options["rounds"])):
+            stood.append(standstills())
             for case in cases:
                 print(f"round {turn + 1}: {case.name:30}", end="\r", file=sys.stderr)
                 (folder / "bodies").write_text("\n".join(map(json.dumps, case.served.customers)))
@@ -158,7 +165,7 @@ def main(words: list[str]) -> int:
                 server = running(case.server, case.served.path, folder, key, options["words"], python=python)
                 with server as (url, process, seconds):
                     start[case.name].append(seconds)
-                    if case.server != "empty":
+                    if case.server not in EMPTY:
                         compare(url, key, case)
                     load(folder, url, key, connections[0], 1.0, process.pid)
                     for number in connections:
@@ -168,10 +175,20 @@ def main(words: list[str]) -> int:
     result = {number: summary(figures) for number, figures in found.items()}
     for number in connections:
         show(number, cases, result[number], start, memory)
+    Console().print(f"In between, {max(stood, key=lambda one: one.per_second)}.")
     if options["json"]:
-        flops = {case.name: case.served.flops for case in cases if case.server != "empty"}
+        flops = {case.name: case.served.flops for case in cases if case.server not in EMPTY}
         Path(options["json"]).write_text(
-            json.dumps({"result": result, "start": start, "memory": memory, "flops": flops}, indent=1)
+            json.dumps(
+                {
+                    "result": result,
+                    "start": start,
+                    "memory": memory,
+                    "flops": flops,
+                    "stood": [vars(one) for one in stood],
+                },
+                indent=1,
+            )
         )
     return 1 if any(row["failed"] for rows in result.values() for row in rows.values()) else 0
 
@@ -330,7 +347,7 @@ def show(
     for header in HEADERS:
         table.add_column(header, justify="left" if not header else "right")
     for case in cases:
-        name, flops = case.name, None if case.server == "empty" else case.served.flops
+        name, flops = case.name, None if case.server in EMPTY else case.served.flops
         row, peers = rows[name], ("empty", f"litserve {case.served.label}".strip())
         table.add_row(
             case.title,

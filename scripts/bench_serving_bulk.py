@@ -27,6 +27,7 @@ from rich.table import Table
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from scripts.bench_serving import customers, descendants, load, memory_of, processor_seconds, running
+from scripts.standstill import standstills
 
 DEFAULTS = {
     "bundle": "outputs/latest/bundle",
@@ -57,6 +58,7 @@ def main(words: list[str]) -> int:
             if options["cores"]:
                 for pid in (process.pid, *descendants(process.pid)):
                     subprocess.run(["taskset", "-acp", "0", str(pid)], check=True, capture_output=True)
+            Console().print(f"Before anything ran, {standstills()}.")
             table = Table(title=f"POST /predict/batch, {len(many):,} customers a request")
             for header in ("", "customers/s", "ms", "processor us a customer", "MB sent"):
                 table.add_column(header, justify="left" if not header else "right")

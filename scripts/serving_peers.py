@@ -1,9 +1,10 @@
 """Servers that ours is measured beside; ``bench_serving.py`` starts each as ``serving_peers.py NAME PORT BUNDLE``.
 
-``empty``: a FastAPI route that reads nothing and does nothing. ``fastapi_onnx``: what a careful colleague would write
-around the same ``model.onnx``: a dict as body, the encoding of a row in plain Python, one call of ONNX Runtime, the
-same calibration and threshold. ``litserve``: a stock ``LitServer`` over our hooks. ``bentoml``, ``mlserver``: the same
-function behind theirs, in environments of their own, since they bring many packages::
+``empty``: a FastAPI route that reads nothing and does nothing. ``bare``: uvicorn over a function that reads nothing and
+sends two bytes, which is what the machine and the client allow at all. ``fastapi_onnx``: what a careful colleague would
+write around the same ``model.onnx``: a dict as body, the encoding of a row in plain Python, one call of ONNX Runtime,
+the same calibration and threshold. ``litserve``: a stock ``LitServer`` over our hooks. ``bentoml``, ``mlserver``: the
+same function behind theirs, in environments of their own, since they bring many packages::
 
     python -m venv ENV && ENV/bin/python -m pip install bentoml onnxruntime numpy      (or mlserver)
 
@@ -25,6 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 TITLES = {
     "empty": "empty FastAPI endpoint",
+    "bare": "bare uvicorn, two bytes",
     "fastapi_onnx": "FastAPI + ONNX Runtime",
     "litserve": "stock LitServe",
     "bentoml": "BentoML",
@@ -91,6 +93,20 @@ def empty(port: int, bundle: str) -> None:
     uvicorn.run(app, host="127.0.0.1", port=port, access_log=False, log_level="warning")
 
 
+def bare(port: int, bundle: str) -> None:
+    """Serve nothing, by uvicorn alone."""
+    import uvicorn
+
+    head = {"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]}
+    body = {"type": "http.response.body", "body": b"{}"}
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send(head)
+        await send(body)
+
+    uvicorn.run(app, host="127.0.0.1", port=port, access_log=False, log_level="warning", lifespan="off")
+
+
 def fastapi_onnx(port: int, bundle: str) -> None:
     """Serve the model by FastAPI."""
     import uvicorn
@@ -147,7 +163,14 @@ def mlserver(port: int, bundle: str) -> None:
     asyncio.run(MLServer(settings).start([model]))
 
 
-PEERS = {"empty": empty, "fastapi_onnx": fastapi_onnx, "litserve": litserve, "bentoml": bentoml, "mlserver": mlserver}
+PEERS = {
+    "empty": empty,
+    "bare": bare,
+    "fastapi_onnx": fastapi_onnx,
+    "litserve": litserve,
+    "bentoml": bentoml,
+    "mlserver": mlserver,
+}
 
 if __name__ == "__main__":
     PEERS[sys.argv[1]](int(sys.argv[2]), sys.argv[3])

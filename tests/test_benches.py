@@ -35,3 +35,8 @@ def test_every_size_is_prepared(checkout, tmp_path):
     said = run(checkout, "bench_preparation.py", "parts=size", "sizes=2000,4000", f"folder={tmp_path}")
     assert re.search(r"2,000 .*\n.* 4,000 ", said), said
     assert not list(tmp_path.glob("prepared_*"))
+
+
+def test_standstills_of_the_machine_are_counted(checkout):
+    said = run(checkout, "standstill.py", "seconds=0.2")
+    assert re.fullmatch(r"a processor of this machine stood still for 4 ms or more \d+\.\d times a second, .*\n", said)
