@@ -24,7 +24,8 @@ from churnlib.bundle import write_bundle
 from churnlib.serving.answers import Answer
 from churnlib.serving.http.admission import Admission
 from churnlib.serving.http.at_once import guarded
-from churnlib.serving.http.front import Front, Intake
+from churnlib.serving.http.front import Front
+from churnlib.serving.http.intake import Intake
 from churnlib.serving.http.protocol import Guards
 from churnlib.serving.problems import RequestError
 from scripts.campaigns.ending import end_under_load
