@@ -179,7 +179,7 @@ for name in needed(sys.argv[1], "inline", "onnx"):
     __import__(name)
 before = set(sys.modules)
 from churnlib.serving.processes import building
-from churnlib.serving.answering.engines import Timing
+from churnlib.serving.answering.timing import Timing
 from churnlib.serving.options import ServeOptions
 options = ServeOptions(bundle=sys.argv[2])
 if sys.argv[1] == "http":

@@ -31,10 +31,12 @@ from churnlib.models.network_model import NetworkModel
 from churnlib.predictor import load
 from churnlib.serving.answering import pool as pool_module
 from churnlib.serving.answering.endpoint import Endpoint
-from churnlib.serving.answering.engines import Engine, Inline, JobThread, Threaded, Timing
+from churnlib.serving.answering.engines import Engine, Inline, Threaded
 from churnlib.serving.answering.frames import Frames
+from churnlib.serving.answering.job_thread import JobThread
 from churnlib.serving.answering.models import Models
 from churnlib.serving.answering.pool import Pool
+from churnlib.serving.answering.timing import Timing
 from churnlib.serving.answers import Answer
 from churnlib.serving.api import ChurnLitAPI
 from churnlib.serving.problems import Disconnected, Problem, RequestError

@@ -8,8 +8,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from churnlib.serving.answering.endpoint import Endpoint
-from churnlib.serving.answering.engines import SLOW_SECONDS, Engine, Inline, Jobs, Threaded, Timing
+from churnlib.serving.answering.engines import Engine, Inline, Threaded
+from churnlib.serving.answering.job_thread import Jobs
 from churnlib.serving.answering.models import Models
+from churnlib.serving.answering.timing import SLOW_SECONDS, Timing
 from churnlib.serving.http.front import Front
 from churnlib.serving.http.intake import Intake
 from churnlib.serving.options import ServeOptions

@@ -131,7 +131,7 @@ class HttpProcess:
 
     async def _start(self) -> bool:
         """Load the model beside the probes, which are answered from the first moment."""
-        from churnlib.serving.answering.engines import JobThread
+        from churnlib.serving.answering.job_thread import JobThread
         from churnlib.serving.answering.models import sentence
         from churnlib.serving.answering.pool import Pool
         from churnlib.serving.processes import building
