@@ -72,7 +72,7 @@ def test_a_death_costs_its_own_requests(role: str, words: list[str], setting: Se
 
 @pytest.mark.parametrize("rollback", [False, True])
 def test_changes_of_the_model_cost_nothing(rollback: bool, setting: Setting) -> None:
-    words = ["engine=worker"] if rollback else ["engine=inline", "processes=2"]
+    words = ["timeout=10", *(["engine=worker"] if rollback else ["engine=inline", "processes=2"])]
     assert held(reload_under_load(setting.and_words(*words), times=8, rollback=rollback))
 
 
