@@ -159,9 +159,9 @@ def test_a_process_that_cannot_load_ends_the_start_with_one_sentence(bundle: Pat
 def test_a_worker_that_dies_in_its_setup_is_started_again(bundle: Path, tmp_path: Path) -> None:
     with server(bundle, tmp_path, "spares=0", "engine=worker") as running:
         until = time.monotonic() + 30
-        while not running.children("worker") and time.monotonic() < until:
+        while not (loading := running.called("load worker")) and time.monotonic() < until:
             time.sleep(0.01)
-        os.kill(running.children("worker")[0], signal.SIGKILL)
+        os.kill(loading[0], signal.SIGKILL)
         running.wait_until_ready()
         assert re.search(r"the worker process \d+ ended \(status -9\) and is started again", running.output.read_text())
 

@@ -36,12 +36,10 @@ def kill_under_load(
     before another spare is ready.
     """
     result = Result(f"kill -9 of {role} processes, {' '.join(setting.words)}")
-    begun = time.monotonic()
     with setting.server() as running:
         running.wait_until_ready()
-        to_start = time.monotonic() - begun
         clients = Clients(running.port, setting.rows, connections=connections)
-        deaths = _Deaths(running, clients, role, spares=not hurry, pause=to_start if running.roles[role] > 1 else 0.0)
+        deaths = _Deaths(running, clients, role, spares=not hurry)
         asyncio.run(_kill(deaths, times, result))
         time.sleep(1.5)  # a process writes its numbers once a second
         counted, restarts = answers_and_restarts(running.url, role)
@@ -61,7 +59,6 @@ class _Deaths:
         clients: Who ask it meanwhile.
         role: Of the processes that are killed.
         spares: Whether each death waits for the spares.
-        pause: Seconds before each death but the first: the process before is there, but may still be loading.
         back: Seconds from each death to the first answer of a request that came after it.
         most: Most requests failed by one death.
     """
@@ -70,7 +67,6 @@ class _Deaths:
     clients: Clients
     role: str
     spares: bool
-    pause: float
     back: list[float] = field(default_factory=list)
     most: int = 0
 
@@ -82,8 +78,6 @@ class _Deaths:
     async def add(self, turn: int) -> bool:
         """Kill one process of a server that is whole; returns whether anybody was answered afterwards."""
         await asyncio.to_thread(self.running.wait_until_whole, spares=self.spares)
-        if turn:
-            await asyncio.sleep(self.pause)
         seconds = self.clients.outcome.seconds
         before = len(seconds)
         await _until(lambda: len(seconds) > before + 50)

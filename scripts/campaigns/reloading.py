@@ -23,6 +23,9 @@ from scripts.campaigns.results import Result, progress
 from scripts.campaigns.servers import ROOT, Server, Setting
 from scripts.serving_load import Clients, during
 
+_LOOKS = 4
+"""Connections that ask which version is served: each may find another HTTP process."""
+
 
 def reload_under_load(
     setting: Setting,
@@ -106,8 +109,9 @@ class _Operator:
 
     def __init__(self, running: Server, key: str, bundles: _Bundles, result: Result) -> None:
         self._running, self._key, self._bundles, self._result = running, key, bundles, result
-        self._versions = [_version(running.url)]
+        self._versions: list[str] = []
         self.seconds: list[float] = []
+        self._versions.append(self._served())
 
     def change(self, turn: int) -> None:
         """Change to the other version: by SIGHUP, by an order, or by an order that names the bundle."""
@@ -130,7 +134,7 @@ class _Operator:
         self._must(turn, "reload", self._bundles.good[1])
         for bad in self._bundles.bad:
             self._must_be_refused(turn, bad)
-        middle, begun = _version(self._running.url), time.monotonic()
+        middle, begun = self._served(), time.monotonic()
         self._must(turn, "rollback")
         self._changed(begun)
         first, now = self._versions[0], self._versions[-1]
@@ -138,7 +142,13 @@ class _Operator:
 
     def _changed(self, begun: float) -> None:
         self.seconds.append(time.monotonic() - begun)
-        self._versions.append(_version(self._running.url))
+        self._versions.append(self._served())
+
+    def _served(self) -> str:
+        """Return the version that is served; all HTTP processes must name the same one."""
+        found = {_version(self._running.url) for _ in range(_LOOKS)}
+        self._result.hold(len(found) == 1, f"{len(self._versions)} changes: /health names {sorted(found)}")
+        return found.pop()
 
     def _order(self, word: str, bundle: Path | None) -> tuple[int, dict[str, Any]]:
         body = b"" if bundle is None else json.dumps({"bundle": str(bundle)}).encode()
@@ -157,10 +167,10 @@ class _Operator:
         self._result.figures.setdefault(f"said of a {bad.name} bundle", shown)
 
     def _hang_up(self) -> None:
-        """Have the server read the link again, and wait until it has: nobody answers a signal."""
+        """Have the server read the link again, and wait until all of it has: nobody answers a signal."""
         os.kill(self._running.main_pid, signal.SIGHUP)
-        until = time.monotonic() + 30
-        while _version(self._running.url) == self._versions[-1] and time.monotonic() < until:
+        until, url = time.monotonic() + 30, self._running.url
+        while any(_version(url) == self._versions[-1] for _ in range(_LOOKS)) and time.monotonic() < until:
             time.sleep(0.01)
 
 
