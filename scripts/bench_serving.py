@@ -366,17 +366,19 @@ def show(
 
 
 def descendants(pid: int) -> list[int]:
-    """Return the processes below one."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = path.read_text().rsplit(")", 1)[1].split()
-        except OSError:
-            continue
-        if int(fields[1]) == pid:
-            child = int(path.parent.name)
-            found += [*descendants(child), child]
-    return found
+    """Return the processes below one, each after those below itself."""
+    below: dict[int, list[int]] = {}
+    for name in filter(str.isdigit, (path.name for path in Path("/proc").iterdir())):
+        with suppress(OSError):
+            parent = int(Path(f"/proc/{name}/stat").read_text().rsplit(")", 1)[1].split()[1])
+            below.setdefault(parent, []).append(int(name))
+
+    def walk(one: int) -> Iterator[int]:
+        for child in below.get(one, ()):
+            yield from walk(child)
+            yield child
+
+    return list(walk(pid))
 
 
 def processor_seconds(pid: int) -> float:

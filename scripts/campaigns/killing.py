@@ -19,6 +19,9 @@ _PATIENCE_SECONDS = 30.0
 _FAILING_SECONDS = 0.3
 """Time after the next answer in which all that a death has failed is known."""
 
+_RESTING_SECONDS = 0.05
+"""Time between two requests of a client while a process starts: at full speed they would take the processor from it."""
+
 
 def kill_under_load(
     setting: Setting,
@@ -77,7 +80,9 @@ class _Deaths:
 
     async def add(self, turn: int) -> bool:
         """Kill one process of a server that is whole; returns whether anybody was answered afterwards."""
+        self.clients.pause = _RESTING_SECONDS
         await asyncio.to_thread(self.running.wait_until_whole, spares=self.spares)
+        self.clients.pause = 0.0
         seconds = self.clients.outcome.seconds
         before = len(seconds)
         await _until(lambda: len(seconds) > before + 50)

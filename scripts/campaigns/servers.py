@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -99,12 +100,13 @@ class Server:
         wanted = self.spares if spares else 0
         until = time.monotonic() + patience
         while time.monotonic() < until:
+            names = Counter(map(name_of, descendants(self.main_pid)))
             if all(
-                len(self.children(role)) == number and len(self.waiting(role)) >= wanted * (number > 0)
+                names[f"churn {role}"] == number and names[f"spare {role}"] >= wanted * (number > 0)
                 for role, number in self.roles.items()
             ):
                 return
-            time.sleep(0.02)
+            time.sleep(0.05)
         raise SystemExit(f"the server lacks processes:\n{self.output.read_text()}")
 
 
