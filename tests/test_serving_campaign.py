@@ -81,12 +81,12 @@ def test_changes_of_the_model_cost_nothing(rollback: bool, setting: Setting) -> 
 
 def test_ten_times_the_capacity_is_refused_at_once(setting: Setting) -> None:
     slow = slow_setting(setting.and_words("engine=thread", "workers=0"))
-    result = overload(slow, seconds=6.0, back_seconds=PATIENCE)
+    result = overload(slow, seconds=3.0, back_seconds=PATIENCE)
     assert held(result, "p99", "an answer took")
 
 
 def test_half_the_capacity_leaves_memory_and_descriptors_as_they_are(setting: Setting) -> None:
-    result = soak(setting.and_words("engine=inline", "workers=0"), minutes=0.2, every=0.2)
+    result = soak(setting.and_words("engine=inline", "workers=0"), minutes=0.1, every=0.1)
     assert held(result, "the memory")  # which caches still fill in the first seconds
 
 

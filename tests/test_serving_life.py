@@ -112,11 +112,12 @@ def test_a_port_in_use_ends_the_start_with_one_sentence(bundle: Path) -> None:
 
 @pytest.fixture
 def slow_start(tmp_path: Path) -> Path:
-    """A folder for PYTHONPATH in which importing a bundle's reader takes two seconds."""
+    """A folder for PYTHONPATH in which no HTTP process has loaded its model before there is a file ``go``."""
     (tmp_path / "sitecustomize.py").write_text(
-        "import sys, time\nif any('http_process' in word for word in sys.orig_argv):\n"
+        "import sys, time\nfrom pathlib import Path\nif any('http_process' in word for word in sys.orig_argv):\n"
         "    import churnlib.serving.answering.models as models\n    read = models.Models.load\n"
-        "    models.Models.load = lambda self: (time.sleep(2), read(self))[1]\n"
+        "    def load(self):\n        while not Path(__file__).with_name('go').exists():\n"
+        "            time.sleep(0.01)\n        read(self)\n    models.Models.load = load\n"
     )
     return tmp_path
 
@@ -126,14 +127,16 @@ def test_a_slow_start_is_alive_and_not_ready_and_a_signal_ends_it(bundle: Path, 
     with server(bundle, slow_start, "spares=0", "workers=0") as running:
         alive = waited_for(running, "/livez")
         early = httpx.get(f"{running.url}/readyz"), httpx.post(f"{running.url}/predict", json={})
+        (slow_start / "go").touch()
         running.wait_until_ready()
         assert alive == 200
         assert [(answer.status_code, answer.json()["error"]["code"]) for answer in early] == [(503, "not_ready")] * 2
         assert all(answer.headers["retry-after"] == "1" for answer in early)
+    (slow_start / "go").unlink()
     with server(bundle, slow_start, "spares=0", "workers=0") as running:
         waited_for(running, "/livez")
         running.process.terminate()
-        assert running.process.wait(30) == 0
+        assert running.process.wait(15) == 0, "the end waits for a model that is never read"
 
 
 def waited_for(running: Server, path: str) -> int:

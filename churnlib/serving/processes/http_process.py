@@ -45,10 +45,10 @@ def main() -> None:
         ws="none",
         **process.protocol(),
     )
-    with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
-        code = runner.run(process.run(uvicorn.Server(config), socket.socket(fileno=told["listening"])))
+    runner = asyncio.Runner(loop_factory=config.get_loop_factory())
+    code = runner.run(process.run(uvicorn.Server(config), socket.socket(fileno=told["listening"])))
     sys.stdout.flush()
-    os._exit(code)  # threads of libraries do not keep it
+    os._exit(code)  # neither threads of libraries keep it nor one that still reads a bundle, which to close would await
 
 
 class HttpProcess:
