@@ -47,6 +47,7 @@ sys.path.insert(0, str(ROOT))
 
 from scripts.serving_peers import HEALTH, TITLES
 from scripts.standstill import Standstills, standstills
+from scripts.words import options_of
 
 DEFAULTS = {
     "bundle": "outputs/latest/bundle",
@@ -142,7 +143,7 @@ class Case:
 
 def main(words: list[str]) -> int:
     """Measure, print a table for each number of connections, and return 1 if any answer was not a 200."""
-    options = DEFAULTS | dict(word.split("=", 1) for word in words)
+    options = options_of(words, DEFAULTS, __doc__)
     if shutil.which("wrk") is None:
         print("bench_serving.py needs wrk (Debian: apt-get install wrk)", file=sys.stderr)
         return 1
