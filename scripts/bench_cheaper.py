@@ -24,6 +24,7 @@ from rich.table import Table
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from scripts.bench_quality import TABLES, paired_difference
+from scripts.words import options_of
 
 PLAIN = ["model=mlp_plain", "model.hidden_sizes=[128,128]"]
 MODELS: dict[str, list[str]] = {
@@ -43,13 +44,8 @@ TURNS, CALLS = 20, 100
 
 def main(words: list[str]) -> int:
     """Train what is not there yet and print one table for each table of customers."""
-    options = {"tables": "telco", "seeds": "0,1,2,3,4", "folder": "outputs/cheaper", "models": ",".join(MODELS)}
-    for word in words:
-        key, _, value = word.partition("=")
-        if key not in options:
-            print(f"unknown option {word!r}; choose from {', '.join(options)}", file=sys.stderr)
-            return 1
-        options[key] = value
+    defaults = {"tables": "telco", "seeds": "0,1,2,3,4", "folder": "outputs/cheaper", "models": ",".join(MODELS)}
+    options = options_of(words, defaults, __doc__)
     folder, console = Path(options["folder"]), Console(width=150)
     names, seeds = options["models"].split(","), [int(seed) for seed in options["seeds"].split(",")]
     for table in options["tables"].split(","):

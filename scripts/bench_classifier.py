@@ -22,12 +22,14 @@ from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from scripts.words import options_of
+
 EPOCHS = 50
 
 
 def main(words: list[str]) -> int:
     """Measure the models that the words choose and print one table."""
-    models = next((word.partition("=")[2] for word in words if word.startswith("models=")), "mlp").split(",")
+    models = options_of(words, {"models": "mlp"}, __doc__)["models"].split(",")
     rng = np.random.default_rng(0)
     rows = rng.normal(size=(100, 3))
     label = (rows[:, 0] > 0).astype(int)

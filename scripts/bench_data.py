@@ -19,16 +19,15 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from scripts.words import options_of
+
 DEFAULTS = {"parts": "profile,leaks,pseudonyms", "rows": "1000000", "checked": "100000"}
 TABLE: dict[str, Any] = {"target": "churn", "id": "customer_id", "time": "snapshot_date", "drop": ["churn_date"]}
 
 
 def main(words: list[str]) -> int:
     """Measure what the words ask for."""
-    options = DEFAULTS | {key: value for key, _, value in (word.partition("=") for word in words)}
-    if unknown := options.keys() - DEFAULTS.keys():
-        print(f"unknown option {sorted(unknown)[0]!r}; choose from {', '.join(DEFAULTS)}", file=sys.stderr)
-        return 1
+    options = options_of(words, DEFAULTS, __doc__)
     for part in options["parts"].split(","):
         rows = int(options["checked" if part == "leaks" else "rows"])
         with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:

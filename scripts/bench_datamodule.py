@@ -18,14 +18,15 @@ from torch.utils.data import DataLoader, TensorDataset
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from scripts.words import options_of
+
 
 def main(words: list[str]) -> int:
     """Time both and print rows per second and their ratio."""
+    told = options_of(words, {"rows": "100000", "batch_size": "256", "rounds": "5"}, __doc__)
+    options = {name: int(value) for name, value in told.items()}
     from churnlib.data.batches import IndexBatches
 
-    options = {"rows": 100_000, "batch_size": 256, "rounds": 5} | {
-        k: int(v) for k, _, v in (w.partition("=") for w in words)
-    }
     n, batch_size = options["rows"], options["batch_size"]
     tensors = (torch.randn(n, 10), torch.randint(0, 9, (n, 12)), torch.randint(0, 2, (n,)))
     ours = IndexBatches(tensors, batch_size=batch_size, shuffle=True)

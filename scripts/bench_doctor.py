@@ -17,6 +17,8 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
 from churnlib.compose import compose
 from churnlib.evaluation.ceiling.attainable import attainable
 from churnlib.noise import quieten
@@ -25,6 +27,7 @@ from churnlib.training.fitted import Trained, held_out
 from churnlib.training.packing import calibrated
 from churnlib.training.results import held_out_metrics, side_metrics
 from churnlib.training.train import fit_one, read_customers
+from scripts.words import options_of
 
 
 def best_of(name: str, models: list[str], seed: int) -> tuple[float, str, dict]:
@@ -49,14 +52,15 @@ def best_of(name: str, models: list[str], seed: int) -> tuple[float, str, dict]:
     return min(told, key=lambda one: one[0])
 
 
-def main() -> None:
+def main(words: list[str]) -> None:
     """Run all splits and print a line for each."""
-    given = dict(word.split("=", 1) for word in sys.argv[1:])
-    models = given.get("models", "logistic,hist_gradient_boosting,mlp").split(",")
+    defaults = {"data": "telco,mlc,isp", "models": "logistic,hist_gradient_boosting,mlp", "splits": "5"}
+    options = options_of(words, defaults, __doc__)
+    models = options["models"].split(",")
     quieten()
-    for name in given.get("data", "telco,mlc,isp").split(","):
+    for name in options["data"].split(","):
         held, values, reached = [], [], []
-        for seed in range(int(given.get("splits", 5))):
+        for seed in range(int(options["splits"])):
             started = time.perf_counter()
             _, model, found = best_of(name, models, seed)
             one, f1 = found["estimate"], found["f1"]
@@ -78,4 +82,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

@@ -23,6 +23,8 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from scripts.words import options_of
+
 DEFAULTS = {"events": "1000000,10000000,100000000", "sample": "200", "folder": ""}
 RECORDS_PER_CUSTOMER = 87.7
 """On average: some have been customers for less than 90 days."""
@@ -38,10 +40,7 @@ GRID: dict[str, Any] = {
 
 def main(words: list[str]) -> int:
     """Measure each size and print it."""
-    options = DEFAULTS | {key: value for key, _, value in (word.partition("=") for word in words)}
-    if unknown := options.keys() - DEFAULTS.keys():
-        print(f"Error: unknown word {sorted(unknown)[0]!r}; expected one of {', '.join(DEFAULTS)}", file=sys.stderr)
-        return 1
+    options = options_of(words, DEFAULTS, __doc__)
     wrong = 0
     with tempfile.TemporaryDirectory(prefix="bench-events-", dir=options["folder"] or None) as scratch:
         os.environ["TMPDIR"] = scratch

@@ -24,6 +24,8 @@ from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from scripts.words import options_of
+
 DEFAULTS = {"sizes": "1000000,5000000", "folder": ""}
 ROLES = {"id": "customer_id", "time": "snapshot_date"}
 
@@ -33,7 +35,7 @@ def main(words: list[str]) -> int:
     if words[:1] == ["--alone"]:
         print(json.dumps(ALONE[words[1]](Path(words[2]), *words[3:])))
         return 0
-    options = DEFAULTS | {key: value for key, _, value in (word.partition("=") for word in words)}
+    options = options_of(words, DEFAULTS, __doc__)
     table = Table("rows", "", "seconds", "rows/s", "peak memory, MiB")
     with ExitStack() as stack:
         folder = Path(options["folder"] or stack.enter_context(tempfile.TemporaryDirectory()))

@@ -36,6 +36,7 @@ from churnlib.data.datamodule import ChurnDataModule
 from churnlib.data.folds import deal_folds
 from churnlib.training.many import fit_many, fit_stacked, initial_network
 from churnlib.training.train import read_customers
+from scripts.words import options_of
 
 BAR = 2.0
 PLAIN = ["model.hidden_sizes=[64,64]", "trainer.batch_size=256"]
@@ -43,14 +44,8 @@ PLAIN = ["model.hidden_sizes=[64,64]", "trainer.batch_size=256"]
 
 def main(words: list[str]) -> int:
     """Measure and print a table; return 1 if the bar is missed."""
-    options = {"data": "telco", "model": "mlp_plain", "epochs": "10", "repeats": "5", "folds": "5", "seeds": "8"}
-    options |= {"rates": "8", "threads": "1"}
-    for word in words:
-        key, _, value = word.partition("=")
-        if key not in options:
-            print(f"unknown option {word!r}; choose from {', '.join(options)}")
-            return 1
-        options[key] = value
+    defaults = {"data": "telco", "model": "mlp_plain", "epochs": "10", "repeats": "5", "folds": "5", "seeds": "8"}
+    options = options_of(words, {**defaults, "rates": "8", "threads": "1"}, __doc__)
     ways = measured(options)
     table = Table(title=f"{options['model']}, data={options['data']}, {options['threads']} threads")
     for header in ("way", "seconds", "times one network", "times as many one by one"):

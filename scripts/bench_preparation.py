@@ -33,6 +33,8 @@ from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from scripts.words import options_of
+
 DEFAULTS = {
     "parts": "peer,size,row", "rows": "2000000", "repeats": "3", "sizes": "1000000,10000000,50000000", "folder": "",
 }  # fmt: skip
@@ -48,10 +50,7 @@ def main(words: list[str]) -> int:
     if words[:1] == ["--alone"]:
         print(json.dumps(ALONE[words[1]](*words[2:])))
         return 0
-    options = DEFAULTS | {key: value for key, _, value in (word.partition("=") for word in words)}
-    if unknown := options.keys() - DEFAULTS.keys():
-        print(f"unknown option {sorted(unknown)[0]!r}; choose from {', '.join(DEFAULTS)}", file=sys.stderr)
-        return 1
+    options = options_of(words, DEFAULTS, __doc__)
     console = Console(width=130)
     agree = True
     with ExitStack() as stack:

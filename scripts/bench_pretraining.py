@@ -23,18 +23,14 @@ import polars as pl
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from scripts.words import options_of
+
 
 def main(words: list[str]) -> int:
     """Run what the words choose and print a line for each table and share."""
-    options = {"tables": "mlc,simulator", "shares": "0.05,0.1,1", "seeds": "0,1,2,3,4"}
     passed = [word for word in words if "." in word.partition("=")[0]]
-    for word in words:
-        key, _, value = word.partition("=")
-        if word not in passed and key not in options:
-            print(f"unknown option {word!r}; choose from {', '.join(options)}, or give an option of the training")
-            return 1
-        if word not in passed:
-            options[key] = value
+    defaults = {"tables": "mlc,simulator", "shares": "0.05,0.1,1", "seeds": "0,1,2,3,4"}
+    options = options_of([word for word in words if word not in passed], defaults, __doc__)
     seeds = [int(seed) for seed in options["seeds"].split(",")]
     print(f"{'table':<10} {'labels':>6} {'without':>8} {'with':>8} {'difference':>11} {'standard error':>15}")
     for table in options["tables"].split(","):

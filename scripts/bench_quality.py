@@ -32,6 +32,8 @@ from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from scripts.words import options_of
+
 SHARES = ["split.train=0.68", "split.validation=0.12", "split.test=0.2"]
 TABLES: dict[str, list[str]] = {
     "telco": ["data=telco", *SHARES],
@@ -50,14 +52,8 @@ BARS: dict[tuple[str, str], dict[str, tuple[str, float]]] = {
 
 def main(words: list[str]) -> int:
     """Run what the words choose and print one table; return 1 if a bar is missed."""
-    options = {"tables": "telco,mlc,simulator", "models": "mlp,tabnet", "seeds": "0,1,2,3,4"}
-    options |= {"peers": "", "peers_python": "", "results": ""}
-    for word in words:
-        key, _, value = word.partition("=")
-        if key not in options:
-            print(f"unknown option {word!r}; choose from {', '.join(options)}")
-            return 1
-        options[key] = value
+    defaults = {"tables": "telco,mlc,simulator", "models": "mlp,tabnet", "seeds": "0,1,2,3,4"}
+    options = options_of(words, {**defaults, "peers": "", "peers_python": "", "results": ""}, __doc__)
     console = Console(width=130)
     kept = Results(Path(options["results"]) if options["results"] else None)
     table = Table(title="Quality, mean over seeds (standard deviation)")

@@ -32,6 +32,7 @@ from churnlib.data.reference import load_reference
 from churnlib.explanation.effects import Explainer
 from churnlib.predictor import Predictor, load
 from scripts.reference_shapley import sampled
+from scripts.words import options_of
 
 DEFAULTS = {"runs": "outputs/latest", "customers": "60", "orders": "6000", "samples": "", "batch": "256", "peers": "0",
             "cache": ""}  # fmt: skip
@@ -39,10 +40,10 @@ DEFAULTS = {"runs": "outputs/latest", "customers": "60", "orders": "6000", "samp
 
 def main(words: list[str]) -> int:
     """Measure the runs that the words name and print one table."""
+    options = options_of(words, DEFAULTS, __doc__)
     import torch
 
     torch.set_num_threads(1)
-    options = DEFAULTS | dict(word.split("=", 1) for word in words)
     table = Table(title="Reasons")
     for header in ("run", "method", "background", "correlation", "ms/customer", "CPU ms", "mean gap", "by orders"):
         table.add_column(header, justify="left" if header in ("run", "method", "background") else "right")

@@ -30,6 +30,7 @@ from churnlib.training.packing import calibrated
 from churnlib.training.results import side_metrics
 from churnlib.training.run_folder import write_json
 from churnlib.training.train import fit_model, read_customers
+from scripts.words import options_of
 
 METHODS = {
     "none": [],
@@ -48,8 +49,8 @@ N_BINS = 10
 
 def main(words: Sequence[str]) -> None:
     """Run every method on every split of every table."""
-    options = {"data": "telco,mlc", "model": "logistic,hist_gradient_boosting", "splits": "5", "output": ""}
-    options |= dict(word.split("=", 1) for word in words)
+    defaults = {"data": "telco,mlc", "model": "logistic,hist_gradient_boosting", "splits": "5", "output": ""}
+    options = options_of(words, defaults, __doc__)
     console, results = Console(width=132), []
     for name in options["data"].split(","):
         tables = [read_customers(compose([f"data={name}", f"seed={seed}"])) for seed in range(int(options["splits"]))]

@@ -35,6 +35,7 @@ from churnlib.serving.seeing.metrics import Metrics
 from churnlib.serving.seeing.record_files import open_record
 from churnlib.serving.seeing.spans import Spans, _Exporter
 from churnlib.serving.seeing.tracing import trace
+from scripts.words import options_of
 
 DEFAULTS = {"requests": "20000", "rounds": "10", "batch": "10"}
 TRACEPARENT = b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
@@ -47,7 +48,7 @@ and on how many requests there is one time of it."""
 
 def main(words: list[str]) -> int:
     """Print the table."""
-    options = DEFAULTS | dict(word.split("=", 1) for word in words)
+    options = options_of(words, DEFAULTS, __doc__)
     requests, rounds, batch = (int(options[name]) for name in DEFAULTS)
     table = Table("what", "where", "us", "per")
     with tempfile.TemporaryDirectory() as folder:

@@ -47,6 +47,7 @@ sys.path.insert(0, str(ROOT))
 
 from scripts.serving_peers import HEALTH, TITLES
 from scripts.standstill import Standstills, standstills
+from scripts.words import options_of
 
 DEFAULTS = {
     "bundle": "outputs/latest/bundle",
@@ -142,7 +143,7 @@ class Case:
 
 def main(words: list[str]) -> int:
     """Measure, print a table for each number of connections, and return 1 if any answer was not a 200."""
-    options = DEFAULTS | dict(word.split("=", 1) for word in words)
+    options = options_of(words, DEFAULTS, __doc__)
     if shutil.which("wrk") is None:
         print("bench_serving.py needs wrk (Debian: apt-get install wrk)", file=sys.stderr)
         return 1
@@ -366,17 +367,19 @@ def show(
 
 
 def descendants(pid: int) -> list[int]:
-    """Return the processes below one."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = path.read_text().rsplit(")", 1)[1].split()
-        except OSError:
-            continue
-        if int(fields[1]) == pid:
-            child = int(path.parent.name)
-            found += [*descendants(child), child]
-    return found
+    """Return the processes below one, each after those below itself."""
+    below: dict[int, list[int]] = {}
+    for name in filter(str.isdigit, (path.name for path in Path("/proc").iterdir())):
+        with suppress(OSError):
+            parent = int(Path(f"/proc/{name}/stat").read_text().rsplit(")", 1)[1].split()[1])
+            below.setdefault(parent, []).append(int(name))
+
+    def walk(one: int) -> Iterator[int]:
+        for child in below.get(one, ()):
+            yield from walk(child)
+            yield child
+
+    return list(walk(pid))
 
 
 def processor_seconds(pid: int) -> float:

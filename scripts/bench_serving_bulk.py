@@ -28,6 +28,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from scripts.bench_serving import customers, descendants, load, memory_of, processor_seconds, running
 from scripts.standstill import standstills
+from scripts.words import options_of
 
 DEFAULTS = {
     "bundle": "outputs/latest/bundle",
@@ -42,7 +43,7 @@ TURNS = 3
 
 def main(words: list[str]) -> int:
     """Measure and print."""
-    options = DEFAULTS | dict(word.split("=", 1) for word in words)
+    options = options_of(words, DEFAULTS, __doc__)
     made = customers(options["bundle"])
     many = [{**made[place % len(made)], "customer_id": f"B-{place}"} for place in range(int(options["rows"]))]
     names = dict.fromkeys(name for row in many for name in row)

@@ -23,15 +23,14 @@ if TYPE_CHECKING:
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from scripts.words import options_of
+
 DEFAULTS = {"rows": "1000000", "customers": "10000,50000", "seeds": "3"}
 
 
 def main(words: list[str]) -> int:
     """Measure both and print them."""
-    options = DEFAULTS | {key: value for key, _, value in (word.partition("=") for word in words)}
-    if unknown := options.keys() - DEFAULTS.keys():
-        print(f"Error: unknown word {sorted(unknown)[0]!r}; expected one of {', '.join(DEFAULTS)}", file=sys.stderr)
-        return 1
+    options = options_of(words, DEFAULTS, __doc__)
     # First of all: a process starts with its parent's peak of memory, which is small until polars is loaded.
     for rows in map(int, options["rows"].split(",")):
         with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:

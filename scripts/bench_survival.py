@@ -37,6 +37,7 @@ from churnlib.training.packing import calibrated
 from churnlib.training.run_folder import write_json
 from churnlib.training.train import fit_model, read_customers
 from scripts.made_lifetimes import made_lifetimes, true_survival
+from scripts.words import options_of
 
 FIGURES = ("concordance", "ibs", "calibration", "error", "seconds")
 GRID = 73
@@ -177,8 +178,8 @@ def table_words(name: str, folder: Path, n: int) -> list[str]:
 
 def main(words: Sequence[str]) -> None:
     """Fit every model on every split of every table."""
-    options = {"data": "telco,simulated", "model": "mlp,mlp_plain", "splits": "3", "rows": "6000", "output": ""}
-    options |= {"task": "", **dict(word.split("=", 1) for word in words)}
+    defaults = {"data": "telco,simulated", "model": "mlp,mlp_plain", "splits": "3", "rows": "6000", "output": ""}
+    options = options_of(words, {**defaults, "task": ""}, __doc__)
     console, results = Console(width=120), []
     for name in options["data"].split(","):
         with TemporaryDirectory() as folder:

@@ -47,6 +47,7 @@ from churnlib.models.parameter_groups import fused, parameter_groups, scaled
 from churnlib.models.stepping import CHUNK
 from churnlib.training.compiling import CompileWhenLong
 from churnlib.training.train import read_customers
+from scripts.words import answer_help
 
 BAR = 1.15
 
@@ -54,6 +55,7 @@ BAR = 1.15
 def main(words: list[str]) -> int:
     """Run what the words choose and print one table; return 1 if the bar is missed or the weights differ."""
     options = {"epochs": 10, "repeats": 5}
+    answer_help(words, {**options, **dict.fromkeys(VARIANTS, "")}, __doc__)
     options |= {key: int(value) for key, _, value in (word.partition("=") for word in words) if key in options}
     asked = {key: value for key, _, value in (word.partition("=") for word in words) if key in VARIANTS}
     chosen = [word for word in words if word.partition("=")[0] not in {**options, **VARIANTS}]

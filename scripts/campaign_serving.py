@@ -33,6 +33,7 @@ from scripts.campaigns.results import Result, show
 from scripts.campaigns.servers import Setting
 from scripts.campaigns.soaking import soak
 from scripts.campaigns.strange import fuzz, wire
+from scripts.words import options_of
 
 DEFAULTS = {
     "bundle": "outputs/latest/bundle",
@@ -51,7 +52,7 @@ DEFAULTS = {
 
 def main(words: list[str]) -> int:
     """Run the campaigns that the words name; 1 if any promise was broken."""
-    options = DEFAULTS | dict(word.split("=", 1) for word in words)
+    options = options_of(words, DEFAULTS, __doc__)
     results: list[Result] = []
     with tempfile.TemporaryDirectory(prefix="campaign-") as scratch:
         folder = Path(scratch)

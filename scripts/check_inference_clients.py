@@ -23,19 +23,15 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from scripts.bench_serving import TOLERANCE, make_key, running, served
+from scripts.words import options_of
 
 CUSTOMERS = 20
 
 
 def main(words: list[str]) -> int:
     """Ask by each client that is there and return 1 if one is answered otherwise than the bundle answers."""
-    options = {"bundle": "outputs/latest/bundle", "kserve_python": "", "mlserver_python": "", "engine": "inline"}
-    for word in words:
-        key, _, value = word.partition("=")
-        if key not in options:
-            print(f"unknown option {word!r}; choose from {', '.join(options)}", file=sys.stderr)
-            return 1
-        options[key] = value
+    defaults = {"bundle": "outputs/latest/bundle", "kserve_python": "", "mlserver_python": "", "engine": "inline"}
+    options = options_of(words, defaults, __doc__)
     known = served("", options["bundle"])
     failed = 0
     with tempfile.TemporaryDirectory() as scratch:

@@ -19,14 +19,14 @@ from rich.progress import track
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from churnlib.serving.answering.rows import RowReader
+from scripts.words import options_of
 from tests.made_rows import KINDS, compare, compare_body, drawn_rows, row_predictor
 
 
 def main(words: list[str]) -> int:
     """Compare as many rows as asked for."""
-    options = dict(word.split("=", 1) for word in words)
-    kinds = options.get("kinds", ",".join(KINDS)).split(",")
-    n, seed = int(options.get("rows", 100_000)), int(options.get("seed", 0))
+    options = options_of(words, {"kinds": ",".join(KINDS), "rows": "100000", "seed": "0"}, __doc__)
+    kinds, n, seed = options["kinds"].split(","), int(options["rows"]), int(options["seed"])
     total = usual = short = 0
     for place, kind in enumerate(kinds):
         rows, customers = row_predictor(kind)

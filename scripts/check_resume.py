@@ -23,6 +23,8 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from scripts.words import answer_help
+
 RUN = "--run"
 """First word of the processes that train: a folder and options follow."""
 
@@ -38,6 +40,7 @@ def main(words: list[str]) -> int:
     if words[:1] == [RUN]:
         run(Path(words[1]), words[2:])
         return 0
+    answer_help(words, OPTIONS, __doc__)
     options = dict(OPTIONS)
     training = [word for word in words if word.partition("=")[0] not in options]
     for word in words:

@@ -35,6 +35,7 @@ sys.path.insert(0, str(ROOT))
 from scripts.bench_serving import answers
 from scripts.campaigns.servers import free_port, server
 from scripts.serving_ways import WAYS, Rows, Said, alone, asked_of, columns_of
+from scripts.words import options_of
 
 DEFAULTS = {
     "bundle": "outputs/latest/bundle",
@@ -168,7 +169,7 @@ def main(words: list[str]) -> int:
     from churnlib.data.profile import draw_rows
     from churnlib.predictor import load
 
-    options = DEFAULTS | dict(word.split("=", 1) for word in words)
+    options = options_of(words, DEFAULTS, __doc__)
     bundle = str(Path(options["bundle"]).resolve())
     predictor = load(bundle, backend="torch")
     if predictor.bundle.own_threshold is not None:

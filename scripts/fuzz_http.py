@@ -20,8 +20,15 @@ from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import psutil
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from scripts.words import options_of
+
+DEFAULTS = {"port": "", "pid": "0", "count": "5000", "seed": "0", "threads": "16", "path": "/", "body": "{}", "key": ""}
 
 MOMENT = 0.15
 """Seconds without a byte after which a client takes the answer for complete, or for missing."""
@@ -89,15 +96,17 @@ class Found:
 
 def main(words: list[str]) -> int:
     """Attack the server that the words name; 1 if anything is wrong."""
-    told = {key: value for key, _, value in (word.partition("=") for word in words)}
-    target = Target(int(told["port"]), told.get("path", "/"), told.get("body", "{}").encode(), told.get("key", ""))
-    pid, count = int(told.get("pid", 0)), int(told.get("count", 5000))
+    told = options_of(words, DEFAULTS, __doc__)
+    if not told["port"]:
+        raise SystemExit("name the server's port: port=8000")
+    target = Target(int(told["port"]), told["path"], told["body"].encode(), told["key"])
+    pid, count = int(told["pid"]), int(told["count"])
     started = time.monotonic()
     found = attack(
         target,
         count=count,
-        seed=int(told.get("seed", 0)),
-        threads=int(told.get("threads", 16)),
+        seed=int(told["seed"]),
+        threads=int(told["threads"]),
         memory=(lambda: resident(pid)) if pid else None,
     )
     codes = ", ".join(f"{code}: {count:,}" for code, count in sorted(found.answers.items()))

@@ -16,6 +16,11 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from scripts.words import options_of
 
 STANDSTILL_MS = 4.0
 _COUNTED = 20_000
@@ -65,11 +70,10 @@ def standstills(seconds: float = 1.0) -> Standstills:
 
 def main(words: list[str]) -> int:
     """Measure and print."""
-    options = dict(word.split("=", 1) for word in words)
-    if "count" in options:
-        print(*count(float(options["count"])))
+    if words and words[0].startswith("count="):  # called by itself, on each processor
+        print(*count(float(words[0].removeprefix("count="))))
     else:
-        print(standstills(float(options.get("seconds", "4"))))
+        print(standstills(float(options_of(words, {"seconds": "4"}, __doc__)["seconds"])))
     return 0
 
 

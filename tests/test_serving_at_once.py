@@ -19,9 +19,10 @@ from churnlib.serving.answering.requests import parse_row
 from churnlib.serving.answering.rows import RowReader
 from churnlib.serving.application import asgi
 from churnlib.serving.http.at_once import guarded
-from churnlib.serving.http.front import Exchange, Front
+from churnlib.serving.http.front import Front
 from churnlib.serving.http.keys import Key
 from churnlib.serving.http.protocol import Guards
+from churnlib.serving.http.request import Exchange
 from churnlib.serving.problems import RequestError
 from tests.made_rows import row_predictor, usual_row
 

@@ -119,11 +119,31 @@ def test_an_order_waits_for_a_process_that_catches_up(made: Server) -> None:
     made.order(2, bundle="c")
     assert made.outcomes() == [(1, 200)] and [m["bundle"][-1] for m in made.told(made.worker, "prepare")] == ["b"]
     made.follow(made.worker)
+    assert made.told(made.worker, "serve") == [], "it has the model that was served before the first order"
     made.follow(made.worker, word="commit")
+    assert len(made.told(made.worker, "serve")) == 1
     made.change()
     assert made.outcomes() == [(1, 200), (2, 200)] and made.changes.bundle()[-1] == "c"
     made.order(3, word="rollback")
     assert made.told(made.http, "prepare_rollback")[-1]["bundle"][-1] == "b"
+
+
+@pytest.mark.parametrize("ok", [True, False])
+def test_who_becomes_ready_during_a_change_serves_once_it_is_known_what(made: Server, ok: bool) -> None:
+    made.come(made.http)
+    made.changes.open()
+    assert len(made.told(made.http, "serve")) == 1
+    made.order(1, bundle="b")
+    made.worker.bundle = str(made.folder / "a")  # as it was started
+    made.worker.channel, made.worker.is_ready = Line(), True  # type: ignore[assignment]
+    made.changes.go_on()
+    assert made.told(made.worker, "serve") == []
+    made.follow(made.http, ok=ok)
+    if ok:
+        made.follow(made.http, word="commit")
+        assert made.told(made.worker, "serve") == [] and made.told(made.worker, "prepare")[-1]["bundle"][-1] == "b"
+    else:
+        assert len(made.told(made.worker, "serve")) == 1
 
 
 def test_a_signal_during_a_change_is_heeded_once_after_it(made: Server) -> None:
@@ -179,7 +199,7 @@ for name in needed(sys.argv[1], "inline", "onnx"):
     __import__(name)
 before = set(sys.modules)
 from churnlib.serving.processes import building
-from churnlib.serving.answering.engines import Timing
+from churnlib.serving.answering.timing import Timing
 from churnlib.serving.options import ServeOptions
 options = ServeOptions(bundle=sys.argv[2])
 if sys.argv[1] == "http":

@@ -31,10 +31,12 @@ from churnlib.models.network_model import NetworkModel
 from churnlib.predictor import load
 from churnlib.serving.answering import pool as pool_module
 from churnlib.serving.answering.endpoint import Endpoint
-from churnlib.serving.answering.engines import Engine, Inline, JobThread, Threaded, Timing
+from churnlib.serving.answering.engines import Engine, Inline, Threaded
 from churnlib.serving.answering.frames import Frames
+from churnlib.serving.answering.job_thread import JobThread
 from churnlib.serving.answering.models import Models
 from churnlib.serving.answering.pool import Pool
+from churnlib.serving.answering.timing import Timing
 from churnlib.serving.answers import Answer
 from churnlib.serving.api import ChurnLitAPI
 from churnlib.serving.problems import Disconnected, Problem, RequestError
@@ -110,8 +112,9 @@ class Control:
     def fileno(self) -> int:
         return self.mine.fileno()
 
-    def ready(self, models: Models) -> None:
+    def ready(self, models: Models) -> bool:
         self.is_ready.set()
+        return True
 
     def handle(self, changed: Callable[[], None]) -> bool:
         return bool(self.mine.recv(1) == b"c")
@@ -358,9 +361,9 @@ class RealControl(process.Control):
         super().__init__(SlowChannel(mine))
         self.is_ready = threading.Event()
 
-    def ready(self, models: Models) -> None:
-        super().ready(models)
+    def ready(self, models: Models) -> bool:
         self.is_ready.set()
+        return super().ready(models)
 
     def end(self) -> None:
         self.its.close()
@@ -378,9 +381,10 @@ def test_who_hears_that_a_change_is_done_finds_it_done_everywhere(bundle: Path, 
     with socket.socket(socket.AF_UNIX) as http:
         http.settimeout(10)
         http.connect(worker.path)
+        assert control.its.next()["event"] == "ready"
+        control.its.tell(do="serve")
         assert [told.version for told in frames.feed(http.recv(4096))] == [version]
         http.setblocking(False)  # from here on only what is there already counts
-        assert control.its.next()["event"] == "ready"
         for order in (
             {"do": "prepare", "bundle": str(other)},
             {"do": "commit"},
@@ -394,6 +398,26 @@ def test_who_hears_that_a_change_is_done_finds_it_done_everywhere(bundle: Path, 
             else:
                 with pytest.raises(BlockingIOError):
                     http.recv(4096)
+    worker.end()
+
+
+def test_a_worker_that_comes_late_greets_nobody_before_it_has_caught_up(bundle: Path, short: Path) -> None:
+    other = short / "other"
+    write_bundle(replace(read_bundle(bundle), threshold=0.123), other)
+    control = RealControl()
+    worker = Worker(made_models(bundle), short, control=control)
+    with socket.socket(socket.AF_UNIX) as http:
+        http.connect(worker.path)
+        http.setblocking(False)
+        assert control.its.next()["event"] == "ready"
+        for order in ({"do": "prepare", "bundle": str(other)}, {"do": "commit"}):
+            control.its.tell(**order, change=1)
+            done = control.its.next()
+        with pytest.raises(BlockingIOError):
+            http.recv(4096)
+        control.its.tell(do="serve")
+        http.settimeout(10)
+        assert [told.version for told in Frames.of_answers().feed(http.recv(4096))] == [done["version"]]
     worker.end()
 
 

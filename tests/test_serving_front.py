@@ -11,7 +11,8 @@ import httpx
 import pytest
 
 from churnlib.serving.answers import Answer
-from churnlib.serving.http.front import Front, Intake
+from churnlib.serving.http.front import Front
+from churnlib.serving.http.intake import Intake
 from churnlib.serving.problems import Problem, RequestError
 
 IDENTITY = {"model": "mlp", "model_version": "abc"}
@@ -291,7 +292,7 @@ def test_keys_guard_everything_but_the_probes() -> None:
         return Answer(200, {"word": word})
 
     front = made_front(Engine(), holder=holder, admin=admin)
-    paths = {path: next(iter(route.handlers)) for path, route in front._routes.items()}
+    paths = {path: next(iter(route.handlers)) for path, route in front.routes.table.items()}
     closed = {path for path, method in paths.items() if ask(front, method, path, content=b"{}").status_code == 401}
     assert set(paths) - closed == {"/health", "/readyz", "/livez", "/v2", "/v2/health/live", "/v2/health/ready"}
     assert set(asked) == {"predict", "metrics", "admin"}

@@ -39,7 +39,7 @@ def asgi(bundle: str, **options: Any) -> Front:
     if chosen.engine == "worker":
         raise ConfigError("engine=worker needs processes of its own; start it with churnlib serve")
     check(chosen)
-    from churnlib.serving.answering.engines import JobThread
+    from churnlib.serving.answering.job_thread import JobThread
     from churnlib.serving.processes import building
 
     recorder = building.recorder_of(chosen)

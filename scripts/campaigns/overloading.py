@@ -116,5 +116,5 @@ def _slow_bundle(bundle: str | Path, folder: Path) -> Path:
     network = build_network(spec, model.input_spec, n_classes=len(read.schema.classes), trust=("slow_network",))
     network.load_state_dict(model.network.state_dict())
     path = Path(tempfile.mkdtemp(dir=folder)) / "slow"
-    write_bundle(replace(read, model=NetworkModel(network, spec, model.input_spec)), path)
+    write_bundle(replace(read, model=NetworkModel(network, spec, model.input_spec), onnx=None), path)
     return path

@@ -22,7 +22,7 @@ def resident_of(pid: int) -> int:
 
 
 def name_of(pid: int) -> str:
-    """Return what a process calls itself: ``churn http``, ``spare worker``; empty if it has ended."""
+    """Return what a process calls itself: ``churn http``, ``load worker``; empty if it has ended."""
     with suppress(OSError):
         return Path(f"/proc/{pid}/comm").read_text().strip()
     return ""

@@ -15,13 +15,16 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from scripts.campaigns.results import Result, progress
-from scripts.campaigns.servers import ROOT, Setting
+from scripts.campaigns.servers import ROOT, Server, Setting
 from scripts.serving_load import Clients, during
+
+_LOOKS = 4
+"""Connections that ask which version is served: each may find another HTTP process."""
 
 
 def reload_under_load(
@@ -33,80 +36,142 @@ def reload_under_load(
 ) -> Result:
     """Change the model under load, by SIGHUP and by the admin address in turn; or back, with bad bundles between."""
     result = Result(f"{'rollback and bad bundles' if rollback else 'reload'}, {' '.join(setting.words)}")
-    folder = setting.folder
-    key, file = _admin_key(folder)
-    bundles = [Path(setting.bundle).resolve(), other_bundle(setting.bundle, folder)]
-    damaged = Path(tempfile.mkdtemp(dir=folder)) / "damaged"
-    shutil.copytree(bundles[1], damaged)
-    schema = damaged / "schema.json"
-    schema.write_bytes(schema.read_bytes() + b" ")
-    link = folder / "current"
-    link.unlink(missing_ok=True)
-    link.symlink_to(bundles[0])
-    seconds: list[float] = []
-    with setting.server(f"keys={file}", "admin=true", bundle=link) as running:
+    key, file = _admin_key(setting.folder)
+    bundles = _Bundles.of(setting)
+    with setting.server(f"keys={file}", "admin=true", bundle=bundles.link) as running:
         running.wait_until_ready()
-        versions = [_version(running.url)]
-
-        def order(word: str, body: dict[str, str] | None = None) -> tuple[int, dict[str, Any]]:
-            data = b"" if body is None else json.dumps(body).encode()
-            return _post(f"{running.url}/admin/{word}", data, key)
-
-        def change(turn: int) -> None:
-            target = bundles[(turn + 1) % 2]
-            begun, before = time.monotonic(), _version(running.url)
-            if turn % 3 == 2:
-                status, said = order("reload", {"bundle": str(target)})
-                result.hold(status == 200, f"turn {turn}: {status} {said}")
-            else:
-                replaced = folder / "next"
-                replaced.symlink_to(target)
-                replaced.replace(link)
-                if turn % 3:
-                    status, said = order("reload")
-                    result.hold(status == 200, f"turn {turn}: {status} {said}")
-                else:
-                    os.kill(running.main_pid, signal.SIGHUP)
-                    until = time.monotonic() + 30
-                    while _version(running.url) == before and time.monotonic() < until:
-                        time.sleep(0.01)
-            seconds.append(time.monotonic() - begun)
-            versions.append(_version(running.url))
-            result.hold(versions[-1] != versions[-2], f"turn {turn}: the version has not changed")
-
-        def back(turn: int) -> None:
-            status, said = order("reload", {"bundle": str(bundles[1])})
-            result.hold(status == 200, f"turn {turn}: reload: {status} {said}")
-            for bad in (damaged, folder / "missing"):
-                status, said = order("reload", {"bundle": str(bad)})
-                message = said.get("error", {}).get("message", "")
-                is_said = status == 409 and re.search(r"nothing has changed: .*(is damaged|no folder)", message)
-                result.hold(bool(is_said), f"turn {turn}: {bad.name}: {status} {said}")
-                result.figures.setdefault(f"said of a {bad.name} bundle", message.replace(str(folder), "..."))
-            middle = _version(running.url)
-            begun = time.monotonic()
-            status, said = order("rollback")
-            seconds.append(time.monotonic() - begun)
-            result.hold(status == 200, f"turn {turn}: rollback: {status} {said}")
-            versions.append(_version(running.url))
-            result.hold(versions[-1] == versions[0] != middle, f"turn {turn}: {versions[0]}, {middle}, {versions[-1]}")
+        operator = _Operator(running, key, bundles, result)
 
         def act() -> None:
             for turn in range(times):
                 progress(result.title, turn, times)
-                (back if rollback else change)(turn)
+                (operator.go_back if rollback else operator.change)(turn)
 
-        clients = Clients(
-            running.port, setting.rows, connections=connections, headers=f"Authorization: Bearer {key}\r\n", pause=0.002
-        )
+        headers = f"Authorization: Bearer {key}\r\n"
+        clients = Clients(running.port, setting.rows, connections=connections, headers=headers, pause=0.002)
         outcome = asyncio.run(during(clients, act))
     result.hold_answers(outcome)
     result.hold(len(outcome.versions) == 2, f"versions {dict(outcome.versions)}")
     result.figures = {"changes": times, "connections": connections, **result.figures}
     result.add(outcome)
+    seconds = operator.seconds
     result.figures["answers by version"] = ", ".join(f"{v}: {n:,}" for v, n in outcome.versions.items())
     result.figures["seconds of a change, median and longest"] = f"{statistics.median(seconds):.2f}, {max(seconds):.2f}"
     return result
+
+
+@dataclass(frozen=True)
+class _Bundles:
+    """What is served in turn.
+
+    Attributes:
+        good: Two versions of one model.
+        bad: Folders that must not be served: a damaged bundle, and none.
+        link: Leads to what the server reads.
+    """
+
+    good: tuple[Path, Path]
+    bad: tuple[Path, Path]
+    link: Path
+
+    @classmethod
+    def of(cls, setting: Setting) -> _Bundles:
+        """Make them; the link leads to the first version."""
+        folder = setting.folder
+        first, second = Path(setting.bundle).resolve(), other_bundle(setting.bundle, folder)
+        damaged = Path(tempfile.mkdtemp(dir=folder)) / "damaged"
+        shutil.copytree(second, damaged)
+        schema = damaged / "schema.json"
+        schema.write_bytes(schema.read_bytes() + b" ")
+        found = cls((first, second), (damaged, folder / "missing"), folder / "current")
+        found.lead_to(first)
+        return found
+
+    def lead_to(self, bundle: Path) -> None:
+        """Let the link lead to another bundle, so that it always leads to one."""
+        following = self.link.with_name("next")
+        following.symlink_to(bundle)
+        following.replace(self.link)
+
+
+class _Operator:
+    """Who changes the model.
+
+    Args:
+        running: The server.
+        key: For the admin address.
+        bundles: What is served in turn.
+        result: Is told what was not as promised.
+
+    Attributes:
+        seconds: What each change took.
+    """
+
+    def __init__(self, running: Server, key: str, bundles: _Bundles, result: Result) -> None:
+        self._running, self._key, self._bundles, self._result = running, key, bundles, result
+        self._versions: list[str] = []
+        self.seconds: list[float] = []
+        self._versions.append(self._served())
+
+    def change(self, turn: int) -> None:
+        """Change to the other version: by SIGHUP, by an order, or by an order that names the bundle."""
+        target = self._bundles.good[(turn + 1) % 2]
+        begun = time.monotonic()
+        if turn % 3 == 2:
+            self._must(turn, "reload", target)
+        else:
+            self._bundles.lead_to(target)
+            if turn % 3:
+                self._must(turn, "reload")
+            else:
+                self._hang_up()
+        self._changed(begun)
+        before, now = self._versions[-2:]
+        self._result.hold(now != before, f"turn {turn}: the version has not changed")
+
+    def go_back(self, turn: int) -> None:
+        """Change to the second version, try the bad bundles, and go back."""
+        self._must(turn, "reload", self._bundles.good[1])
+        for bad in self._bundles.bad:
+            self._must_be_refused(turn, bad)
+        middle, begun = self._served(), time.monotonic()
+        self._must(turn, "rollback")
+        self._changed(begun)
+        first, now = self._versions[0], self._versions[-1]
+        self._result.hold(now == first != middle, f"turn {turn}: {first}, {middle}, {now}")
+
+    def _changed(self, begun: float) -> None:
+        self.seconds.append(time.monotonic() - begun)
+        self._versions.append(self._served())
+
+    def _served(self) -> str:
+        """Return the version that is served; all HTTP processes must name the same one."""
+        found = {_version(self._running.url) for _ in range(_LOOKS)}
+        self._result.hold(len(found) == 1, f"{len(self._versions)} changes: /health names {sorted(found)}")
+        return found.pop()
+
+    def _order(self, word: str, bundle: Path | None) -> tuple[int, dict[str, Any]]:
+        body = b"" if bundle is None else json.dumps({"bundle": str(bundle)}).encode()
+        return _post(f"{self._running.url}/admin/{word}", body, self._key)
+
+    def _must(self, turn: int, word: str, bundle: Path | None = None) -> None:
+        status, said = self._order(word, bundle)
+        self._result.hold(status == 200, f"turn {turn}: {word}: {status} {said}")
+
+    def _must_be_refused(self, turn: int, bad: Path) -> None:
+        status, said = self._order("reload", bad)
+        message = said.get("error", {}).get("message", "")
+        is_said = status == 409 and re.search(r"nothing has changed: .*(is damaged|no folder)", message)
+        self._result.hold(bool(is_said), f"turn {turn}: {bad.name}: {status} {said}")
+        shown = message.replace(str(self._bundles.link.parent), "...")
+        self._result.figures.setdefault(f"said of a {bad.name} bundle", shown)
+
+    def _hang_up(self) -> None:
+        """Have the server read the link again, and wait until all of it has: nobody answers a signal."""
+        os.kill(self._running.main_pid, signal.SIGHUP)
+        until, url = time.monotonic() + 30, self._running.url
+        while any(_version(url) == self._versions[-1] for _ in range(_LOOKS)) and time.monotonic() < until:
+            time.sleep(0.01)
 
 
 def other_bundle(bundle: str | Path, folder: Path) -> Path:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -75,8 +76,12 @@ class Server:
         return f"http://127.0.0.1:{self.port}"
 
     def children(self, role: str) -> list[int]:
-        """Return the living processes that serve in a role, http or worker; spares do not."""
-        return [pid for pid in descendants(self.main_pid) if name_of(pid) == f"churn {role}"]
+        """Return the living processes that serve in a role, http or worker; spares do not, nor who still loads."""
+        return self.called(f"churn {role}")
+
+    def called(self, name: str) -> list[int]:
+        """Return the processes that call themselves so."""
+        return [pid for pid in descendants(self.main_pid) if name_of(pid) == name]
 
     def wait_until_ready(self, patience: float = 120.0) -> None:
         """Wait until all HTTP processes have the model, which the server says itself."""
@@ -88,19 +93,20 @@ class Server:
 
     def waiting(self, role: str) -> list[int]:
         """Return the processes that have imported everything and wait for one of a role to die."""
-        return [pid for pid in descendants(self.main_pid) if name_of(pid) == f"spare {role}"]
+        return self.called(f"spare {role}")
 
     def wait_until_whole(self, *, spares: bool = True, patience: float = 120.0) -> None:
-        """Wait until all processes are there, and the spares if they are wanted."""
+        """Wait until all processes serve, and the spares if they are wanted."""
         wanted = self.spares if spares else 0
         until = time.monotonic() + patience
         while time.monotonic() < until:
+            names = Counter(map(name_of, descendants(self.main_pid)))
             if all(
-                len(self.children(role)) == number and len(self.waiting(role)) >= wanted * (number > 0)
+                names[f"churn {role}"] == number and names[f"spare {role}"] >= wanted * (number > 0)
                 for role, number in self.roles.items()
             ):
                 return
-            time.sleep(0.02)
+            time.sleep(0.05)
         raise SystemExit(f"the server lacks processes:\n{self.output.read_text()}")
 
 

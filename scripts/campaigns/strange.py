@@ -31,10 +31,11 @@ def fuzz(setting: Setting, *, requests: int = 10_000) -> Result:
         running.wait_until_whole()
         with urllib.request.urlopen(f"{running.url}/openapi.json", timeout=30) as response:
             document = json.load(response)
-        operations = sum(len(methods) for methods in document["paths"].values())
-        examples = min(_EXAMPLES, math.ceil(1.4 * requests / operations))
+        operations = [each for methods in document["paths"].values() for each in methods.values()]
+        with_body = sum("requestBody" in each for each in operations)  # the others run out of different requests
+        examples = min(_EXAMPLES, math.ceil(1.2 * requests / with_body))
         before, sent, resting = statuses(running.url), 0, 0
-        for turn in range(1, _MOST_TURNS + 1):  # addresses without a body run out of different requests
+        for turn in range(1, _MOST_TURNS + 1):
             done = _generate(program, running.url, setting.folder, examples=examples, seed=turn)
             report = done.stdout + done.stderr
             result.hold(done.returncode == 0, report[-6000:])
@@ -48,7 +49,7 @@ def fuzz(setting: Setting, *, requests: int = 10_000) -> Result:
     bad = {code for code, count in codes.items() if code >= 500 and code != 503 and count}
     result.hold(not bad, f"the server has answered {sorted(bad)}")
     result.figures = {
-        "operations": operations,
+        "operations": len(operations),
         "requests generated": f"{sent:,}",
         "answers": ", ".join(f"{code}: {count:,}" for code, count in sorted(codes.items())),
         "memory grew after the first turn by, MB": f"{grown / 1e6:.1f}",

@@ -9,9 +9,10 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, cast
 
-from churnlib.serving.answering.engines import Overdue, Shadow
 from churnlib.serving.answering.frames import Ask, Frames, Told, frame
 from churnlib.serving.answering.jobs import READY
+from churnlib.serving.answering.overdue import Overdue
+from churnlib.serving.answering.shadow import Shadow
 from churnlib.serving.answers import Answer
 from churnlib.serving.problems import DEADLINE, NO_WORKER, WORKER_LOST, Problem, RequestError
 

@@ -31,6 +31,31 @@ class Turn(Protocol):
         ...
 
 
+class Places:
+    """So many may be within a block at the same time; who finds no place is told to come back.
+
+    Args:
+        most: How many.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._left = most
+
+    def __enter__(self) -> None:
+        """Take a place.
+
+        Raises:
+            RequestError: 503 if there is none.
+        """
+        if not self._left:
+            raise RequestError(FULL)
+        self._left -= 1
+
+    def __exit__(self, *_: object) -> None:
+        """Leave it to others."""
+        self._left += 1
+
+
 class Admission:
     """Counts the customers who wait for the model, and estimates how long one more would.
 

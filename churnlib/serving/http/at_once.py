@@ -13,8 +13,8 @@ from typing import Any, ClassVar
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
-from churnlib.serving.http.front import Exchange
 from churnlib.serving.http.protocol import GuardedProtocol, Guards
+from churnlib.serving.http.request import Exchange
 
 Taker = Callable[[Sequence[tuple[bytes, bytes]], bytes, Exchange], bool]
 """Takes headers, body and what the answer is for; False if the request is to go the long way."""

@@ -8,9 +8,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from churnlib.serving.answering.endpoint import Endpoint
-from churnlib.serving.answering.engines import SLOW_SECONDS, Engine, Inline, Jobs, Threaded, Timing
+from churnlib.serving.answering.engines import Engine, Inline, Threaded
+from churnlib.serving.answering.job_thread import Jobs
 from churnlib.serving.answering.models import Models
-from churnlib.serving.http.front import Front, Intake
+from churnlib.serving.answering.timing import SLOW_SECONDS, Timing
+from churnlib.serving.http.front import Front
+from churnlib.serving.http.intake import Intake
 from churnlib.serving.options import ServeOptions
 
 if TYPE_CHECKING:
@@ -29,10 +32,10 @@ def front_of(options: ServeOptions, *, admin: Any = None, recorder: Recorder | N
     from churnlib.serving.seeing.watching import Watched
 
     front = Front(intake_of(options), holder=holder_of(options), admin=admin)
-    platform = platform_routes(os.environ, taken=front.paths)
-    front.add_platform(platform.ready, platform.jobs)
+    platform = platform_routes(os.environ, taken=front.routes.paths)
+    front.routes.add_platform(platform.ready, platform.jobs)
     in_flight: Callable[[], int] = lambda: 0 if front.engine is None else front.engine.waiting  # noqa: E731
-    front.watching = Watched(options, front.names, in_flight, recorder)
+    front.watching = Watched(options, front.routes.names, in_flight, recorder)
     return front
 
 

@@ -2,6 +2,7 @@
 
 One change at a time: orders wait for the one before, and for the start of the server, as long as their clients do. A
 process that was starting meanwhile catches up with the others; that is a change too, and nobody is refused for it.
+Until then it answers nobody: who was told that a change is done is answered by the new model alone.
 """
 
 from __future__ import annotations
@@ -130,6 +131,7 @@ class Changes:
         for order in [order for order in self._waiting if order.until <= now]:
             self._waiting.remove(order)
             self._tell(order.asked_by, ok=False, refused="busy")
+        self._admit()
         if self._change is not None or self._is_over or not self._is_open:
             return
         ready = self._children.ready
@@ -163,6 +165,16 @@ class Changes:
             if not change.is_commit:  # else its successor reads the new model
                 change.failed = change.failed or f"the {child.role} process ended meanwhile"
             self._settle(change, child)
+
+    def _admit(self) -> None:
+        """Let processes serve that have become ready, unless they have another model than the others, or soon may."""
+        change = self._change
+        if change is not None and not (change.failed or change.catches_up or change.is_commit):
+            return
+        for child in self._children.ready:
+            if not child.serves and child.bundle == self._bundle:
+                child.serves = True
+                child.tell(do="serve")
 
     def _configured(self) -> str:
         """Return the folder that the option leads to now: links are followed once, for all processes."""

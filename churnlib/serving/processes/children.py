@@ -66,6 +66,7 @@ class Child:
         process: As it runs now; None while it waits to be started again.
         channel: To it.
         is_ready: Whether it has said so.
+        serves: Whether it was told to answer customers.
         was_ready: Whether one before it, or itself, was.
         failures: Deaths on end before it was ready.
         started: When, on the monotonic clock.
@@ -78,6 +79,7 @@ class Child:
     process: subprocess.Popen[bytes] | None = None
     channel: Channel | None = None
     is_ready: bool = False
+    serves: bool = False
     was_ready: bool = False
     failures: int = 0
     started: float = 0.0
@@ -125,7 +127,7 @@ class Children:
 
     @property
     def ready(self) -> list[Child]:
-        """Those that serve."""
+        """Those that have loaded a model."""
         return [child for child in self.all if child.is_ready]
 
     def start_due(self, bundle: Callable[[], str]) -> None:
@@ -219,7 +221,8 @@ class Children:
         waiting = self._spares.get(child.role)
         taken = waiting.pop(0) if waiting else self._new(child.role)
         child.process, child.channel = taken.process, taken.channel
-        child.is_ready, child.started, child.bundle = False, time.monotonic(), bundle
+        child.is_ready = child.serves = False
+        child.started, child.bundle = time.monotonic(), bundle
         child.tell(
             bundle=bundle,
             number=child.number,

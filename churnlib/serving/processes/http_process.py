@@ -9,14 +9,13 @@ import socket
 import ssl
 import sys
 import time
-from contextlib import suppress
 from typing import Any
 
 from churnlib.errors import ChurnlibError
 from churnlib.serving.options import ServeOptions
 from churnlib.serving.problems import RequestError
 from churnlib.serving.processes.lifecycle import BACKLOG, Channel
-from churnlib.serving.processes.standby import stand_by
+from churnlib.serving.processes.standby import call_it, stand_by
 
 _KEEP_ALIVE_SECONDS = 75
 _log = logging.getLogger(__name__)
@@ -46,10 +45,10 @@ def main() -> None:
         ws="none",
         **process.protocol(),
     )
-    with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
-        code = runner.run(process.run(uvicorn.Server(config), socket.socket(fileno=told["listening"])))
+    runner = asyncio.Runner(loop_factory=config.get_loop_factory())
+    code = runner.run(process.run(uvicorn.Server(config), socket.socket(fileno=told["listening"])))
     sys.stdout.flush()
-    os._exit(code)  # threads of libraries do not keep it
+    os._exit(code)  # neither threads of libraries keep it nor one that still reads a bundle, which to close would await
 
 
 class HttpProcess:
@@ -76,6 +75,7 @@ class HttpProcess:
             self._tls = context(options.tls_certificate, options.tls_key)
         self._orders: dict[int, asyncio.Future[dict[str, Any]]] = {}
         self._drain = asyncio.Event()
+        self._serves = asyncio.Event()
         self._models: Any = None
         self._tasks: set[asyncio.Task[Any]] = set()
         self._turn = asyncio.Lock()
@@ -131,7 +131,7 @@ class HttpProcess:
 
     async def _start(self) -> bool:
         """Load the model beside the probes, which are answered from the first moment."""
-        from churnlib.serving.answering.engines import JobThread
+        from churnlib.serving.answering.job_thread import JobThread
         from churnlib.serving.answering.models import sentence
         from churnlib.serving.answering.pool import Pool
         from churnlib.serving.processes import building
@@ -153,16 +153,23 @@ class HttpProcess:
                 self.channel.tell(event="failed", message=sentence(error))
                 return False
             self._models, self.front.identity = models, building.identity_of(models)
+        self.channel.tell(event="ready", **(self._models.introduction() if self._models else self._identity()))
+        if self.told["restarted"]:  # the others may have changed their model; before the first are all there, none has
+            await self._serves.wait()
         self._is_ready("ready")
-        self.channel.tell(event="ready", **(self._models.introduction() if self._models else self.front.identity()))
+        call_it("churn http")
         return True
 
     def _is_ready(self, state: str) -> None:
         self.front.state = state
-        identity: dict[str, Any] = {}
-        with suppress(RequestError):  # nobody is answered just now, which is no reason not to start, or to end
-            identity = self.front.identity()
-        self.watching.state(state, identity)
+        self.watching.state(state, self._identity())
+
+    def _identity(self) -> dict[str, Any]:
+        """Return what is served; nothing while nobody is answered, which is no reason not to start, or to end."""
+        try:
+            return self.front.identity()
+        except RequestError:
+            return {}
 
     async def _end(self, server: Any, listening: socket.socket) -> None:
         """Lose nothing: answer what was accepted, and tell clients of kept connections that it was the last answer."""
@@ -213,11 +220,16 @@ class HttpProcess:
             self._renew_certificate()
         if word == "drain":
             self._drain.set()
+        elif word == "serve":
+            self._serves.set()
         elif word == "done":
             order = self._orders.pop(message["number"], None)
             if order is not None and not order.done():
                 order.set_result(message)
-        elif self._models is None:  # the workers have the model
+        elif self._models is None:
+            # The workers have the model, and each greets all HTTP processes anew before it says that it is done. An
+            # order is answered when all are done, so that the greetings are in this process's sockets before anybody
+            # who knows of the answer can ask, and the loop hands on all that is there before it begins with a request.
             self.channel.tell(event="done", word=word, change=message["change"], ok=True)
         else:
             async with self._turn:  # in the order that they were said: an abort must not meet the next preparation

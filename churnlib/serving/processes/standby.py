@@ -74,7 +74,7 @@ def stand_by(role: str) -> tuple[ServeOptions, dict[str, Any], Channel]:
         told |= channel.next()
     except EOFError:
         os._exit(0)
-    call_it(f"churn {role}")
+    call_it(f"load {role}")
     return ServeOptions(**{**told["options"], "trust": options.trust, "bundle": told["bundle"]}), told, channel
 
 
@@ -91,7 +91,11 @@ def needed(role: str, engine: str, backend: str) -> tuple[str, ...]:
 
 
 def call_it(what: str) -> None:
-    """Let lists of processes (``ps -e -o pid,comm``) tell in 15 letters what this one is (Linux only)."""
+    """Let lists of processes (``ps -e -o pid,comm``) tell in 15 letters what this one is (Linux only).
+
+    One that imports is called ``start ROLE``, one that waits for a place ``spare``, one that has a place and loads the
+    model ``load``, and one that serves ``churn``.
+    """
     if sys.platform.startswith("linux"):
         ctypes.CDLL(None).prctl(_PR_SET_NAME, what.encode(), 0, 0, 0)
 

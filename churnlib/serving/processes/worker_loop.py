@@ -35,8 +35,8 @@ class SocketLoop(LitLoop):
 
     Args:
         path: Where to listen, in a folder that only this user may enter.
-        control: From the supervisor: an object with ``fileno()`` and ``handle(changed)``, which calls ``changed``
-            after each change and returns False at the end.
+        control: From the supervisor: an object with ``fileno()``; ``ready(models)``, which waits until they may answer,
+            and ``handle(changed)``, which calls ``changed`` after each change; both return False at the end.
         max_rows: Most customers of one call of the model.
     """
 
@@ -54,7 +54,8 @@ class SocketLoop(LitLoop):
             listening.setblocking(False)
             selector.register(listening, selectors.EVENT_READ, "listen")
             selector.register(self._control, selectors.EVENT_READ, "control")
-            self._control.ready(models)
+            if not self._control.ready(models):
+                return  # HTTP processes that have connected meanwhile go back to asking for a worker
             work = _Work(models, selector, self._max_rows)
             try:
                 work.until_told(self._control)

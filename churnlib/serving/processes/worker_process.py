@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from churnlib.serving.processes.lifecycle import Channel
-from churnlib.serving.processes.standby import stand_by
+from churnlib.serving.processes.standby import call_it, stand_by
 
 
 def main() -> None:
@@ -41,15 +41,24 @@ class Control:
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
         self._models: Any = None
+        self._serves = False
 
     def fileno(self) -> int:
         """Return what a selector waits on."""
         return self._channel.fileno()
 
-    def ready(self, models: Any) -> None:
-        """Say that the models are loaded."""
+    def ready(self, models: Any) -> bool:
+        """Say that the models are loaded, and wait until they may answer; returns False at the end.
+
+        A change of the model that was made meanwhile is made here first, so that nobody is answered by the one before.
+        """
         self._models = models
         self._channel.tell(event="ready", **models.introduction())
+        while not self._serves:
+            if not self.handle(lambda: None):
+                return False
+        call_it("churn worker")
+        return True
 
     def failed(self, message: str) -> None:
         """Say why there is nothing to serve, and end."""
@@ -67,7 +76,9 @@ class Control:
             for message in self._channel.heard():
                 if message["do"] == "drain":
                     return False
-                if message["do"].startswith("prepare"):  # reads a bundle, beside the answers
+                if message["do"] == "serve":
+                    self._serves = True
+                elif message["do"].startswith("prepare"):  # reads a bundle, beside the answers
                     threading.Thread(target=self._obey, args=[message], daemon=True).start()
                 else:
                     self._obey(message, changed)

@@ -14,7 +14,7 @@ from churnlib.serving.problems import refuse
 
 if TYPE_CHECKING:
     from churnlib.serving.answers import Answer
-    from churnlib.serving.http.front import Request
+    from churnlib.serving.http.request import Request
     from churnlib.serving.options import ServeOptions
     from churnlib.serving.seeing.recording import Recorder
 
