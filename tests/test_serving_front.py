@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
@@ -322,3 +323,34 @@ def test_an_application_starts_and_ends_with_its_server() -> None:
     assert sent == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
     assert front.state == "draining"
     assert json.dumps(sent)
+
+
+# --- names of addresses, as others write them -----------------------------------------------------------------------
+
+
+def test_queries_and_pages_name_addresses_as_the_server_does(checkout):
+    """An alert about a route that does not exist never fires."""
+    front = made_front(Engine(), admin=lambda *_: None)
+    front.add_platform(["/ping"], {"/invocations": "invocations"})
+    known = {route.name for route in front._routes.values()} | {
+        front._protocol.name,
+        front._protocol_infer.name,
+        "other",
+    }
+    files = [
+        *(checkout / "docs").glob("*.md"),
+        *(checkout / "deploy").rglob("*.y*ml"),
+        *(checkout / "deploy").rglob("*.json"),
+    ]
+    named = {
+        (path.name, name)
+        for path in files
+        for name in re.findall(r"""\\?"?route\\?"?[=:]~?\\?"([^"\\]*)""", path.read_text(encoding="utf-8"))
+    }
+    assert {"serving_monitoring.md", "alerts.yml", "churnlib.json", "prometheusrule.yaml"} <= {
+        name for name, _ in named
+    }
+    assert not {each for each in named if each[1] not in known}
+    page = (checkout / "docs" / "serving_monitoring.md").read_text(encoding="utf-8")
+    [row] = [line for line in page.splitlines() if line.startswith("| `route` |")]
+    assert known == set(re.findall(r"`(\w+)`", row)) - {"route"}
