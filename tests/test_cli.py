@@ -245,6 +245,14 @@ def test_runs_of_a_sweep_have_reports_where_that_is_said(empty_folder, trained):
     assert [config.report for config in trained] == [True, True]
 
 
+def test_hydras_options_may_stand_among_the_others(empty_folder, trained):
+    (empty_folder / "mine" / "trainer").mkdir(parents=True)
+    (empty_folder / "mine" / "trainer" / "quick.yaml").write_text("defaults: [default]\nmax_epochs: 7\n")
+    words = ["seed=3", "--config-dir", "mine", "trainer=quick", "-m", "output_dir=many", "model=mlp_plain,tabnet"]
+    assert train.main(words) == 0
+    assert [(config.seed, config.trainer.max_epochs) for config in trained] == [(3, 7), (3, 7)]
+
+
 def test_a_sweep_without_a_name_gets_a_dated_folder(empty_folder, trained):
     assert train.main(["--multirun", "seed=0,1"]) == 0
     assert len(list(Path("multirun").glob("*-*-*/*/[01]/metrics.json"))) == 2

@@ -10,6 +10,7 @@ import shutil
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -200,8 +201,10 @@ def _torch_export(bundle: Bundle, path: Path) -> FittedModel:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # PyTorch's own, of its deprecated parts
         program = torch.export.export(network, examples, dynamic_shapes=(rows, rows), strict=False)
-        torch.export.save(program, str(path))
-        return _Function(torch.export.load(str(path)).module())
+        archive = BytesIO()  # PyTorch complains about files that are not called .pt2
+        torch.export.save(program, archive)
+        path.write_bytes(archive.getvalue())
+        return _Function(torch.export.load(BytesIO(path.read_bytes())).module())
 
 
 def _torchscript(bundle: Bundle, path: Path) -> FittedModel:
