@@ -11,7 +11,7 @@ from string import Template
 from typing import TYPE_CHECKING
 
 from churnlib.commands.columns import with_columns
-from churnlib.commands.mistakes import check_words, explain
+from churnlib.commands.mistakes import check_words, explain, with_switches
 from churnlib.compose import register
 from churnlib.config import config_dir
 from churnlib.errors import ConfigError
@@ -78,6 +78,7 @@ def run_hydra(name: str, task: Callable[[DictConfig], None], words: Sequence[str
     import hydra
 
     register()
+    words = with_switches(words)
     check_words(words)
     words = with_columns(words)
     flags = [word for word in words if word.startswith("-")]
