@@ -222,16 +222,17 @@ def _network(bundle: Bundle, kind: str) -> tuple[Any, tuple[Any, Any]]:
     """Return a network with rows to trace it by: the golden ones, at least two."""
     import torch
 
-    from churnlib.models.network_model import NetworkModel
+    from churnlib.exporting.together import as_network
 
     model = original(bundle.model)
-    if not isinstance(model, NetworkModel):
+    network = as_network(model)
+    if network is None:
         raise ConfigError(
-            f"format={kind} is for a single network, and this bundle holds a {type(model).__name__}; "
-            "take format=onnx, which holds any model"
+            f"format={kind} is for networks, one or several together, and this bundle's {type(model).__name__} is none "
+            "or holds others; take format=onnx, which holds any model"
         )
     rows = golden_rows(bundle)
-    return model.network, (torch.from_numpy(rows.numeric), torch.from_numpy(rows.codes))
+    return network, (torch.from_numpy(rows.numeric), torch.from_numpy(rows.codes))
 
 
 FORMATS: dict[str, Callable[[Bundle, Path], FittedModel]] = {
