@@ -14,6 +14,7 @@ import pytest
 from churnlib.serving.answers import Answer
 from churnlib.serving.http.front import Front, Intake
 from churnlib.serving.problems import Problem, RequestError
+from churnlib.serving.seeing.watching import Unwatched
 
 IDENTITY = {"model": "mlp", "model_version": "abc"}
 
@@ -330,13 +331,29 @@ def test_an_application_starts_and_ends_with_its_server() -> None:
 
 def test_queries_and_pages_name_addresses_as_the_server_does(checkout):
     """An alert about a route that does not exist never fires."""
-    front = made_front(Engine(), admin=lambda *_: None)
-    front.add_platform(["/ping"], {"/invocations": "invocations"})
-    known = {route.name for route in front._routes.values()} | {
-        front._protocol.name,
-        front._protocol_infer.name,
-        "other",
-    }
+    seen: set[str] = set()
+
+    class Seeing(Unwatched):
+        def answered(self, request: Any, answer: Any) -> None:
+            seen.add(request.route)
+
+    front = made_front(Engine(), admin=lambda *_: None, watching=Seeing())
+    for path in (
+        *(
+            "/predict",
+            "/predict/batch",
+            "/explain",
+            "/feedback",
+            "/health",
+            "/readyz",
+            "/livez",
+            "/metadata",
+            "/metrics",
+        ),
+        *("/openapi.json", "/docs", "/admin/reload", "/v2/models/churn", "/v2/models/churn/infer", "/nowhere"),
+    ):
+        assert ask(front, "PUT", path).status_code in (404, 405)  # by then the address is known
+    known = seen | {"invocations"}  # which a platform adds
     files = [
         *(checkout / "docs").glob("*.md"),
         *(checkout / "deploy").rglob("*.y*ml"),
