@@ -15,11 +15,12 @@ import numpy as np
 from churnlib.answers import answers_table
 from churnlib.data.names import normalize_name
 from churnlib.data.preparation import Encoded
+from churnlib.data.profile import trained_ranges
 from churnlib.data.usual_columns import UsualColumnsReader
 from churnlib.data.values import numbers_in
 from churnlib.errors import CellError, RowErrors
 from churnlib.predictor import Predictor
-from churnlib.reading import CellWarning, Reading
+from churnlib.reading import OUTSIDE, CellWarning, Reading
 from churnlib.staying import elapsed_of
 
 
@@ -61,7 +62,12 @@ class ColumnPredictor:
         names = {column.name for column in bundle.schema.columns} | beside
         can = UsualColumnsReader.can_read(bundle.schema, bundle.preparation, beside=beside)
         can = can and all(normalize_name(name) == name for name in names)
-        self._usual = UsualColumnsReader(bundle.schema, bundle.preparation, known=names, beside=beside) if can else None
+        self._ranges = trained_ranges(bundle.profile, bundle.schema)
+        self._usual = (
+            UsualColumnsReader(bundle.schema, bundle.preparation, known=names, beside=beside, ranges=self._ranges)
+            if can
+            else None
+        )
 
     def read(self, columns: Mapping[str, Any]) -> ReadColumns:
         """Read customers and find what is wrong with them; nothing is scored.
@@ -77,9 +83,10 @@ class ColumnPredictor:
         if found is None:
             reading = self.predictor.read(columns)
             return ReadColumns(*self._inputs(reading), reading.bad, reading.errors, reading.warnings)
+        outside = [CellWarning(row, name, OUTSIDE) for name in self._ranges for row in found.outside[name].tolist()]
         rows = np.flatnonzero(found.unusual).tolist()
         if not rows:
-            return ReadColumns(found.encoded, found.beside, found.unusual, [], [])
+            return ReadColumns(found.encoded, found.beside, found.unusual, [], outside)
         try:
             reading = self.predictor.read({name: [cells[row] for row in rows] for name, cells in columns.items()})
         except RowErrors as error:
@@ -94,7 +101,7 @@ class ColumnPredictor:
         warnings = [
             warning if warning.row is None else replace(warning, row=rows[warning.row]) for warning in reading.warnings
         ]
-        return ReadColumns(found.encoded, found.beside, bad, errors, warnings)
+        return ReadColumns(found.encoded, found.beside, bad, errors, self._in_order(warnings, outside))
 
     def answers(self, read: ReadColumns, *, horizon: float | None = None) -> dict[str, list[Any]]:
         """Return the answers of customers by the columns of :meth:`churnlib.predictor.Predictor.predict`, but the id.
@@ -109,6 +116,15 @@ class ColumnPredictor:
         own = self._own
         threshold = self.predictor.threshold if own is None else own.thresholds(read.beside[own.column])
         return answers_table(probability, threshold, self.predictor.classes).to_dict(as_series=False)
+
+    def _in_order(self, warnings: list[CellWarning], outside: list[CellWarning]) -> list[CellWarning]:
+        """Return the warnings of unusual customers with those of the usual ones, as they come from one table."""
+        if not outside:
+            return warnings
+        others = [one for one in warnings if one.problem != OUTSIDE]
+        place = {name: place for place, name in enumerate(self._ranges)}
+        outside = outside + [one for one in warnings if one.problem == OUTSIDE]
+        return others + sorted(outside, key=lambda one: (place[one.column], one.row))
 
     def _inputs(self, reading: Reading) -> tuple[Encoded, dict[str, np.ndarray]]:
         bundle, beside = self.predictor.bundle, {}

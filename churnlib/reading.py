@@ -12,12 +12,14 @@ import polars.selectors as cs
 
 from churnlib.bundle import Bundle
 from churnlib.data.coercion import PROBLEMS, cell_value, coerce, read_columns
+from churnlib.data.profile import trained_ranges
 from churnlib.data.tables import table_from
 from churnlib.data.validation.masks import broken
 from churnlib.data.values import numbers_in
 from churnlib.decision import OwnThreshold
 from churnlib.errors import CellError
 from churnlib.schema import Kind, Schema
+from churnlib.schema.parsing import cell_of
 from churnlib.schema.rules import Check, Rule
 
 REQUIRED = "is required and missing"
@@ -26,6 +28,7 @@ REQUIRED = "is required and missing"
 ABSENT = "is absent"
 UNKNOWN = "is not a column of this model"
 UNSEEN = "has a value that training did not see"
+OUTSIDE = "is a number outside the range that training saw"
 UNUSUAL = "says that this customer is unlike those of training in several columns together"
 """Of whom the flag of an isolation forest is 1."""
 
@@ -56,7 +59,8 @@ class Reading:
         frame: The table as it came.
         typed: Its columns with the types of the schema.
         bad: ``(n,)`` bool, rows that cannot be scored, or that break a rule of the schema.
-        warnings: Unseen categories, absent optional columns, unknown columns, customers whom a forest finds unusual.
+        warnings: Unseen categories, numbers beyond those of training, absent optional columns, unknown columns,
+            customers whom a forest finds unusual.
     """
 
     frame: pl.DataFrame
@@ -124,6 +128,7 @@ class TableReader:
         self._schema, self._preparation, self._own = bundle.schema, bundle.preparation, bundle.own_threshold
         self._worth = None if bundle.own_threshold is None else bundle.own_threshold.column
         self._sequences = {column.name for column in bundle.schema.columns if column.kind is Kind.sequence}
+        self._ranges = trained_ranges(bundle.profile, bundle.schema)
 
     def read(self, table: Any, *, rules: bool = True) -> Reading:
         """Read a table and find what is wrong with it; see :meth:`churnlib.predictor.Predictor.read`."""
@@ -147,6 +152,11 @@ class TableReader:
         ]
         for name, rows in self._preparation.unseen(coerced.typed).items():
             warnings += [CellWarning(int(row), name, UNSEEN) for row in rows]
+        outside = coerced.typed.select(
+            ((cell_of(name) < low) | (cell_of(name) > high)).fill_null(False)
+            for name, (low, high) in self._ranges.items()
+        )
+        warnings += [CellWarning(row, mask.name, OUTSIDE) for mask in outside for row in mask.arg_true().to_list()]
         for name, rows in self._preparation.flagged(coerced.typed).items():
             warnings += [CellWarning(int(row), name, UNUSUAL) for row in rows]
         return Reading(frame, coerced.typed, bad, warnings, unreadable, missing, breaks, self._schema)
@@ -179,6 +189,6 @@ def _assumed(own: OwnThreshold) -> str:
 
 
 __all__ = [
-    "ABSENT", "REQUIRED", "UNKNOWN", "UNSEEN", "UNUSUAL", "CellWarning", "Reading", "TableReader", "rule_error",
-    "worth_is_absent", "worth_is_no_number",
+    "ABSENT", "OUTSIDE", "REQUIRED", "UNKNOWN", "UNSEEN", "UNUSUAL", "CellWarning", "Reading", "TableReader",
+    "rule_error", "worth_is_absent", "worth_is_no_number",
 ]  # fmt: skip

@@ -20,6 +20,7 @@ from churnlib.data.names import is_unicode, normalize_name, normalize_names
 from churnlib.data.one_cell import as_it_came
 from churnlib.data.one_row import OneRow, OneRowReader, Value
 from churnlib.data.preparation import Encoded
+from churnlib.data.profile import trained_ranges
 from churnlib.data.tables import PLAIN, table_from
 from churnlib.data.usual_row import LARGEST, UsualRows
 from churnlib.data.values import number_in
@@ -27,6 +28,7 @@ from churnlib.errors import CellError, RowErrors
 from churnlib.predictor import Predictor
 from churnlib.reading import (
     ABSENT,
+    OUTSIDE,
     REQUIRED,
     UNKNOWN,
     UNSEEN,
@@ -121,10 +123,17 @@ class RowPredictor:
             for link in one.chain.links
         )
         self._reader = OneRowReader(bundle.schema, bundle.preparation)
+        self._ranges = trained_ranges(bundle.profile, bundle.schema)
         plain = not bundle.preparation.has_steps and not bundle.schema.rules
         plain = plain and all(normalize_name(name) == name for name in names)
         self._usual = (
-            UsualRows(bundle.schema, bundle.preparation, known=names | self._ignored, elapsed=self._elapsed)
+            UsualRows(
+                bundle.schema,
+                bundle.preparation,
+                known=names | self._ignored,
+                elapsed=self._elapsed,
+                ranges=self._ranges,
+            )
             if plain
             else None
         )
@@ -273,6 +282,10 @@ class RowPredictor:
                 warnings.append((self._own.column, worth_is_no_number(self._own)))
         warnings += [(name, UNKNOWN) for name in unknown]
         warnings += [(name, UNSEEN) for name in one.unseen]
+        for name, (low, high) in self._ranges.items():
+            number: Any = one.typed[name]
+            if number is not None and not low <= number <= high:
+                warnings.append((name, OUTSIDE))
         if self._has_flags:
             warnings += [(name, UNUSUAL) for name in self._preparation.flagged(self._reader.table([read]))]
         return warnings

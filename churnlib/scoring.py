@@ -28,7 +28,7 @@ from churnlib.data.pseudonyms import Pseudonyms, check_id, read_pseudonyms
 from churnlib.data.sources import about_source, pin_table, reading, scan_table
 from churnlib.errors import CellError, ConfigError, DataError
 from churnlib.predictor import Predictor, load
-from churnlib.reading import UNUSUAL, Reading
+from churnlib.reading import OUTSIDE, UNUSUAL, Reading
 
 WRITERS = {".csv": "sink_csv", ".parquet": "sink_parquet", ".pq": "sink_parquet"}
 
@@ -277,6 +277,7 @@ class _Stream:
         self.first_error: CellError | None = None
         self.failure: BaseException | None = None
         self.unseen: dict[str, int] = {}
+        self.outside: dict[str, int] = {}
         self.unusual = 0
         self.unknown: tuple[str, ...] = ()
         none = self.complete(table.head(0).collect())
@@ -364,6 +365,8 @@ class _Stream:
         for warning in read.warnings:
             if warning.problem is UNUSUAL:
                 self.unusual += 1
+            elif warning.problem is OUTSIDE:
+                self.outside[warning.column] = self.outside.get(warning.column, 0) + 1
             elif warning.row is not None:
                 self.unseen[warning.column] = self.unseen.get(warning.column, 0) + 1
         self.unknown = tuple(w.column for w in read.warnings if w.row is None and w.column in frame.columns)
@@ -399,6 +402,8 @@ def _summarise(console: Console, scored: Scored, stream: _Stream) -> None:
         console.print(f"[yellow]•[/] {found}", soft_wrap=True)
     for column, count in stream.unseen.items():
         console.print(f"[yellow]•[/] {count:,} rows have a value of {column!r} that training did not see")
+    for column, count in stream.outside.items():
+        console.print(f"[yellow]•[/] {count:,} rows have a number of {column!r} outside the range that training saw")
     if stream.unusual:
         console.print(f"[yellow]•[/] {stream.unusual:,} rows are unlike those of training in several columns together")
     trained = predictor_pseudonyms(stream.predictor)

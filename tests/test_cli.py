@@ -73,6 +73,7 @@ MISTAKES = [
     ("seed=null", "seed must have a value, got null"),
     ("seed=1,2", "add -m to run each of them"),
     ("model=null", "there is no model=null (choose from "),
+    ("augment=true", "there is no augment=true (choose from none)"),
     ("model=[mlp]", "there is no model=[mlp] (choose from "),
     ("model", "expected key=value, got 'model'; write for example model="),
     ("=3", "cannot read the key of '=3'"),
@@ -243,6 +244,20 @@ def test_a_sweep_runs_every_combination_and_closes_with_a_table(empty_folder, tr
 def test_runs_of_a_sweep_have_reports_where_that_is_said(empty_folder, trained):
     assert train.main(["-m", "seed=0,1", "report=true"]) == 0
     assert [config.report for config in trained] == [True, True]
+
+
+def test_what_is_on_or_off_may_be_true_or_false(empty_folder, trained):
+    assert train.main(["model=tabnet", "pretrain=true"]) == 0
+    assert train.main(["model=tabnet", "pretrain=False"]) == 0
+    assert [config.pretrain.passes > 0 for config in trained] == [True, False]
+
+
+def test_hydras_options_may_stand_among_the_others(empty_folder, trained):
+    (empty_folder / "mine" / "trainer").mkdir(parents=True)
+    (empty_folder / "mine" / "trainer" / "quick.yaml").write_text("defaults: [default]\nmax_epochs: 7\n")
+    words = ["seed=3", "--config-dir", "mine", "trainer=quick", "-m", "output_dir=many", "model=mlp_plain,tabnet"]
+    assert train.main(words) == 0
+    assert [(config.seed, config.trainer.max_epochs) for config in trained] == [(3, 7), (3, 7)]
 
 
 def test_a_sweep_without_a_name_gets_a_dated_folder(empty_folder, trained):

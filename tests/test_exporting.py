@@ -204,3 +204,46 @@ def test_answers_are_timed_with_what_will_answer(folder, monkeypatch):
     monkeypatch.undo()
     without = Predictor(replace(by_torch.bundle, onnx=None))
     assert measure_inference(without, customers, folder)["backend"] == "torch"
+
+
+@pytest.mark.parametrize(("n_classes", "hazards"), [(2, False), (3, False), (4, True)])
+def test_networks_that_answer_together_are_one_network_to_pytorch(n_classes, hazards):
+    """Beside the ensemble's own arithmetic, each member with columns and codes of its own."""
+    import torch
+    from torch import nn
+
+    from churnlib.exporting.together import as_network
+    from churnlib.models.ensemble import Ensemble, Member
+    from churnlib.models.network_model import NetworkModel
+
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.linear = nn.Linear(3, 1 if n_classes == 2 else n_classes)
+
+        def forward(self, numeric, codes):
+            found = self.linear(torch.cat([numeric, codes.float()], dim=1))
+            return found.squeeze(1) if n_classes == 2 else found
+
+    torch.manual_seed(0)
+    own: list[dict] = [
+        {"numeric": (2, 0), "codes": ((0, 1, 5, 1),)},
+        {"numeric": (1, 2), "categorical": (1,), "codes": ((3, 0, 2, 1),)},
+        {"numeric": (0, 1), "categorical": (0,)},
+    ]
+    members = [Member(NetworkModel(Net(), {}, {}), **reads) for reads in own]  # type: ignore[arg-type]
+    members[0] = replace(members[0], categorical=(1,))
+    groups = (tuple(members),) if hazards else (tuple(members[:2]), (members[2],))
+    weights = (1.0,) if hazards else (0.7, 0.3)
+    shift = (0.0,) if hazards else (0.5,) if n_classes == 2 else (0.5, 0.0, -0.5)
+    ensemble = Ensemble(groups, weights, shift, hazards)
+    rng = np.random.default_rng(0)
+    numeric, codes = rng.normal(size=(5, 3)).astype(np.float32), rng.integers(0, 4, (5, 2))
+    network = as_network(ensemble)
+    assert network is not None
+    found = network(torch.from_numpy(numeric), torch.from_numpy(codes)).detach().numpy()
+    np.testing.assert_allclose(found, ensemble.logits(numeric, codes), rtol=1e-6, atol=1e-6)
+    rows = {0: torch.export.Dim("batch", min=1)}
+    inputs = torch.from_numpy(numeric), torch.from_numpy(codes)
+    program = torch.export.export(network, inputs, dynamic_shapes=(rows, rows), strict=False).module()
+    np.testing.assert_allclose(program(*(one[:1] for one in inputs)).detach().numpy(), found[:1], rtol=1e-6)

@@ -6,9 +6,13 @@ import pytest
 from made import made_bundle, made_customers, made_prepared
 
 from churnlib.bundle import write_bundle
+from churnlib.column_predictor import ColumnPredictor
 from churnlib.decision import Offer, OwnThreshold
 from churnlib.errors import DataError, RowErrors
 from churnlib.predictor import Predictor, load
+from churnlib.reading import OUTSIDE
+from churnlib.row_predictor import RowPredictor
+from churnlib.serving.answers import kind_of_warning
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +58,7 @@ def test_columns_known_in_other_roles_may_be_there_or_not(predictor):
     expected = predictor.probabilities(TABLE)
     np.testing.assert_array_equal(predictor.probabilities(TABLE.drop("churn", "customer")), expected)
     assert predictor.predict(TABLE.drop("customer"))["customer_id"].to_list() == list(range(300))
-    assert predictor.read(TABLE).warnings == []
+    assert {warning.problem for warning in predictor.read(TABLE).warnings} <= {OUTSIDE}
 
 
 def test_a_number_sent_as_text_is_read_and_other_text_is_an_error_of_its_row(predictor):
@@ -157,7 +161,24 @@ def test_a_customer_is_decided_by_his_own_value(by_value, predictor):
 def test_without_values_every_customer_counts_as_worth_the_same(by_value, predictor):
     expected = (predictor.probabilities(TABLE) >= 11 / 25).astype(int).tolist()
     assert by_value.predict(TABLE)["churn_prediction"].to_list() == expected
-    assert [(w.row, w.column) for w in by_value.read(TABLE).warnings] == [(None, "worth")]
+    warnings = by_value.read(TABLE[:6]).warnings
+    assert [(w.row, w.column) for w in warnings] == [(None, "worth")]
+
+
+def test_a_number_beyond_all_of_training_is_told_in_every_way_of_reading(predictor):
+    charges = [cell for cell in TABLE["charges"].gather(made_prepared().rows("train")) if cell is not None]
+    low, high = min(charges), max(charges)
+    told = {low: False, high: False, None: False, low - 0.01: True, high + 0.01: True, -1e300: True}
+    rows = [{**TABLE.row(0, named=True), "charges": cell} for cell in told]
+    rows = [{**row, "joined": row["joined"].isoformat()} for row in rows]
+    expected = [(row, "charges") for row, said in enumerate(told.values()) if said]
+    assert [(w.row, w.column) for w in predictor.read(rows).warnings if w.problem == OUTSIDE] == expected
+    alone = RowPredictor(predictor)
+    assert [row for row, one in enumerate(rows) if ("charges", OUTSIDE) in alone.read(one).warnings] == [3, 4, 5]
+    assert [alone.is_usual(row) for row in rows] == [not said for said in told.values()]
+    columns = {name: [row[name] for row in rows] for name in rows[0]}
+    assert [(w.row, w.column) for w in ColumnPredictor(predictor).read(columns).warnings] == expected
+    assert kind_of_warning(OUTSIDE) == "out_of_range"
 
 
 def test_own_thresholds_are_kept_in_the_bundle_and_are_part_of_its_version(by_value, predictor, tmp_path):

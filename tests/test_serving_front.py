@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
@@ -14,6 +15,7 @@ from churnlib.serving.answers import Answer
 from churnlib.serving.http.front import Front
 from churnlib.serving.http.intake import Intake
 from churnlib.serving.problems import Problem, RequestError
+from churnlib.serving.seeing.watching import Unwatched
 
 IDENTITY = {"model": "mlp", "model_version": "abc"}
 
@@ -323,3 +325,50 @@ def test_an_application_starts_and_ends_with_its_server() -> None:
     assert sent == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
     assert front.state == "draining"
     assert json.dumps(sent)
+
+
+# --- names of addresses, as others write them -----------------------------------------------------------------------
+
+
+def test_queries_and_pages_name_addresses_as_the_server_does(checkout):
+    """An alert about a route that does not exist never fires."""
+    seen: set[str] = set()
+
+    class Seeing(Unwatched):
+        def answered(self, request: Any, answer: Any) -> None:
+            seen.add(request.route)
+
+    front = made_front(Engine(), admin=lambda *_: None, watching=Seeing())
+    for path in (
+        *(
+            "/predict",
+            "/predict/batch",
+            "/explain",
+            "/feedback",
+            "/health",
+            "/readyz",
+            "/livez",
+            "/metadata",
+            "/metrics",
+        ),
+        *("/openapi.json", "/docs", "/admin/reload", "/v2/models/churn", "/v2/models/churn/infer", "/nowhere"),
+    ):
+        assert ask(front, "PUT", path).status_code in (404, 405)  # by then the address is known
+    known = seen | {"invocations"}  # which a platform adds
+    files = [
+        *(checkout / "docs").glob("*.md"),
+        *(checkout / "deploy").rglob("*.y*ml"),
+        *(checkout / "deploy").rglob("*.json"),
+    ]
+    named = {
+        (path.name, name)
+        for path in files
+        for name in re.findall(r"""\\?"?route\\?"?[=:]~?\\?"([^"\\]*)""", path.read_text(encoding="utf-8"))
+    }
+    assert {"serving_monitoring.md", "alerts.yml", "churnlib.json", "prometheusrule.yaml"} <= {
+        name for name, _ in named
+    }
+    assert not {each for each in named if each[1] not in known}
+    page = (checkout / "docs" / "serving_monitoring.md").read_text(encoding="utf-8")
+    [row] = [line for line in page.splitlines() if line.startswith("| `route` |")]
+    assert known == set(re.findall(r"`(\w+)`", row)) - {"route"}

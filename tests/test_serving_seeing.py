@@ -338,7 +338,7 @@ def test_the_pages_alerts_fire_when_they_should(checkout, tmp_path):
     assert [alert["alert"] for alert in alerts] == ["ChurnlibNotReady", "ChurnlibFailing", "ChurnlibSlow"]
     answers, bucket = (
         'churnlib_requests_total{job="c",code="%d"}',
-        'churnlib_request_seconds_bucket{job="c",route="/predict",le="%s"}',
+        'churnlib_request_seconds_bucket{job="c",route="predict",le="%s"}',
     )
     tests = [
         fires(alerts[0], {'churnlib_ready{job="c",instance="i"}': "2x3 0x9"}, "9m", {"job": "c", "instance": "i"}),

@@ -227,6 +227,15 @@ def test_an_interrupted_run_goes_on_to_the_same_end(tmp_path):
     assert load(tmp_path / "parts" / "bundle").version == load(tmp_path / "whole" / "bundle").version
 
 
+def test_a_device_that_is_not_there_is_refused_in_a_sentence(tmp_path, monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    monkeypatch.setattr("torch.backends.mps.is_available", lambda: False)
+    for word in ("trainer=gpu", "trainer.accelerator=cuda", "trainer.accelerator=mps"):
+        with pytest.raises(ConfigError, match="PyTorch sees none on this machine"):
+            train(compose([word]), folder=RunFolder(tmp_path / "run"))
+    assert not (tmp_path / "run").exists()
+
+
 def test_an_impossible_weight_is_refused_before_anything_is_written(tmp_path):
     rng = np.random.default_rng(0)
     frame = made_customers(300).with_columns(churn=pl.Series(rng.choice(["a", "b", "c"], 300)))

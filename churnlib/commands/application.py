@@ -11,7 +11,7 @@ from string import Template
 from typing import TYPE_CHECKING
 
 from churnlib.commands.columns import with_columns
-from churnlib.commands.mistakes import check_words, explain
+from churnlib.commands.mistakes import check_words, explain, with_switches
 from churnlib.compose import register
 from churnlib.config import config_dir
 from churnlib.errors import ConfigError
@@ -25,6 +25,11 @@ FULL_ERROR = "HYDRA_FULL_ERROR"
 
 HELP_FLAGS = ("-h", "--help")
 SWEEP_FLAGS = ("-m", "--multirun")
+VALUED_FLAGS = (
+    "-cd", "--config-dir", "-cn", "--config-name", "-cp", "--config-path", "-c", "--cfg", "-p", "--package",
+    "--experimental-rerun",
+)  # fmt: skip
+"""Options of Hydra whose value may be the next word."""
 
 INTERRUPTED = 130
 """Exit status of a command that was stopped with Ctrl-C, as shells have it."""
@@ -73,6 +78,7 @@ def run_hydra(name: str, task: Callable[[DictConfig], None], words: Sequence[str
     import hydra
 
     register()
+    words = with_switches(words)
     check_words(words)
     words = with_columns(words)
     flags = [word for word in words if word.startswith("-")]
@@ -90,10 +96,25 @@ def run_hydra(name: str, task: Callable[[DictConfig], None], words: Sequence[str
             failures.append(error)
 
     as_application = hydra.main(version_base="1.3", config_path=str(config_dir()), config_name=name)
-    with _command_line(words):
+    with _command_line(flags_first(words)):
         as_application(guarded)()
     if failures:
         raise failures[0]
+
+
+def flags_first(words: Sequence[str]) -> list[str]:
+    """Return the words with Hydra's own options in front: its parser gives up where they stand among the others.
+
+    >>> flags_first(["data=telco", "-m", "model=mlp,tabnet", "--config-dir", "my_conf", "seed=1"])
+    ['-m', '--config-dir', 'my_conf', 'data=telco', 'model=mlp,tabnet', 'seed=1']
+    """
+    flags: list[str] = []
+    others: list[str] = []
+    is_value = False
+    for word in words:
+        (flags if is_value or word.startswith("-") else others).append(word)
+        is_value = not is_value and word in VALUED_FLAGS
+    return [*flags, *others]
 
 
 def _help(name: str, overrides: Sequence[str]) -> str:

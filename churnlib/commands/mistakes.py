@@ -23,6 +23,8 @@ FLAGS = (
 )
 """Hydra's own options."""
 
+_SWITCHES = {"true": "on", "false": "off"}
+
 HIDDEN = ("hydra", "schema", "recipe", "command_line")
 """Groups that nobody chooses from."""
 
@@ -105,8 +107,17 @@ def check_words(words: Sequence[str]) -> None:
         key, equals, value = word.partition("=")
         if equals and not key:
             raise ConfigError(f"cannot read the key of {word!r}; expected group=option or key=value")
-        if equals and key in groups and (value in ("null", "") or not re.match(r"[A-Za-z_$./]", value)):
+        no_name = value in ("null", "") or value.lower() in _SWITCHES or not re.match(r"[A-Za-z_$./]", value)
+        if equals and key in groups and no_name:
             raise ConfigError(f"there is no {word} (choose from {', '.join(groups[key])})")
+
+
+def with_switches(words: Sequence[str]) -> list[str]:
+    """Return the words with ``pretrain=true`` written as ``pretrain=on``, which Hydra takes for the name of a file."""
+    groups = _groups()
+    switches = [name for name, options in groups.items() if {"on", "off"} <= set(options)]
+    on_off = {f"{name}={said}": f"{name}={word}" for name in switches for said, word in _SWITCHES.items()}
+    return [on_off.get(word.lower(), word) for word in words]
 
 
 def _groups() -> dict[str, list[str]]:

@@ -7,6 +7,7 @@ is a customer; they carry no id.
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -90,6 +91,22 @@ def _quantiles(numbers: np.ndarray) -> list[float]:
 
 def _iso(seconds: float) -> str:
     return (EPOCH + dt.timedelta(seconds=round(seconds))).isoformat()
+
+
+def trained_ranges(profile: Mapping[str, Any], schema: Schema) -> dict[str, tuple[float, float]]:
+    """Return the lowest and the highest number that training rows had, by numeric column that a model reads.
+
+    Args:
+        profile: What :func:`build_profile` returned; of an empty one nothing is known.
+        schema: The schema of its rows.
+    """
+    described = profile.get("columns", {})
+    quantiles = {
+        column.name: described[column.name]["quantiles"]
+        for column in read_columns(schema)
+        if column.kind is Kind.numeric and column.name in described
+    }
+    return {name: (of[0], of[-1]) for name, of in quantiles.items() if of}
 
 
 def draw_rows(profile: dict[str, Any], schema: Schema, n: int, *, seed: int = 0) -> list[dict[str, Any]]:

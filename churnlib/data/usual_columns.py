@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -33,11 +34,13 @@ class UsualColumns:
         encoded: The inputs; anything of unusual customers.
         beside: ``(n,)`` float64 of each column whose numbers are wanted beside the inputs.
         unusual: ``(n,)`` bool.
+        outside: By column the rows whose numbers are outside the range of training, usual in all else.
     """
 
     encoded: Encoded
     beside: dict[str, np.ndarray]
     unusual: np.ndarray
+    outside: dict[str, np.ndarray]
 
 
 class UsualColumnsReader:
@@ -48,10 +51,17 @@ class UsualColumnsReader:
         preparation: The model's preparation, without steps.
         known: Names of columns that are not read and may be there.
         beside: Columns whose numbers are wanted beside the inputs.
+        ranges: Lowest and highest number of training by numeric column.
     """
 
     def __init__(
-        self, schema: Schema, preparation: Preparation, *, known: Collection[str], beside: Collection[str] = ()
+        self,
+        schema: Schema,
+        preparation: Preparation,
+        *,
+        known: Collection[str],
+        beside: Collection[str] = (),
+        ranges: Mapping[str, tuple[float, float]] = MappingProxyType({}),
     ) -> None:
         columns = {column.name: column for column in read_columns(schema)}
         required = set(schema.required())
@@ -68,6 +78,7 @@ class UsualColumnsReader:
             for one in preparation.categorical
         ]
         self._beside = tuple(beside)
+        self._ranges = dict(ranges)
         inputs = {statistics.name for statistics in preparation.numeric} | {v.name for v in preparation.categorical}
         self._read = frozenset(columns) | frozenset(beside)
         self._unread = frozenset(known) - inputs - frozenset(beside)
@@ -97,16 +108,28 @@ class UsualColumnsReader:
         if lengths or n < 0:
             return None
         unusual = np.zeros(n, dtype=bool)
+        outside: dict[str, np.ndarray] = {}
         numeric = np.empty((n, len(self._numbers)), dtype=np.float32)
         for place, (name, read, nullable) in enumerate(self._numbers):
-            numeric[:, place] = _numbers(columns[name], read, unusual, nullable=nullable)
+            values = _numbers(columns[name], read, unusual, nullable=nullable)
+            numeric[:, place] = values
+            self._find_outside(name, values, outside)
         codes = np.empty((n, len(self._codes)), dtype=np.int64)
         for place, (name, known, code, read) in enumerate(self._codes):
             codes[:, place] = _coded(columns[name], known, code, read, unusual)
         beside = {name: _numbers(columns[name], number, unusual, nullable=False) for name in self._beside}
+        for name, values in beside.items():
+            self._find_outside(name, values, outside)
         for name in columns.keys() & self._unread:
             _check_plain(columns[name], unusual)
-        return UsualColumns(Encoded(numeric, codes), beside, unusual)
+        rows = {name: np.flatnonzero(mask & ~unusual) for name, mask in outside.items()}
+        return UsualColumns(Encoded(numeric, codes), beside, unusual, rows)
+
+    def _find_outside(self, name: str, numbers: np.ndarray, outside: dict[str, np.ndarray]) -> None:
+        """Note which of a column's numbers are beyond its range; of a missing one that is not said."""
+        if name in self._ranges:
+            low, high = self._ranges[name]
+            outside[name] = (numbers < low) | (numbers > high)
 
 
 def _reader(column: Column, preparation: Preparation) -> ReadCell:

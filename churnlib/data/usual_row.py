@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
+from operator import gt, lt
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import polars as pl
@@ -54,13 +56,20 @@ class UsualRows:
         preparation: The model's preparation, which has no steps.
         known: Names of columns that are not read and may be there.
         elapsed: Numeric column that says how long a customer has been there, of a model that answers by it.
+        ranges: Lowest and highest usual number by numeric column; any number where a column is not named.
 
     Attributes:
         names: Of the columns that are read, in the order of :meth:`read_cells`.
     """
 
     def __init__(
-        self, schema: Schema, preparation: Preparation, *, known: Collection[str], elapsed: str | None = None
+        self,
+        schema: Schema,
+        preparation: Preparation,
+        *,
+        known: Collection[str],
+        elapsed: str | None = None,
+        ranges: Mapping[str, tuple[float, float]] = MappingProxyType({}),
     ) -> None:
         columns = {column.name: column for column in read_columns(schema)}
         required = set(schema.required())
@@ -72,6 +81,8 @@ class UsualRows:
         self.names = names = (*measured, *coded, *rest)
         self._n_numbers, self._n_coded = len(measured), len(measured) + len(coded)
         self._has_elapsed = elapsed is not None
+        bounds = [ranges.get(name, (-math.inf, math.inf)) for name in measured]
+        self._lowest, self._highest = [low for low, _ in bounds], [high for _, high in bounds]
         self._gaps = frozenset(place for place, name in enumerate(numbers) if name not in required)
         self._codes = [
             codes_of(columns[one.name], one.values, nullable=one.name not in required)
@@ -122,6 +133,8 @@ class UsualRows:
             return None
         plain = NUMBERS.issuperset(map(type, numbers))
         if not (_are_exact(numbers) if plain else self._are_filled(numbers)):
+            return None
+        if any(map(lt, numbers, self._lowest)) or any(map(gt, numbers, self._highest)):  # of a missing one neither
             return None
         if self._rest and not all(is_usual(cells[place]) for place, is_usual in self._rest):
             return None

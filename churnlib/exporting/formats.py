@@ -10,6 +10,7 @@ import shutil
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -200,8 +201,10 @@ def _torch_export(bundle: Bundle, path: Path) -> FittedModel:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # PyTorch's own, of its deprecated parts
         program = torch.export.export(network, examples, dynamic_shapes=(rows, rows), strict=False)
-        torch.export.save(program, str(path))
-        return _Function(torch.export.load(str(path)).module())
+        archive = BytesIO()  # PyTorch complains about files that are not called .pt2
+        torch.export.save(program, archive)
+        path.write_bytes(archive.getvalue())
+        return _Function(torch.export.load(BytesIO(path.read_bytes())).module())
 
 
 def _torchscript(bundle: Bundle, path: Path) -> FittedModel:
@@ -219,16 +222,17 @@ def _network(bundle: Bundle, kind: str) -> tuple[Any, tuple[Any, Any]]:
     """Return a network with rows to trace it by: the golden ones, at least two."""
     import torch
 
-    from churnlib.models.network_model import NetworkModel
+    from churnlib.exporting.together import as_network
 
     model = original(bundle.model)
-    if not isinstance(model, NetworkModel):
+    network = as_network(model)
+    if network is None:
         raise ConfigError(
-            f"format={kind} is for a single network, and this bundle holds a {type(model).__name__}; "
-            "take format=onnx, which holds any model"
+            f"format={kind} is for networks, one or several together, and this bundle's {type(model).__name__} is none "
+            "or holds others; take format=onnx, which holds any model"
         )
     rows = golden_rows(bundle)
-    return model.network, (torch.from_numpy(rows.numeric), torch.from_numpy(rows.codes))
+    return network, (torch.from_numpy(rows.numeric), torch.from_numpy(rows.codes))
 
 
 FORMATS: dict[str, Callable[[Bundle, Path], FittedModel]] = {

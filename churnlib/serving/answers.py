@@ -15,7 +15,12 @@ from churnlib.serving.problems import NOT_READ, Problem, shown
 MOST_NAMED = 20
 """Fields named in one answer; the rest is counted, so that a wide wrong row is not answered by a book."""
 
-_KINDS = {"is absent": "absent", "has a value that training did not see": "unseen", NOT_READ: "unknown"}
+_KINDS = {
+    "is absent": "absent",
+    "has a value that training did not see": "unseen",
+    "is a number outside the range that training saw": "out_of_range",
+    NOT_READ: "unknown",
+}
 
 
 @dataclass(slots=True)  # not frozen, which would triple the time to make one

@@ -43,6 +43,7 @@ from churnlib.training.money import values_of
 from churnlib.training.origins import described, earlier_origins, summary, windows
 from churnlib.training.packing import model_name, pack
 from churnlib.training.past_run import PastRun
+from churnlib.training.precision import check_accelerator
 from churnlib.training.prior import settle_prior
 from churnlib.training.provenance import PROVENANCE, provenance
 from churnlib.training.report_parts import Asked
@@ -113,6 +114,7 @@ def train(
             its rules too often: then it holds the report and the rows.
     """
     console = console or Console(quiet=True)
+    check_accelerator(config.trainer.accelerator)
     check_components(config)
     goal = goal_of(config.goal)
     if is_stack(config.model):

@@ -15,12 +15,15 @@ _AGAIN = (("Retry-After", "1"),)
 def bundle_of(word: str, body: bytes) -> str | None:
     """Return the bundle's folder that an order names; None for the one that is configured.
 
+    >>> bundle_of("reload", b'{"bundle": "runs/today/bundle"}'), bundle_of("rollback", b"{}"), bundle_of("reload", b"")
+    ('runs/today/bundle', None, None)
+
     Raises:
         RequestError: 422 if the body is anything but ``{"bundle": "..."}`` or nothing.
     """
-    if not body.strip():
+    row = parse_row(body) if body.strip() else {}
+    if not row:
         return None
-    row = parse_row(body)
     bundle = row.get("bundle")
     if word != "reload" or set(row) != {"bundle"} or not isinstance(bundle, str) or not bundle:
         raise refuse(422, "invalid_field", 'the body must be empty, or for a reload {"bundle": "FOLDER"}')

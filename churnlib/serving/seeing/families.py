@@ -27,7 +27,7 @@ REASONS = (
 )  # fmt: skip
 """Codes of :class:`~churnlib.serving.problems.Problem`, and ``disconnected`` for clients that did not wait."""
 
-KINDS = ("unseen", "absent", "unknown", "out_of_range", "missing", OTHER)
+KINDS = ("unseen", "absent", "unknown", "out_of_range", OTHER)
 """What an answer's warning is about."""
 
 PROCESSES = ("http", "worker", OTHER)
