@@ -10,7 +10,7 @@ import sys
 import urllib.request
 from pathlib import Path
 
-from scripts.campaigns.processes import resident
+from scripts.campaigns.processes import resident, resident_of
 from scripts.campaigns.results import Result
 from scripts.campaigns.servers import Setting, statuses
 from scripts.fuzz_http import Target, attack
@@ -34,17 +34,18 @@ def fuzz(setting: Setting, *, requests: int = 10_000) -> Result:
         operations = [each for methods in document["paths"].values() for each in methods.values()]
         with_body = sum("requestBody" in each for each in operations)  # the others run out of different requests
         examples = min(_EXAMPLES, math.ceil(1.2 * requests / with_body))
-        before, sent, resting = statuses(running.url), 0, 0
+        before, sent = statuses(running.url), 0
+        memory: dict[str, list[float]] = {role: [] for role in running.roles}
         for turn in range(1, _MOST_TURNS + 1):
             done = _generate(program, running.url, setting.folder, examples=examples, seed=turn)
             report = done.stdout + done.stderr
             result.hold(done.returncode == 0, report[-6000:])
             found = re.search(r"([\d,]+) generated", report)
             sent += int(found[1].replace(",", "")) if found else 0
-            resting = resting or resident(running.main_pid)  # what is loaded when first asked for is there by now
+            for role, found_in in memory.items():
+                found_in.append(sum(map(resident_of, running.children(role))) / 1e6)
             if sent >= requests or done.returncode or not found:
                 break
-        grown = resident(running.main_pid) - resting
         codes = {code: count - before.get(code, 0) for code, count in statuses(running.url).items()}
     bad = {code for code, count in codes.items() if code >= 500 and code != 503 and count}
     result.hold(not bad, f"the server has answered {sorted(bad)}")
@@ -52,7 +53,9 @@ def fuzz(setting: Setting, *, requests: int = 10_000) -> Result:
         "operations": len(operations),
         "requests generated": f"{sent:,}",
         "answers": ", ".join(f"{code}: {count:,}" for code, count in sorted(codes.items())),
-        "memory grew after the first turn by, MB": f"{grown / 1e6:.1f}",
+    } | {
+        f"memory of {role} after each turn, MB": ", ".join(f"{each:.0f}" for each in after)
+        for role, after in memory.items()
     }
     return result
 
