@@ -17,14 +17,17 @@ from torch import nn
 import churnlib
 from churnlib.bundle import Bundle, read_bundle, write_bundle
 from churnlib.commands.export import main
+from churnlib.compose import compose
 from churnlib.errors import BundleError, ConfigError, MissingPackageError
 from churnlib.exporting.formats import FORMATS
 from churnlib.exporting.onnx import exported
 from churnlib.models.network_model import NetworkModel
+from churnlib.models.onnx.graph import CannotExport
 from churnlib.predictor import Predictor
 from churnlib.serving.answering.metadata import describe
 from churnlib.training import packing
 from churnlib.training.inference import measure_inference
+from churnlib.training.train import fit_model
 
 ROOT = Path(__file__).resolve().parents[1]
 WITHOUT_TORCH = """
@@ -158,6 +161,13 @@ def test_export_writes_what_answers_alike_and_leaves_the_bundle_alone(name, fold
         assert output.read_bytes() == before["model.onnx"]
     if name == "torch_export":
         takes_any_number_of_rows(output, read_bundle(folder))
+
+
+def test_a_model_without_products_is_not_said_to_be_quantised(bundle, tmp_path):
+    config = compose(["model=hist_gradient_boosting", "model.n_estimators=5"])
+    trees = fit_model(config, made_prepared(), tmp_path).fit.model
+    with pytest.raises(CannotExport, match="no products of matrices"):
+        FORMATS["onnx_int8"](replace(bundle, model=trees, onnx=None), tmp_path / "model.onnx")
 
 
 def takes_any_number_of_rows(pt2: Path, bundle: Bundle) -> None:

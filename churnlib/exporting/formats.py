@@ -116,6 +116,8 @@ def _onnx_int8(bundle: Bundle, path: Path) -> FittedModel:
         quantize_dynamic(path, path, weight_type=QuantType.QInt8)
     finally:
         logging.disable(logging.NOTSET)
+    if b"DynamicQuantizeLinear" not in path.read_bytes():  # the operator's name stands in the file as it is
+        raise CannotExport("it has no products of matrices that 8 bits would make smaller; export format=onnx")
     return _read_onnx(bundle, path)
 
 
