@@ -121,6 +121,39 @@ def test_the_figures_are_those_of_the_curves_that_anybody_can_ask_for(trained, p
     assert said == pytest.approx(test["calibration"][0]["predicted"], abs=1e-6)
 
 
+def known_rows(folder: Path, frame: pl.DataFrame, predictor: Predictor) -> pl.DataFrame:
+    """Test customers of whom it is known whether they left within the horizon, with ``gone`` and ``said``."""
+    rows = frame.join(pl.read_parquet(folder / "predictions.parquet"), left_on="customer", right_on="customer_id")
+    said = predictor.predict(rows.with_columns(months=pl.lit(0.0)))["churn_probability"]
+    rows = rows.with_columns(said=said, gone=(pl.col("left") == "yes") & (pl.col("duration") <= 6))
+    return rows.filter(pl.col("gone") | (pl.col("duration") >= 6))
+
+
+def test_lift_and_profit_are_about_leaving_within_the_horizon_without_those_lost_before(trained, predictor):
+    folder, metrics, frame = trained
+    known, test = known_rows(folder, frame, predictor), metrics["test"]
+    first = known.sort("said", descending=True).head(-(-len(known) // 10))
+    assert test["ranking"]["top_decile_lift"] == pytest.approx(first["gone"].mean() / known["gone"].mean())
+    chosen = known.filter(pl.col("said") >= test["threshold"])
+    n_gone = chosen["gone"].sum()
+    # Of those who leave three tenths stay for an offer of 10, and then are worth 200; a contact costs 1.
+    earned = n_gone * (0.3 * (200 - 10) - 1) - (len(chosen) - n_gone) * (10 + 1)
+    assert test["profit"]["profit"] == pytest.approx(earned / len(known))
+    low, high = test["intervals"]["profit"]
+    assert low < test["profit"]["profit"] < high
+    document = read_document(folder)
+    assert document is not None
+    told = {one["key"]: one["value"] for one in document["performance"]["figures"]}
+    assert told["top_decile_lift"] == pytest.approx(test["ranking"]["top_decile_lift"])
+    reached = first["gone"].sum() / known["gone"].sum()
+    assert document["curves"]["gains"]["value"][10] == pytest.approx(reached)
+    assert document["confusion"]["cells"]["tp"]["money"] == pytest.approx(n_gone * (0.3 * 190 - 1))
+    lost = test["survival"]["unknown_at_horizon"]
+    assert lost > 0
+    said = f"{lost} of {test['survival']['n']} test customers were lost from sight before, and are left out"
+    assert said in (folder / "report.html").read_text("utf-8") and said in (folder / "model_card.md").read_text("utf-8")
+
+
 def test_the_report_and_the_groups_are_about_leaving_within_the_horizon(trained):
     folder, metrics, frame = trained
     rows = pl.read_parquet(folder / "predictions.parquet").join(frame, left_on="customer_id", right_on="customer")
