@@ -31,6 +31,8 @@ from churnlib.scoring import score_file
 from churnlib.serving.answering.reasons import Reasons
 from churnlib.serving.api import ChurnLitAPI
 from churnlib.training.curves import CURVES
+from churnlib.training.report_reasons import explainer_of
+from churnlib.training.reporting import judged_again
 from churnlib.training.run_folder import RunFolder
 from churnlib.training.train import train
 from scripts import reference_shapley
@@ -325,6 +327,12 @@ def test_observed_from_later_on_customers_are_judged_on_what_came_after(tmp_path
     assert said.mean() == pytest.approx((1 - truth[:, 1] / truth[:, 0]).mean(), abs=0.05)
     found = metrics["test"]["survival"]["calibration"][0]
     assert found["predicted"] == pytest.approx(found["observed"], abs=0.08)
+    # The report shows what scoring answers, from each customer's entry on, and its reasons are of that.
+    named = {"use", "plan", "noise", "fee", "since"}
+    assert_reasons_of_the_report_are_about_what_it_shows(tmp_path / "run", named)
+    judged = judged_again(tmp_path / "run")
+    np.testing.assert_allclose(predictor.predict(judged.frame)["churn_probability"], judged.probability, atol=1e-6)
+    assert "within 6 months of the day they came under observation" in (tmp_path / "run" / "report.html").read_text()
 
 
 @pytest.mark.slow
@@ -462,6 +470,29 @@ def test_reasons_add_up_to_the_probability_that_is_scored(trained, predictor):
         assert (gap <= np.maximum(0.1 * np.abs(effects.log_odds), 0.05)).all()
     assert set(Explainer(predictor).effects(rows).method) <= {"gradients", "shapley"}
     assert np.abs(Explainer(predictor, method="shapley").effects(rows).error).max() < 1e-4
+
+
+def assert_reasons_of_the_report_are_about_what_it_shows(folder: Path, named: set[str]) -> None:
+    judged = judged_again(folder)
+    explainer = explainer_of(judged)[0]
+    effects = explainer.effects(judged.frame[:60])
+    assert set(effects.names) == named
+    shown = judged.probability[:60]
+    np.testing.assert_allclose(1 / (1 + np.exp(-effects.log_odds)), shown, atol=1e-6)
+    gap = np.abs(effects.base + effects.values.sum(axis=1) - np.log(shown / (1 - shown)))
+    assert (gap <= np.maximum(0.1 * np.abs(effects.log_odds), 0.05) + 1e-5).all()
+    listed = (
+        pl.read_parquet(folder / "report" / "customers.parquet").select("customer_id", "churn_probability").unique()
+    )
+    answered = pl.DataFrame({"customer_id": judged.ids.cast(pl.String), "answered": judged.probability})
+    both = listed.join(answered, on="customer_id")
+    assert len(both) == len(listed) > 0
+    np.testing.assert_allclose(both["churn_probability"], both["answered"], atol=1e-6)
+
+
+def test_reasons_of_the_report_add_up_to_the_probability_that_it_shows(trained):
+    # From the start on: for how long a test customer has stayed since then is the outcome, and no reason.
+    assert_reasons_of_the_report_are_about_what_it_shows(trained[0], {"use", "plan", "noise", "fee"})
 
 
 def test_torch_follows_the_curve_that_numpy_answers_by(predictor):
