@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 
 from churnlib.evaluation.bootstrap import REPLICATES, intervals_of, resampled
+from churnlib.evaluation.cuts import between
 from churnlib.evaluation.decisions import f_beta
 from churnlib.evaluation.fairness.figures import Judged
 from churnlib.evaluation.fairness.groups import NOBODY, Groups
 from churnlib.evaluation.inputs import Floats, Ints
-from churnlib.evaluation.thresholds import between
 
 AIMS = ("tpr", "selection_rate")
 """What may be made equal."""
