@@ -14,7 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -57,10 +57,10 @@ def words(rows: pd.DataFrame) -> list[str]:
     return [column for column in rows if not pd.api.types.is_numeric_dtype(rows[column])]
 
 
-def forest_f1(rows: pd.DataFrame, left: pd.Series) -> float:
+def forest_f1(rows: pd.DataFrame, left: pd.Series, trees: int) -> float:
     """Return what a random forest shows on a fifth of the rows, split off the usual way."""
     encode = make_column_transformer((OneHotEncoder(handle_unknown="ignore"), words(rows)), remainder="passthrough")
-    model = make_pipeline(encode, RandomForestClassifier(200, n_jobs=-1, random_state=0))
+    model = make_pipeline(encode, RandomForestClassifier(trees, n_jobs=-1, random_state=0))
     train, test, label, truth = train_test_split(rows, left, test_size=0.2, stratify=left, random_state=0)
     return float(f1_score(truth, model.fit(train, label).predict(test)))
 
@@ -89,10 +89,10 @@ def examine(rows: pd.DataFrame, left: pd.Series, path: Path, claim: float) -> di
     return json.loads(report.read_text(encoding="utf-8"))
 
 
-def trap(name: str, make: Callable[[], Table], honest: Table, folder: Path, cause: str) -> bool:
-    """Make a mistake, report its F1 beside the honest one, and return whether the doctor names the cause."""
+def trap(name: str, make: Callable[[], Table], plain: float, folder: Path, cause: str, trees: int) -> bool:
+    """Make a mistake, report its F1 beside the plain one, and return whether the doctor names the cause."""
     rows, left = make()
-    claim, plain = forest_f1(rows, left), forest_f1(*honest)
+    claim = forest_f1(rows, left, trees)
     found = examine(rows, left, folder / f"{name}.csv", claim)
     best = found["attainable"]["f1"]
     right = cause in found["causes"]
@@ -104,24 +104,26 @@ def trap(name: str, make: Callable[[], Table], honest: Table, folder: Path, caus
     return right
 
 
-def main() -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Set the trap that the words name."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("which", choices=("resample", "leak"))
-    parser.add_argument("words", nargs="*", help="data=NAME, rows=N (drawn at random), folder=DIR")
-    options = parser.parse_args()
+    parser.add_argument("words", nargs="*", help="data=NAME, rows=N (drawn at random), trees=N, folder=DIR")
+    options = parser.parse_args(argv)
     given = dict(word.split("=", 1) for word in options.words)
     leak = options.which == "leak"
     name = given.get("data", "isp" if leak else "telco")
     rows = int(given["rows"]) if "rows" in given else None
     honest = table_of(name, rows=rows, leak=False)
+    trees = int(given.get("trees", 200))
+    plain = forest_f1(*honest, trees)
     with TemporaryDirectory() as scratch:
         folder = Path(given.get("folder", scratch))
         folder.mkdir(parents=True, exist_ok=True)
         if leak:
-            return not trap("leak", lambda: table_of(name, rows=rows, leak=True), honest, folder, "leak")
+            return not trap("leak", lambda: table_of(name, rows=rows, leak=True), plain, folder, "leak", trees)
         cause = "resampled before the split"
-        told = [trap(way.__name__, lambda way=way: way(*honest), honest, folder, cause) for way in (over, smote)]
+        told = [trap(way.__name__, lambda way=way: way(*honest), plain, folder, cause, trees) for way in (over, smote)]
         return not all(told)
 
 

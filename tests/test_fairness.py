@@ -15,10 +15,10 @@ from sklearn import metrics as sk
 
 from churnlib.compose import compose
 from churnlib.errors import ConfigError
+from churnlib.evaluation.fairness.compare import HeldOut, compare_classes, compare_groups
 from churnlib.evaluation.fairness.equalised import equalised_thresholds
 from churnlib.evaluation.fairness.figures import Figure, Judged, difference, figures_of, quotient
 from churnlib.evaluation.fairness.groups import NOBODY, Grouping, groups_of
-from churnlib.evaluation.fairness.report import compare_classes, compare_groups
 from churnlib.evaluation.fairness.tables import fairness_lines, fairness_table
 from churnlib.evaluation.intervals import wilson_interval
 from churnlib.evaluation.profit.campaign import Campaign
@@ -255,7 +255,7 @@ def test_one_class_in_a_group_leaves_what_it_does_not_have_empty():
 def test_ties_everywhere_give_figures_and_the_best_threshold_there_is():
     group, label = ["a", "b"] * 60, np.tile([0, 1, 1, 0], 30)
     codes = groups_of("g", group)
-    held_out = (label, np.full(120, 0.5), [codes.codes])
+    held_out = HeldOut(label, np.full(120, 0.5), [codes.codes])
     report = compare_groups(label, np.full(120, 0.5), [codes], threshold=0.5, held_out=held_out, replicates=20)
     for one in report.columns[0].groups:
         assert one.figures["selection_rate"].value == 1.0 and one.figures["roc_auc"].value == 0.5
@@ -271,7 +271,7 @@ def test_thresholds_by_group_make_equal_what_they_should_at_a_cost_that_is_count
     label, probability, group = drawn(6_000)
     aside = drawn(6_000, seed=1)
     groups, others = groups_of("group", group), groups_of("group", aside[2])
-    held_out = (aside[0], aside[1], [others.codes])
+    held_out = HeldOut(aside[0], aside[1], [others.codes])
     report = compare_groups(label, probability, [groups], threshold=0.4, held_out=held_out, replicates=200)
     for aim, found in report.columns[0].equalised.items():
         before, after = (abs(found[when]["a"] - found[when]["b"]) for when in ("before", "after"))
@@ -284,6 +284,28 @@ def test_thresholds_by_group_make_equal_what_they_should_at_a_cost_that_is_count
         assert found["after"]["b"] == pytest.approx(chosen.mean())
         assert found["changed"] == pytest.approx((decision != (probability >= 0.4)).mean())
         assert found["f1"]["low"] <= found["f1"]["difference"] <= found["f1"]["high"]
+
+
+def test_factors_by_group_on_thresholds_of_their_own_make_equal_what_they_should():
+    label, probability, group = drawn(6_000)
+    aside, rng = drawn(6_000, seed=1), np.random.default_rng(2)
+    own, theirs = (rng.choice([0.1, 0.3, 0.6, np.inf], 6_000) for _ in range(2))
+    groups, others = groups_of("group", group), groups_of("group", aside[2])
+    held_out = HeldOut(aside[0], aside[1], [others.codes], theirs)
+    report = compare_groups(label, probability, [groups], threshold=own, held_out=held_out, replicates=50)
+    column = report.columns[0]
+    for one in column.groups:
+        rows = group == one.label
+        assert one.figures["selection_rate"].value == pytest.approx((probability >= own)[rows].mean())
+    for aim, found in column.equalised.items():
+        assert abs(found["after"]["a"] - found["after"]["b"]) < 0.05 < abs(found["before"]["a"] - found["before"]["b"])
+        decision = probability >= own * np.array([found["factors"][name] for name in group])
+        assert found["changed"] == pytest.approx((decision != (probability >= own)).mean())
+        assert found["f1"]["after"] == pytest.approx(sk.f1_score(label, decision))
+        assert not decision[np.isinf(own)].any(), aim  # whom it never pays to keep is left alone
+    assert "a factor for each group on customers' own thresholds" in "".join(fairness_lines(report))
+    with pytest.raises(ValueError, match="held_out needs those of its rows"):
+        compare_groups(label, probability, [groups], threshold=own, held_out=HeldOut(*held_out[:3]))
 
 
 def test_a_group_without_anyone_to_go_by_keeps_the_common_threshold():
@@ -329,6 +351,22 @@ def test_a_run_compares_groups_of_columns_that_its_model_does_not_read(table, tm
         assert found["calibration_gap"] == pytest.approx((part["churn_probability"] - part["label"]).mean())
     assert told["columns"][0]["equalised"]["tpr"]["thresholds"].keys() == {"monthly", "yearly", "two years"}
     assert not list(result.folder.glob(".fairness*"))
+
+
+def test_a_run_with_thresholds_by_value_compares_groups_by_these(table, tmp_path):
+    more = ("+data.columns.plan.sensitive=true", "threshold=value", "money.column=tenure", "report=false")
+    result = train(compose(words(table, *more)), folder=RunFolder(tmp_path / "run", latest=None))
+    told = json.loads((result.folder / "fairness.json").read_text())
+    rows = pl.read_parquet(result.folder / "predictions.parquet").join(
+        pl.read_parquet(table), left_on="customer_id", right_on="customer", how="left"
+    )
+    selected = dict(rows.group_by("plan").agg(pl.col("churn_prediction").mean()).iter_rows())
+    column = told["columns"][0]
+    shares = {one["group"]: one["figures"]["selection_rate"]["value"] for one in column["groups"]}
+    assert shares == pytest.approx(selected)
+    common = rows.filter(pl.col("churn_probability") >= result.metrics["test"]["threshold"])
+    assert len(common) != rows["churn_prediction"].sum()  # one threshold for all would select others
+    assert column["equalised"]["tpr"]["before"].keys() == column["equalised"]["tpr"]["factors"].keys()
 
 
 def test_a_run_of_several_classes_compares_each_of_them(table, tmp_path):

@@ -31,6 +31,8 @@ from churnlib.scoring import score_file
 from churnlib.serving.answering.reasons import Reasons
 from churnlib.serving.api import ChurnLitAPI
 from churnlib.training.curves import CURVES
+from churnlib.training.report_reasons import explainer_of
+from churnlib.training.reporting import judged_again
 from churnlib.training.run_folder import RunFolder
 from churnlib.training.train import train
 from scripts import reference_shapley
@@ -119,6 +121,39 @@ def test_the_figures_are_those_of_the_curves_that_anybody_can_ask_for(trained, p
     assert ranked.value == pytest.approx(test["concordance"], abs=1e-6)
     said = predictor.predict(new)["churn_probability"].mean()
     assert said == pytest.approx(test["calibration"][0]["predicted"], abs=1e-6)
+
+
+def known_rows(folder: Path, frame: pl.DataFrame, predictor: Predictor) -> pl.DataFrame:
+    """Test customers of whom it is known whether they left within the horizon, with ``gone`` and ``said``."""
+    rows = frame.join(pl.read_parquet(folder / "predictions.parquet"), left_on="customer", right_on="customer_id")
+    said = predictor.predict(rows.with_columns(months=pl.lit(0.0)))["churn_probability"]
+    rows = rows.with_columns(said=said, gone=(pl.col("left") == "yes") & (pl.col("duration") <= 6))
+    return rows.filter(pl.col("gone") | (pl.col("duration") >= 6))
+
+
+def test_lift_and_profit_are_about_leaving_within_the_horizon_without_those_lost_before(trained, predictor):
+    folder, metrics, frame = trained
+    known, test = known_rows(folder, frame, predictor), metrics["test"]
+    first = known.sort("said", descending=True).head(-(-len(known) // 10))
+    assert test["ranking"]["top_decile_lift"] == pytest.approx(first["gone"].mean() / known["gone"].mean())
+    chosen = known.filter(pl.col("said") >= test["threshold"])
+    n_gone = chosen["gone"].sum()
+    # Of those who leave three tenths stay for an offer of 10, and then are worth 200; a contact costs 1.
+    earned = n_gone * (0.3 * (200 - 10) - 1) - (len(chosen) - n_gone) * (10 + 1)
+    assert test["profit"]["profit"] == pytest.approx(earned / len(known))
+    low, high = test["intervals"]["profit"]
+    assert low < test["profit"]["profit"] < high
+    document = read_document(folder)
+    assert document is not None
+    told = {one["key"]: one["value"] for one in document["performance"]["figures"]}
+    assert told["top_decile_lift"] == pytest.approx(test["ranking"]["top_decile_lift"])
+    reached = first["gone"].sum() / known["gone"].sum()
+    assert document["curves"]["gains"]["value"][10] == pytest.approx(reached)
+    assert document["confusion"]["cells"]["tp"]["money"] == pytest.approx(n_gone * (0.3 * 190 - 1))
+    lost = test["survival"]["unknown_at_horizon"]
+    assert lost > 0
+    said = f"{lost} of {test['survival']['n']} test customers were lost from sight before, and are left out"
+    assert said in (folder / "report.html").read_text("utf-8") and said in (folder / "model_card.md").read_text("utf-8")
 
 
 def test_the_report_and_the_groups_are_about_leaving_within_the_horizon(trained):
@@ -292,6 +327,12 @@ def test_observed_from_later_on_customers_are_judged_on_what_came_after(tmp_path
     assert said.mean() == pytest.approx((1 - truth[:, 1] / truth[:, 0]).mean(), abs=0.05)
     found = metrics["test"]["survival"]["calibration"][0]
     assert found["predicted"] == pytest.approx(found["observed"], abs=0.08)
+    # The report shows what scoring answers, from each customer's entry on, and its reasons are of that.
+    named = {"use", "plan", "noise", "fee", "since"}
+    assert_reasons_of_the_report_are_about_what_it_shows(tmp_path / "run", named)
+    judged = judged_again(tmp_path / "run")
+    np.testing.assert_allclose(predictor.predict(judged.frame)["churn_probability"], judged.probability, atol=1e-6)
+    assert "within 6 months of the day they came under observation" in (tmp_path / "run" / "report.html").read_text()
 
 
 @pytest.mark.slow
@@ -429,6 +470,29 @@ def test_reasons_add_up_to_the_probability_that_is_scored(trained, predictor):
         assert (gap <= np.maximum(0.1 * np.abs(effects.log_odds), 0.05)).all()
     assert set(Explainer(predictor).effects(rows).method) <= {"gradients", "shapley"}
     assert np.abs(Explainer(predictor, method="shapley").effects(rows).error).max() < 1e-4
+
+
+def assert_reasons_of_the_report_are_about_what_it_shows(folder: Path, named: set[str]) -> None:
+    judged = judged_again(folder)
+    explainer = explainer_of(judged)[0]
+    effects = explainer.effects(judged.frame[:60])
+    assert set(effects.names) == named
+    shown = judged.probability[:60]
+    np.testing.assert_allclose(1 / (1 + np.exp(-effects.log_odds)), shown, atol=1e-6)
+    gap = np.abs(effects.base + effects.values.sum(axis=1) - np.log(shown / (1 - shown)))
+    assert (gap <= np.maximum(0.1 * np.abs(effects.log_odds), 0.05) + 1e-5).all()
+    listed = (
+        pl.read_parquet(folder / "report" / "customers.parquet").select("customer_id", "churn_probability").unique()
+    )
+    answered = pl.DataFrame({"customer_id": judged.ids.cast(pl.String), "answered": judged.probability})
+    both = listed.join(answered, on="customer_id")
+    assert len(both) == len(listed) > 0
+    np.testing.assert_allclose(both["churn_probability"], both["answered"], atol=1e-6)
+
+
+def test_reasons_of_the_report_add_up_to_the_probability_that_it_shows(trained):
+    # From the start on: for how long a test customer has stayed since then is the outcome, and no reason.
+    assert_reasons_of_the_report_are_about_what_it_shows(trained[0], {"use", "plan", "noise", "fee"})
 
 
 def test_torch_follows_the_curve_that_numpy_answers_by(predictor):

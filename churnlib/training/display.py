@@ -145,7 +145,10 @@ def show_survival(console: Console, columns: Mapping[str, Mapping[str, Any]]) ->
     for line in calibration_line(last):
         console.print(escape(line), soft_wrap=True, highlight=False)
     horizon = f"{last['horizon']:g} {last['unit']}"
-    console.print(f"Leaving within {horizon}, of customers of whom it is known:", highlight=False)
+    lost = ", ".join(f"{header} {one['unknown_at_horizon']:,}" for header, one in columns.items())
+    console.print(
+        f"Leaving within {horizon}, without customers lost from sight before ({lost}):", soft_wrap=True, highlight=False
+    )
 
 
 MARKS = {"good": "[green]•[/]", "note": "[dim]•[/]", "weak": "[yellow]•[/]", "alarm": "[bold red]•[/]"}

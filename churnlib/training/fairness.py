@@ -13,8 +13,9 @@ from churnlib.config import TrainConfig
 from churnlib.data.coercion import coerce
 from churnlib.data.customers import Customers
 from churnlib.errors import ConfigError
+from churnlib.evaluation.fairness.compare import HeldOut, compare_classes, compare_groups
 from churnlib.evaluation.fairness.groups import Grouping, crossed
-from churnlib.evaluation.fairness.report import FairnessReport, compare_classes, compare_groups
+from churnlib.evaluation.fairness.report import FairnessReport
 from churnlib.predictor import Predictor
 from churnlib.schema import Column, Kind, Role, Schema, unknown_column
 from churnlib.training.calibrating import held_out_probability
@@ -61,7 +62,7 @@ def fairness_of(config: TrainConfig, trained: Trained, predictor: Predictor) -> 
     if not columns or not len(customers.rows("test")):
         return None
     test, label, probability = _tested(customers, predictor)
-    aside, *held_out = _held_out(trained, predictor)
+    aside, *told = _held_out(trained, predictor)
     if not len(test):
         return None
     groups, others = [], []
@@ -84,11 +85,13 @@ def fairness_of(config: TrainConfig, trained: Trained, predictor: Predictor) -> 
     if predictor.threshold is None:
         return compare_classes(label, probability, [*groups, *meets], classes=predictor.classes, **shared)
     shared |= {
-        "threshold": predictor.threshold,
+        "threshold": predictor.thresholds(customers.frame[test]),
         "campaign": campaign_of(config.money, customers),
         "value": None if values is None else values[test],
     }
-    each = compare_groups(label, probability, groups, held_out=(held_out[0], held_out[1], others), **shared)
+    cuts = predictor.thresholds(customers.frame[aside])
+    held_out = HeldOut(told[0], told[1], others, cuts if isinstance(cuts, np.ndarray) else None)
+    each = compare_groups(label, probability, groups, held_out=held_out, **shared)
     if not meets:
         return each
     both = compare_groups(label, probability, meets, **shared)

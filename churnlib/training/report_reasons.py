@@ -132,9 +132,11 @@ def explainer_of(judged: Judged) -> tuple[Any, str | None]:
     n_columns = len(judged.predictor.schema.features)
     if n_columns > MOST_COLUMNS:
         return None, f"{n_columns:,} columns are too many to explain beside a run; churnlib explain takes its time"
+    # What is shown is what rows were judged by. Time since an entry is known then, and is a reason; but without one the
+    # probability is that from the start on, for how long the test rows have stayed since then is the outcome.
+    from_start = judged.followed is not None and not judged.followed.given_entry
     try:
-        # The test rows are judged from the start on: how long they stayed since then is the outcome.
-        return Explainer(judged.predictor, from_start=True), None
+        return Explainer(judged.predictor, from_start=from_start), None
     except ChurnlibError as error:
         return None, str(error)
 

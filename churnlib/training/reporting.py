@@ -182,15 +182,16 @@ def _timed(
     assert lifetimes is not None
     logits = predictor.logits(rows.typed[test])
     known, label, probability = within_horizon(rows, test, logits, curve)
-    entry = lifetimes.entry[test]
+    entry, given_entry = lifetimes.entry[test], lifetimes.spec.entry is not None
     times = grid(metrics["test"]["survival"]["until"], np.asarray(curve.breaks), curve.horizon)
     followed = Followed(
         typed=rows.typed[test],
         duration=lifetimes.duration[test] - entry,
         event=lifetimes.event[test],
         times=times,
-        survival=curve.survival(logits, times, entry if lifetimes.spec.entry is not None else None),
+        survival=curve.survival(logits, times, entry if given_entry else None),
         clock=lifetimes.spec.clock,
+        given_entry=given_entry,
     )
     return test[known], label, probability, followed
 

@@ -27,7 +27,7 @@ from churnlib.training.baselines import rows_of, task_of
 from churnlib.training.calibrating import calibrate, held_out_probability
 from churnlib.training.fitted import HeldOut, Trained
 from churnlib.training.money import campaign_of, own_threshold_of, values_of
-from churnlib.training.survival import survival_metrics
+from churnlib.training.survival import survival_metrics, within_horizon
 
 SUBJECTS = "subjects.parquet"
 """File of a run folder: the customers, by pseudonym, and the side on which each stood."""
@@ -55,27 +55,57 @@ def side_metrics(
         return None
     if predictor.bundle.hazards is not None:
         logits = predictor.logits(predictor.read(customers.frame[rows]).typed)
-        return _survival(customers, rows, logits, predictor)
-    probability = predictor.probabilities(customers.frame[rows])
+        return _of_hazards(customers, rows, logits, predictor, money)
+    return _figures(
+        customers, rows, customers.label[rows], predictor.probabilities(customers.frame[rows]), predictor, money
+    )
+
+
+def _figures(
+    customers: Customers,
+    rows: np.ndarray,
+    label: np.ndarray,
+    probability: np.ndarray,
+    predictor: Predictor,
+    money: MoneyConfig | None,
+) -> dict[str, Any]:
+    """Return the metrics of rows at the predictor's decisions: with money all of them, each with its interval."""
+    own = predictor.bundle.own_threshold
     if money is None:
-        return _evaluate(customers, rows, probability, predictor.threshold, predictor.bundle.own_threshold)
+        return _evaluate(customers, rows, probability, predictor.threshold, own, label=label)
     values = values_of(money, customers)
     metrics = evaluate(
-        customers.label[rows],
+        label,
         probability,
         threshold=predictor.threshold,
-        prediction=_own_decisions(customers, rows, probability, predictor.bundle.own_threshold),
+        prediction=_own_decisions(customers, rows, probability, own),
         classes=list(customers.schema.classes),
         layers=LAYERS,
         campaign=campaign_of(money, customers),
         value=None if values is None else values[rows],
         customers=customers.ids(rows),
         replicates=n_replicates(len(rows)),
-        stratified=customers.split.by == "random",
+        stratified=customers.split.by == "random" and customers.lifetimes is None,
     )
     if PROFIT in metrics:
         metrics[PROFIT]["currency"] = money.currency
     return metrics
+
+
+def _of_hazards(
+    customers: Customers, rows: np.ndarray, logits: np.ndarray, predictor: Predictor, money: MoneyConfig | None = None
+) -> dict[str, Any]:
+    """Return the metrics of hazards: of leaving within the horizon, and of the curves.
+
+    The former are about the rows of which it is known whether they left within it; ``survival.unknown_at_horizon``
+    counts the others, and is all there is where nothing is known of anybody.
+    """
+    curve = predictor.hazards("metrics")
+    known, label, gone = within_horizon(customers, rows, logits, curve)
+    found = _figures(customers, rows[known], label, gone, predictor, money) if known.any() else {}
+    told = survival_metrics(customers, rows, logits, curve)
+    intervals = {**found.get("intervals", {}), "concordance": told["concordance_interval"]}
+    return {**found, "survival": told, "intervals": intervals}
 
 
 def n_replicates(n_rows: int) -> int:
@@ -107,7 +137,7 @@ def threshold_interval(
 def held_out_metrics(customers: Customers, held_out: HeldOut, predictor: Predictor) -> dict[str, Any]:
     """Return the metrics of what was said about held-out rows, at the predictor's calibration and threshold."""
     if predictor.bundle.hazards is not None:
-        return _survival(customers, held_out.rows, held_out.logits, predictor)
+        return _of_hazards(customers, held_out.rows, held_out.logits, predictor)
     label = customers.label[held_out.rows]
     probability = held_out_probability(held_out.logits, label, predictor.bundle.calibration)
     return _evaluate(customers, held_out.rows, probability, predictor.threshold, predictor.bundle.own_threshold)
@@ -131,13 +161,6 @@ def parts_metrics(trained: Trained, predictor: Predictor) -> dict[str, Any]:
             **{k: _spread(group, k) for k in SPREAD},
         }
     return {"kinds": kinds, "parts": parts}
-
-
-def _survival(customers: Customers, rows: np.ndarray, logits: np.ndarray, predictor: Predictor) -> dict[str, Any]:
-    curve, threshold = predictor.bundle.hazards, predictor.threshold
-    assert curve is not None and threshold is not None  # two classes
-    cut = predictor.thresholds(customers.frame[rows])
-    return survival_metrics(customers, rows, logits, curve, threshold, own=cut if isinstance(cut, np.ndarray) else None)
 
 
 def _spread(group: Sequence[Mapping[str, Any]], key: str) -> dict[str, float | None]:
@@ -179,8 +202,11 @@ def _evaluate(
     probability: np.ndarray,
     threshold: float | None,
     own: OwnThreshold | None = None,
+    *,
+    label: np.ndarray | None = None,
 ) -> dict[str, Any]:
-    label, classes = customers.label[rows], list(customers.schema.classes)
+    label = customers.label[rows] if label is None else label
+    classes = list(customers.schema.classes)
     prediction = _own_decisions(customers, rows, probability, own)
     metrics = evaluate(label, probability, threshold=threshold, prediction=prediction, classes=classes)
     return {**metrics, "intervals": confidence_intervals(label, probability, metrics, seed=0)}

@@ -15,9 +15,7 @@ import numpy as np
 from churnlib.config import MoneyConfig, TrainConfig
 from churnlib.data.customers import Customers, customer_value
 from churnlib.data.lifetimes import Lifetimes
-from churnlib.decision import decide
 from churnlib.errors import ConfigError
-from churnlib.evaluation.metrics import evaluate
 from churnlib.evaluation.profit.campaign import Campaign
 from churnlib.evaluation.survival import (
     KaplanMeier,
@@ -120,46 +118,16 @@ def horizon_threshold(
     return choose_threshold(label, gone, campaign=campaign, **asdict(config.threshold))
 
 
-def survival_metrics(
-    customers: Customers,
-    rows: np.ndarray,
-    logits: np.ndarray,
-    curve: HazardCurve,
-    threshold: float,
-    *,
-    own: np.ndarray | None = None,
-) -> dict[str, Any]:
-    """Measure the curves of some rows.
+def survival_metrics(customers: Customers, rows: np.ndarray, logits: np.ndarray, curve: HazardCurve) -> dict[str, Any]:
+    """Measure the curves of some rows, beside Kaplan and Meier's curve of the training rows.
 
     Args:
         customers: The table.
         rows: Row numbers.
         logits: ``(n, K)`` of these rows.
         curve: What they mean.
-        threshold: From which a customer counts as leaving within the horizon.
-        own: ``(n,)`` thresholds of each customer's own, by which is decided then.
-
-    Returns:
-        The figures of every run, of leaving within the horizon, for the rows of which that is known; and ``survival``.
     """
-    lifetimes = _of(customers)
-    known, left = lifetimes.known(rows, curve.horizon)
-    gone = curve.probabilities(logits, _entry(lifetimes, rows))
-    found: dict[str, Any] = {}
-    if known.any():
-        decided = None if own is None else decide(gone[known], own[known])
-        classes = list(customers.schema.classes)
-        found = evaluate(left[known], gone[known], threshold=threshold, prediction=decided, classes=classes)
-    found["survival"] = _curves(lifetimes, customers.rows("train"), rows, logits, curve, gone)
-    found["survival"]["unknown_at_horizon"] = int((~known).sum())
-    found["intervals"] = {"concordance": found["survival"]["concordance_interval"]}
-    return found
-
-
-def _curves(
-    lifetimes: Lifetimes, train: np.ndarray, rows: np.ndarray, logits: np.ndarray, curve: HazardCurve, gone: np.ndarray
-) -> dict[str, Any]:
-    """Return all that is about whole curves, beside Kaplan and Meier's curve of the training rows."""
+    lifetimes, train = _of(customers), customers.rows("train")
     entry = _entry(lifetimes, rows)
     duration, event = lifetimes.duration[rows] - lifetimes.entry[rows], lifetimes.event[rows]
     of_training = lifetimes.duration[train] - lifetimes.entry[train], lifetimes.event[train]
@@ -179,6 +147,7 @@ def _curves(
     ahead = np.asarray(horizons)
     left_by = 1.0 - curve.survival(logits, ahead, entry)
     at_breaks = 1.0 - curve.survival(logits, breaks, entry)
+    known, _ = lifetimes.known(rows, curve.horizon)
     return {
         "unit": curve.unit,
         "horizon": curve.horizon,
@@ -204,7 +173,8 @@ def _curves(
             calibration_at(left_by[:, place], duration, event, horizon=horizon)
             for place, horizon in enumerate(horizons)
         ],
-        "mean_within_horizon": float(gone.mean()),
+        "mean_within_horizon": float(curve.probabilities(logits, entry).mean()),
+        "unknown_at_horizon": int((~known).sum()),
     }
 
 

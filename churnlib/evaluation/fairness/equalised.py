@@ -2,6 +2,9 @@
 
 Equal opportunity (Hardt, Price and Srebro 2016): of those who leave, the same share is found in each group. Equal
 selection: the same share of each group is contacted. Either is a decision of policy, and nothing here applies it.
+
+Where each customer has a threshold of his own, a group has a factor by which those of its customers are multiplied, and
+customers are put in order by how often their probability holds their threshold.
 """
 
 from __future__ import annotations
@@ -11,11 +14,11 @@ from typing import Any
 import numpy as np
 
 from churnlib.evaluation.bootstrap import REPLICATES, intervals_of, resampled
+from churnlib.evaluation.cuts import between
 from churnlib.evaluation.decisions import f_beta
 from churnlib.evaluation.fairness.figures import Judged
 from churnlib.evaluation.fairness.groups import NOBODY, Groups
 from churnlib.evaluation.inputs import Floats, Ints
-from churnlib.evaluation.thresholds import between
 
 AIMS = ("tpr", "selection_rate")
 """What may be made equal."""
@@ -64,6 +67,32 @@ def _nearest_cut(scores: Floats, target: float, threshold: float) -> float:
     return float(min((cuts[place] for place in best), key=lambda cut: abs(cut - threshold)))
 
 
+AT_OWN = 0.5
+"""Standing of a customer whose probability is that of his own threshold."""
+
+
+def standing(probability: Floats, own: Floats) -> Floats:
+    """Return where customers stand to thresholds of their own, ``(n,)`` in [0, 1].
+
+    A probability is ``f`` times the threshold or more where the standing is ``f / (1 + f)`` or more; it is 0 where no
+    probability is enough, and 1 where any is.
+
+    >>> standing(np.array([0.2, 0.2, 0.2]), np.array([0.2, 0.1, np.inf])).round(3).tolist()
+    [0.5, 0.667, 0.0]
+    """
+    total = probability + own
+    return np.divide(probability, total, out=np.ones_like(total), where=total > 0)
+
+
+def factor(cut: float) -> float | None:
+    """Return the factor on own thresholds that a standing belongs to; None where nobody reaches it.
+
+    >>> factor(0.5), factor(0.6)
+    (1.0, 1.4999999999999998)
+    """
+    return cut / (1.0 - cut) if cut < 1.0 else None
+
+
 def equalised(
     rows: Judged,
     groups: Groups,
@@ -71,33 +100,37 @@ def equalised(
     *,
     threshold: float,
     aim: str,
+    score: Floats | None = None,
     replicates: int = REPLICATES,
     seed: int = 0,
 ) -> dict[str, Any]:
     """Say what thresholds by group would do to the rows, and what they would cost.
 
     Args:
-        rows: The test rows with their decisions at the common threshold.
+        rows: The test rows with their decisions at the threshold.
         groups: Their groups.
-        held_out: Label, probability and group of the rows from which thresholds are learned.
-        threshold: The common one.
+        held_out: Label, probability (or standing) and group of the rows from which thresholds are learned.
+        threshold: The common one; :data:`AT_OWN` of standings.
         aim: One of :data:`AIMS`.
+        score: ``(n,)`` standings of the rows where customers have thresholds of their own.
         replicates: Resampled sets of customers behind the intervals.
         seed: Of the resampling.
 
     Returns:
-        JSON-ready: ``thresholds`` and the aimed-at rate ``before`` and ``after`` by group, ``difference`` between the
-        extremes of both, the share of customers whose decision ``changed``, and ``f1`` and ``profit`` (per customer)
-        ``before`` and ``after`` with their ``difference`` and its interval ``low`` to ``high``, on the same customers.
+        JSON-ready: ``thresholds`` (of standings ``factors`` on own thresholds, None for nobody) and the aimed-at rate
+        ``before`` and ``after`` by group, ``difference`` between the extremes of both, the share of customers whose
+        decision ``changed``, and ``f1`` and ``profit`` (per customer) ``before`` and ``after`` with their
+        ``difference`` and its interval ``low`` to ``high``, on the same customers.
     """
     label, probability, codes = held_out
     found = equalised_thresholds(label, probability, codes, len(groups.labels), threshold=threshold, aim=aim)
     own = np.append(found, threshold)[groups.codes]  # who is in no group keeps the common threshold
-    decision = (rows.probability >= own).astype(np.int64)
+    decision = ((rows.probability if score is None else score) >= own).astype(np.int64)
+    cuts = found.tolist() if score is None else [factor(cut) for cut in found.tolist()]
     before, after = (_rates(rows.label, one, groups, aim) for one in (rows.decision, decision))
     return {
         "aim": aim,
-        "thresholds": dict(zip(groups.labels, found.tolist(), strict=True)),
+        "thresholds" if score is None else "factors": dict(zip(groups.labels, cuts, strict=True)),
         "before": before,
         "after": after,
         "difference": {"before": _apart(before), "after": _apart(after)},

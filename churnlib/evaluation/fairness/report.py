@@ -1,38 +1,15 @@
-"""Groups of customers compared: figures, what sets the groups apart, and what equal treatment would cost."""
+"""What a comparison of groups has found: figures, what sets the groups apart, and what equal treatment would cost."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import polars as pl
-from numpy.typing import ArrayLike
 
-from churnlib.decision import decide
-from churnlib.evaluation.bootstrap import REPLICATES, customer_numbers
-from churnlib.evaluation.fairness.equalised import AIMS, equalised
-from churnlib.evaluation.fairness.figures import (
-    COMPARED,
-    ERROR,
-    FIGURES,
-    RATES,
-    Figure,
-    Judged,
-    difference,
-    figures_of,
-    quotient,
-    spread,
-)
-from churnlib.evaluation.fairness.groups import NOBODY, Groups
-from churnlib.evaluation.inputs import check_binary, check_multiclass
-from churnlib.evaluation.probabilities import NoiseFloor, calibration_noise_floor
-from churnlib.evaluation.profit.campaign import Campaign, payoffs
-
-LARGEST, REST = "largest", "rest"
-AGAINST = (LARGEST, REST)
-"""With whom a group is compared: the largest group, or all customers that are not in it."""
+from churnlib.evaluation.fairness.figures import COMPARED, ERROR, FIGURES, Figure, spread
+from churnlib.evaluation.probabilities import NoiseFloor
 
 FOUR_FIFTHS = 0.8
 """Below this share of the other group's selection rate a selection counts as adverse in the practice of US employment
@@ -138,7 +115,7 @@ class FairnessReport:
 
     Attributes:
         columns: One report for each column.
-        threshold: At which decisions were made; None of more than two classes.
+        threshold: At which decisions were made; None of more than two classes, and where customers have their own.
         min_group: Rows that a group needs.
         n: Rows in all.
         clustered: Whether intervals are bootstrapped by customer, since some have several rows.
@@ -172,156 +149,4 @@ class FairnessReport:
         return pl.DataFrame(lines, schema=LONG, orient="row")
 
 
-def compare_groups(
-    label: ArrayLike,
-    probability: ArrayLike,
-    groups: Sequence[Groups],
-    *,
-    threshold: float,
-    held_out: tuple[ArrayLike, ArrayLike, Sequence[np.ndarray]] | None = None,
-    campaign: Campaign | None = None,
-    value: ArrayLike | None = None,
-    customers: ArrayLike | None = None,
-    against: str = LARGEST,
-    min_group: int = 0,
-    read: Mapping[str, bool] | None = None,
-    replicates: int = REPLICATES,
-    seed: int = 0,
-) -> FairnessReport:
-    """Compare how a model treats groups of customers.
-
-    Args:
-        label: ``(n,)`` 0 or 1.
-        probability: ``(n,)`` calibrated probability of class 1.
-        groups: Of the rows, for each column; see :func:`churnlib.evaluation.fairness.groups.groups_of`.
-        threshold: From which customers are predicted to leave.
-        held_out: Label, probability and (for each of ``groups``) group numbers of other rows, from which thresholds by
-            group are learned; without them none are.
-        campaign: Costs of the profit; those of the paper on EMPC when left out.
-        value: ``(n,)`` money that each customer is worth.
-        customers: ``(n,)`` names, where a customer may have several rows.
-        against: ``largest`` (group of the column) or ``rest``.
-        min_group: Rows that a group needed, for the record.
-        read: Whether the model reads the columns.
-        replicates: Resampled sets.
-        seed: Of the resampling.
-
-    Raises:
-        ValueError: If shapes disagree, or a label or probability is outside its range.
-    """
-    truth, scores = check_binary(label, probability)
-    costs = campaign or Campaign()
-    paid = payoffs(truth, costs.values(None if value is None else np.asarray(value), len(truth)), costs)
-    rows = Judged(truth, scores, decide(scores, threshold), paid, customer_numbers(customers, len(truth)))
-    drawn: dict[str, Any] = {"replicates": replicates, "seed": seed}
-    told = []
-    for place, one in enumerate(groups):
-        found = {}
-        if held_out is not None and len(one.labels) > 1:
-            others, said = check_binary(held_out[0], held_out[1])
-            aside = (others, said, held_out[2][place])
-            found = {aim: equalised(rows, one, aside, threshold=threshold, aim=aim, **drawn) for aim in AIMS}
-        told.append(_column(rows, one, against, read, equalised=found, **drawn))
-    return FairnessReport(tuple(told), float(threshold), min_group, len(truth), rows.customers is not None)
-
-
-def compare_classes(
-    label: ArrayLike,
-    probability: ArrayLike,
-    groups: Sequence[Groups],
-    *,
-    classes: Sequence[str],
-    customers: ArrayLike | None = None,
-    against: str = LARGEST,
-    min_group: int = 0,
-    read: Mapping[str, bool] | None = None,
-    replicates: int = REPLICATES,
-    seed: int = 0,
-) -> FairnessReport:
-    """Compare how a model of several classes treats groups of customers: each class is taken against the rest.
-
-    Selected is who is given the class, the most probable one. There are no thresholds that could be made equal, and no
-    profit.
-
-    Args:
-        label: ``(n,)`` class indices.
-        probability: ``(n, k)``.
-        groups: Of the rows, for each column.
-        classes: ``k`` names.
-        customers: ``(n,)`` names, where a customer may have several rows.
-        against: ``largest`` (group of the column) or ``rest``.
-        min_group: Rows that a group needed, for the record.
-        read: Whether the model reads the columns.
-        replicates: Resampled sets.
-        seed: Of the resampling.
-
-    Raises:
-        ValueError: If shapes disagree, or a label or probability is outside its range.
-    """
-    truth, scores = check_multiclass(label, probability, len(classes))
-    decision, names = decide(scores), customer_numbers(customers, len(truth))
-    told = []
-    for place, of_class in enumerate(classes):
-        own = ((truth == place).astype(np.int64), scores[:, place], (decision == place).astype(np.int64))
-        rows = Judged(*own, customers=names)
-        told += [
-            _column(rows, one, against, read, of_class=of_class, replicates=replicates, seed=seed) for one in groups
-        ]
-    return FairnessReport(tuple(told), None, min_group, len(truth), names is not None)
-
-
-def _column(
-    rows: Judged,
-    groups: Groups,
-    against: str,
-    read: Mapping[str, bool] | None,
-    *,
-    equalised: Mapping[str, Mapping[str, Any]] | None = None,
-    of_class: str | None = None,
-    replicates: int,
-    seed: int,
-) -> ColumnReport:
-    if against not in AGAINST:
-        raise ValueError(f"against must be one of {', '.join(AGAINST)}, got {against!r}")
-    return ColumnReport(
-        groups.name,
-        _compared(rows, groups, against, replicates=replicates, seed=seed),
-        groups.merged,
-        groups.left_out,
-        int((groups.codes == NOBODY).sum()),
-        equalised or {},
-        None if read is None else read.get(groups.name),
-        of_class,
-    )
-
-
-def _compared(rows: Judged, groups: Groups, against: str, *, replicates: int, seed: int) -> tuple[GroupReport, ...]:
-    masks = [groups.codes == place for place in range(len(groups.labels))]
-    found = [figures_of(rows.where(mask), replicates=replicates, seed=seed) for mask in masks]
-    largest = int(groups.counts().argmax()) if len(masks) else 0
-    told = []
-    for place, (name, mask, figures) in enumerate(zip(groups.labels, masks, found, strict=True)):
-        n, positives = int(mask.sum()), int(rows.label[mask].sum())
-        floor = calibration_noise_floor(rows.probability[mask], seed=seed)
-        if len(masks) == 1 or (against == LARGEST and place == largest):
-            told.append(GroupReport(name, n, positives, None, figures, floor))
-            continue
-        other = found[largest]
-        if against == REST:
-            other = figures_of(rows.where(~mask), replicates=replicates, seed=seed)
-        differences = {figure: difference(figures[figure], other[figure]) for figure in COMPARED}
-        ratios = {figure: quotient(figures[figure], other[figure]) for figure in RATES}
-        whom = REST if against == REST else groups.labels[largest]
-        told.append(GroupReport(name, n, positives, whom, figures, floor, differences, ratios))
-    return tuple(told)
-
-
-__all__ = [
-    "AGAINST",
-    "FOUR_FIFTHS",
-    "ColumnReport",
-    "FairnessReport",
-    "GroupReport",
-    "compare_classes",
-    "compare_groups",
-]
+__all__ = ["FOUR_FIFTHS", "LONG", "ColumnReport", "FairnessReport", "GroupReport"]

@@ -113,10 +113,15 @@ def _adverse(column: ColumnReport) -> Iterator[str]:
 
 def _cost(found: Mapping[str, Any], currency: str | None) -> str:
     what = "equal shares found of those who leave" if found["aim"] == "tpr" else "equal shares selected"
+    by = (
+        "a threshold for each group"
+        if "thresholds" in found
+        else "a factor for each group on customers' own thresholds"
+    )
     told = _moved("F1", found["f1"], 4)
     if currency is not None:
         told += f", {_moved(f'{currency} per customer', found['profit'], 2)}"
-    return f"{what} by a threshold for each group: {told}; {found['changed']:.1%} of the decisions change"
+    return f"{what} by {by}: {told}; {found['changed']:.1%} of the decisions change"
 
 
 def _moved(name: str, figure: Mapping[str, Any], digits: int) -> str:

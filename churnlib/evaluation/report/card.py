@@ -87,6 +87,7 @@ def _test(document: Mapping[str, Any]) -> list[str]:
             told.append(f"{one['label']}: {one['value']:.3f}{between}")
     when = document.get("survival")
     if when:
+        told.append(run["about_horizon"])
         low, high = when["concordance_interval"]
         told.append(
             f"When they leave, on {count(when['n'])} rows: concordance {when['concordance']:.3f} (95 % interval "

@@ -37,7 +37,7 @@ from churnlib.evaluation.report import breakdown, performance, simulator
 from churnlib.evaluation.report.card import card
 from churnlib.evaluation.report.configuration import settings, without_secrets
 from churnlib.evaluation.report.judged import Judged
-from churnlib.evaluation.report.survival import survival
+from churnlib.evaluation.report.survival import about_horizon, survival
 from churnlib.evaluation.report.verdict import verdict
 from churnlib.pages.writing import json_ready
 from churnlib.schema import Role
@@ -107,6 +107,7 @@ def _run(judged: Judged, made: datetime) -> dict[str, Any]:
         "positives": test.get("positives"),
         "threshold": judged.predictor.threshold,
         "horizon": _horizon(judged),
+        "about_horizon": about_horizon(judged),
         "own_threshold": judged.own_threshold,
         "made": made.strftime("%Y-%m-%d %H:%M UTC"),
         "trained": known.get("started"),

@@ -28,6 +28,7 @@ class Followed:
         times: ``(m,)`` ascending from 0.
         survival: ``(n, m)`` probability that the model gave of still being there.
         clock: What time counts from: ``start`` of the relationship, or ``snapshot``.
+        given_entry: Whether rows came under observation later than ``clock``, and were judged on what came after it.
     """
 
     typed: pl.DataFrame
@@ -36,6 +37,14 @@ class Followed:
     times: np.ndarray
     survival: np.ndarray
     clock: str
+    given_entry: bool = False
+
+    @property
+    def since(self) -> str:
+        """From when on the horizon counts, in words."""
+        if self.given_entry:
+            return "the day they came under observation"
+        return "the start of the relationship" if self.clock == "start" else "the day the row was taken"
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,8 +116,11 @@ class Judged:
 
     @property
     def stratified(self) -> bool:
-        """Whether intervals take the churn rate as given: the test rows were dealt class by class."""
-        return self.split_by == "random"
+        """Whether intervals take the churn rate as given: the test rows were dealt class by class.
+
+        They are not where leaving within a horizon is meant.
+        """
+        return self.split_by == "random" and self.predictor.bundle.hazards is None
 
     @property
     def own_threshold(self) -> bool:

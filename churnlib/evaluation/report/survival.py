@@ -10,6 +10,7 @@ from churnlib.data.cells import bins_of
 from churnlib.evaluation.intervals import wilson_interval
 from churnlib.evaluation.report.judged import Followed, Judged
 from churnlib.evaluation.survival import KaplanMeier
+from churnlib.pages.words import count, share
 from churnlib.schema import Column
 
 MOST_COLUMNS, MOST_GROUPS = 4, 4
@@ -51,6 +52,23 @@ def survival(judged: Judged) -> dict[str, Any] | None:
         "horizons": [_within(rows, whole, place) for place in _quarters(rows.times, here)],
         "columns": _columns(judged, rows, here),
     }
+
+
+def about_horizon(judged: Judged) -> str | None:
+    """Say whom the sections on leaving within the horizon are about; None of a model without one."""
+    rows, told = judged.followed, (judged.metrics.get("test") or {}).get("survival")
+    if rows is None or told is None:
+        return None
+    said = f"Whoever is counted as leaving here left within {told['horizon']:g} {told['unit']} of {rows.since}"
+    if not told["unknown_at_horizon"]:
+        return f"{said}; of every test customer it is known."
+    lost = f"{count(told['unknown_at_horizon'])} of {count(told['n'])} test customers were lost from sight before"
+    said = f"{said}; {lost}, and are left out of everything but the curves over time"
+    if not len(judged):
+        return f"{said}."
+    left = share(float(judged.label.mean()))
+    seen = share(1.0 - float(KaplanMeier.fit(rows.duration, rows.event).at([told["horizon"]])[0]))
+    return f"{said}: {left} of the others left, and {seen} of all as Kaplan and Meier estimate it."
 
 
 def grid(until: float, breaks: np.ndarray, horizon: float) -> np.ndarray:
@@ -137,4 +155,4 @@ def _parted(gone: np.ndarray, codes: np.ndarray) -> float:
     return float(n @ (mean - gone[known].mean()) ** 2 / n.sum())
 
 
-__all__ = ["grid", "survival"]
+__all__ = ["about_horizon", "grid", "survival"]

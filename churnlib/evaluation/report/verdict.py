@@ -105,17 +105,12 @@ def _when(document: Mapping[str, Any]) -> list[dict[str, str]]:
     low, high = told["concordance_interval"]
     gain = told["ibs_gain_interval"]
     better = "closer to what happened than" if gain[0] > 0 else "no closer to what happened than"
-    from_when = "the start of the relationship" if told["clock"] == "start" else "the day the row was taken"
     return [
         _said(GOOD if low > 0.5 and gain[0] > 0 else WEAK, (
             f"Of two customers it knows in {share(told['concordance'], 0)} of all pairs who leaves first (95 % "
             f"interval {share(low, 0)} to {share(high, 0)}), and its curves are {better} one curve for all."
         )),
-        _said(NOTE, (
-            f"Whoever is counted as leaving here left within {document['run']['horizon']} of {from_when}; "
-            f"{count(told['unknown_at_horizon'])} of {count(told['n'])} test customers were lost from sight before and "
-            "count only where curves are told."
-        )),
+        _said(NOTE, document["run"]["about_horizon"]),
     ]  # fmt: skip
 
 
