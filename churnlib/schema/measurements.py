@@ -1,7 +1,7 @@
 """Columns that are measurements at first sight, found many at a time.
 
-:func:`churnlib.schema.kinds.find_kind` looks at one column after another, and asks polars a dozen questions about each. Of a
-table with 10,000 columns most are plainly numbers, and what it would say of those is told here in a few questions.
+:func:`churnlib.schema.kinds.find_kind` looks at one column after another, and asks polars a dozen questions about each.
+Of a table with 10,000 columns most are plainly numbers, and what it would say of those is told here in a few questions.
 """
 
 from __future__ import annotations
