@@ -92,11 +92,10 @@ def areas_of_codes(codes: np.ndarray, churned: np.ndarray) -> list[Area]:
     rate = others_left.sum(2, keepdims=True) / np.maximum(others.sum(2, keepdims=True), 1)
     score = (others_left + PRIOR_ROWS * rate) / (others + PRIOR_ROWS) - rate
     # Scores within a fold are compared with each other alone: those of different folds err in different ways.
-    told = left.any(2) & stayed.any(2)
-    sums = np.where(told, _areas_of_cells(score, left, stayed), 0.0).sum(1)
-    means = sums / np.maximum(told.sum(1), 1)
-    known = told.any(1)
-    return [area(max(mean, 0.5), n, m) if one else NOTHING for mean, one in zip(means.tolist(), known, strict=True)]
+    told = (left.sum(2) > 0) & (stayed.sum(2) > 0)
+    n_told = told.sum(1)
+    means = np.where(told, _areas_of_cells(score, left, stayed), 0.0).sum(1) / np.maximum(n_told, 1)
+    return [area(max(mean, 0.5), n, m) if one else NOTHING for mean, one in zip(means.tolist(), n_told, strict=True)]
 
 
 def _areas_of_cells(score: np.ndarray, left: np.ndarray, stayed: np.ndarray) -> np.ndarray:
