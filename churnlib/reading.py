@@ -135,9 +135,8 @@ class TableReader:
         frame = table_from(table, sequences=self._sequences)
         coerced = coerce(frame, self._schema)
         required = set(self._schema.required())
-        missing = coerced.typed.select(
-            cs.by_name(*(c.name for c in read_columns(self._schema) if c.name in required)).is_null()
-        )
+        gappy = [column.name for column in coerced.typed if column.name in required and column.null_count()]
+        missing = coerced.typed.select(cs.by_name(*gappy).is_null())
         unreadable = coerced.unreadable
         bad = np.zeros(len(frame), dtype=bool)
         breaks = broken(coerced.typed, self._schema.rules if rules else ())

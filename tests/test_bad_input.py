@@ -204,7 +204,7 @@ WIDE = [pytest.mark.slow, pytest.mark.timeout(900)]
 )
 def test_is_trained_on_and_scored(tmp_path, name):
     words = ["data.id=customer"] if "id" in name.split() else []
-    # ONNX Runtime takes most of a minute for ten thousand inputs; a thousand say the same of it.
+    # Of the ONNX file a thousand columns say the same.
     words += ["bundle.onnx=false"] if name == "10,000 columns" else []
     metrics = run(tmp_path, TRAINED[name], *words)
     assert metrics["test"]["n"] > 0

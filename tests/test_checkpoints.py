@@ -166,4 +166,5 @@ def test_runs_killed_at_random_moments_end_as_the_whole_one(tmp_path):
     spec = importlib.util.spec_from_file_location("check_resume", script)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    assert module.campaign(tmp_path, module.SMALL, runs=1, kills=2, seed=1) == 0
+    # What is drawn of a finished run is no part of it; without it more of the kills meet the training.
+    assert module.campaign(tmp_path, [*module.SMALL, "report=false"], runs=1, kills=2, seed=1) == 0

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from churnlib.data import distinct
 from churnlib.data.coercion import coerce, read_columns
 from churnlib.data.fitting import fit_preparation
-from churnlib.schema import Column, Kind, Role, Schema, infer_schema
+from churnlib.schema import Column, Kind, Role, Schema, infer_schema, stacking
+from churnlib.schema.measurements import find_measurements
 
 SCHEMA = Schema(
     (
@@ -203,3 +204,42 @@ def test_a_typed_table_and_its_csv_file_are_read_alike():
     encoded = [fit_preparation(part.typed, schema).encode(part.typed) for part in (first, second)]
     np.testing.assert_array_equal(encoded[0].numeric, encoded[1].numeric)
     np.testing.assert_array_equal(encoded[0].codes, encoded[1].codes)
+
+
+def test_a_wide_table_is_read_as_column_by_column(monkeypatch):
+    rng = np.random.default_rng(0)
+    measured = [f"{value:.2f}" for value in rng.normal(5, 3, 40)]
+    kinds = {
+        "measurement": measured,
+        "gaps": [None, *measured[1:]],
+        "blanks": ["  ", *measured[1:]],
+        "words": ["n/a", *measured[1:]],
+        "infinite": ["inf", *measured[1:]],
+        "padded": [f"0{value}" for value in rng.integers(10, 99, 40)],
+        "counts": [str(value) for value in rng.integers(0, 9, 40)],
+        "customers": [str(value) for value in rng.permutation(40)],
+        "customers twice": [f"{value}.0" if value % 2 else f"{value - 1}" for value in range(2, 42)],
+        "shares": [f"{value:.3f}" for value in rng.random(40)],
+        "truth": [str(value) for value in rng.integers(0, 2, 40)],
+        "constant": ["7"] * 40,
+        "empty": [None] * 40,
+        "one value": [None, "7"] * 20,
+        "text": [f"v{value}" for value in rng.integers(0, 5, 40)],
+        "dates": [f"2024-01-{day:02d}" for day in rng.integers(1, 28, 40)],
+        "lists": [f"[{value}]" for value in rng.integers(0, 9, 40)],
+    }
+    texts = {f"{kind} {copy}": values for kind, values in kinds.items() for copy in range(8)}
+    numbers = {
+        f"number {copy}": rng.normal(size=40).round(copy % 4) if copy % 3 else rng.integers(0, 50, 40).astype(float)
+        for copy in range(150)
+    }
+    frame = pl.DataFrame({**texts, **numbers, "integers": rng.integers(0, 30, 40)})
+    frame = frame.with_columns(pl.col("number 1").replace(frame["number 1"][0], float("nan")))
+    together = infer_schema(frame)
+    read = coerce(frame, together)
+    assert len(find_measurements(frame)) > 100  # most of them were told so
+    monkeypatch.setattr(stacking, "MANY_COLUMNS", 10_000)
+    assert not find_measurements(frame)
+    assert infer_schema(frame) == together
+    assert coerce(frame, together).typed.equals(read.typed)
+    assert coerce(frame, together).unreadable.equals(read.unreadable)

@@ -11,6 +11,7 @@ from churnlib.decision import probability_from_logits
 from churnlib.models.network import ChurnNetwork, build_network
 from churnlib.models.network_model import NetworkModel
 from churnlib.models.onnx.graph import CannotExport
+from churnlib.models.onnx.operators import layers
 from churnlib.models.onnx.running import OnnxModel
 from churnlib.models.onnx.writing import to_onnx
 
@@ -135,6 +136,25 @@ def test_several_classes(name):
     own, other = (probability_from_logits(one.logits(*rows)) for one in (model, graph))
     assert own.shape == other.shape == (500, 3)
     assert np.abs(own - other).max() <= (2e-5 if name == "tabnet" else 1e-6)
+
+
+@pytest.mark.parametrize("name", ["mlp", "additive"])
+def test_many_columns_are_one_node_and_not_some_for_each(name, monkeypatch):
+    import onnx
+
+    model = made_network(name)
+    rows = made_rows(model, 500)
+    one_by_one, few = as_onnx(model)
+    monkeypatch.setattr(layers, "MANY", 2)
+    content, graph = as_onnx(model)
+    together = graph.logits(*rows)
+    assert np.abs(probability_from_logits(together) - probability_from_logits(few.logits(*rows))).max() <= 1e-6
+    for size in (1, 7):
+        parts = [graph.logits(*(part[start : start + size] for part in rows)) for start in range(0, 50 * size, size)]
+        assert np.array_equal(np.concatenate(parts), together[: 50 * size])
+    ops = [[node.op_type for node in onnx.load_from_string(one).graph.node] for one in (one_by_one, content)]
+    assert "Conv" in ops[1] and len(ops[1]) < len(ops[0])
+    assert graph.flops == few.flops
 
 
 def test_the_same_network_has_the_same_bytes():

@@ -10,6 +10,7 @@ import socket
 import socketserver
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import boto3
@@ -87,6 +88,12 @@ def sentence(source, **options):
     assert not [secret for secret in (KEY, SECRET, "of-the-test") if secret in text]
     assert time.monotonic() - started < 60
     return text
+
+
+def sentences(*names):
+    """Return the sentences for several objects, all asked for at one time: the store is waited for once."""
+    with ThreadPoolExecutor(len(names)) as threads:
+        return list(threads.map(sentence, [f"s3://{BUCKET}/{name}" for name in names]))
 
 
 ROWS = [("C0", "0", "0"), ("C1", "1", "1"), ("C2", "2", "0")]
@@ -189,8 +196,8 @@ def test_rights_that_are_missing_are_told(address, checked_keys, monkeypatch):
 
 def test_a_store_that_is_down_is_told_in_seconds(monkeypatch):
     environment(monkeypatch, f"http://127.0.0.1:{free_port()}")
-    for source in ("t.csv", "t.parquet", "*.parquet", "folder"):
-        assert "Connection refused; the store does not answer" in sentence(f"s3://{BUCKET}/{source}")
+    for said in sentences("t.csv", "t.parquet", "*.parquet", "folder"):
+        assert "Connection refused; the store does not answer" in said
 
 
 # --- stores that fail under way -----------------------------------------------------------------------------------
@@ -203,8 +210,8 @@ def test_a_store_that_does_not_answer_is_not_waited_for(monkeypatch):
     monkeypatch.setitem(PATIENCE, "max_retries", 1)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         environment(monkeypatch, f"http://127.0.0.1:{silent.getsockname()[1]}")
-        for source in ("t.parquet", "folder"):
-            assert "timed out; the store does not answer" in sentence(f"s3://{BUCKET}/{source}")
+        for said in sentences("t.parquet", "folder"):
+            assert "timed out; the store does not answer" in said
 
 
 @contextmanager

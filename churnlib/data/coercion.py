@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import polars as pl
 import polars.selectors as cs
@@ -11,6 +12,7 @@ import polars.selectors as cs
 from churnlib.data.distinct import distinct_cells, read_once
 from churnlib.errors import CellError
 from churnlib.schema import Column, Kind, Role, Schema, parsing
+from churnlib.schema.stacking import is_worth_stacking, read_stacked
 
 PROBLEMS = {
     Kind.numeric: "must be a finite number",
@@ -80,14 +82,12 @@ def coerce(frame: pl.DataFrame, schema: Schema, *, sensitive: bool = False) -> C
     empty = pl.Series([None], dtype=pl.String).new_from_index(0, len(frame))
     full = frame.with_columns(empty.alias(name) for name in absent)
     dtypes = dict(full.schema)  # asked for column by column it would be built anew each time
-    typed = full.select(_read(full, wanted, dtypes)).select(cs.by_name(*(column.name for column in wanted)))
+    typed = pl.DataFrame(_read(full, wanted, dtypes))
     return Coerced(typed, _unreadable(full, typed, dtypes, wanted), absent)
 
 
-def _read(
-    frame: pl.DataFrame, wanted: Sequence[Column], dtypes: Mapping[str, pl.DataType]
-) -> Iterator[pl.Expr | pl.Series]:
-    """Yield the columns as their kinds say, in any order.
+def _read(frame: pl.DataFrame, wanted: Sequence[Column], dtypes: Mapping[str, pl.DataType]) -> list[pl.Series]:
+    """Return the columns as their kinds say.
 
     Columns that are read alike share one expression: of thousands of columns, most of the time would be spent on
     telling polars of each.
@@ -95,16 +95,23 @@ def _read(
     alike: dict[tuple[Kind, pl.DataType], list[str]] = {}
     texts = [c.name for c in wanted if parsing.is_text(dtypes[c.name]) and c.kind is not Kind.sequence]
     distinct = distinct_cells(frame, texts)
+    single: list[pl.Expr] = []
     for column in wanted:
         dtype, cell = dtypes[column.name], parsing.cell_of(column.name)
         if column.name in distinct:
-            yield _read_distinct(distinct[column.name], column)
+            single.append(_read_distinct(distinct[column.name], column))
         elif column.kind in SHARED and (parsing.is_text(dtype) or dtype.is_numeric()):
             alike.setdefault((column.kind, dtype), []).append(column.name)
         else:
-            yield parsing.as_kind(cell, dtype, column.kind, column.formats).alias(column.name)
+            single.append(parsing.as_kind(cell, dtype, column.kind, column.formats).alias(column.name))
+    read: list[pl.Series] = []
     for (kind, dtype), names in alike.items():
-        yield parsing.as_kind(cs.by_name(*names).as_expr(), dtype, kind)
+        if is_worth_stacking(len(names), len(frame)):
+            read += read_stacked(frame, names, partial(parsing.as_kind, dtype=dtype, kind=kind))
+        else:
+            single.append(parsing.as_kind(cs.by_name(*names).as_expr(), dtype, kind))
+    by_name = {column.name: column for column in (*frame.select(single), *read)}
+    return [by_name[column.name] for column in wanted]
 
 
 def _read_distinct(distinct: pl.Series, column: Column) -> pl.Expr:

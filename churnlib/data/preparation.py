@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from itertools import pairwise
 from typing import Any
 
@@ -140,10 +140,9 @@ class Preparation:
             one_hot_max: Overrides the fitted limit; baselines one-hot encode every column.
         """
         limit = self.one_hot_max if one_hot_max is None else one_hot_max
-        statistics = [asdict(s) for s in self.numeric]
         keys = ("fill", "indicator", "low", "high", "center", "factor", "knots", "heights")
         return {
-            **{key: [list(s[key]) if isinstance(s[key], tuple) else s[key] for s in statistics] for key in keys},
+            **{key: [_plain(getattr(statistics, key)) for statistics in self.numeric] for key in keys},
             "clip": self.clip,
             "cardinalities": [FIRST_KNOWN + len(v.values) for v in self.categorical],
             "one_hot": [len(v.values) + v.missing <= limit for v in self.categorical],
@@ -183,8 +182,16 @@ class Preparation:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fitted state as JSON-ready values."""
-        own = asdict(replace(self, chain=Chain(), branches=()))
-        return {**own, "chain": self.chain.to_dict(), "branches": [branch.to_dict() for branch in self.branches]}
+        own = asdict(replace(self, numeric=(), chain=Chain(), branches=()))
+        keys = tuple(one.name for one in fields(NumericStatistics))
+        # asdict copies whatever it meets, and there may be ten thousand of these.
+        numeric = tuple({key: getattr(statistics, key) for key in keys} for statistics in self.numeric)
+        return {
+            **own,
+            "numeric": numeric,
+            "chain": self.chain.to_dict(),
+            "branches": [branch.to_dict() for branch in self.branches],
+        }
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Preparation:
@@ -233,6 +240,10 @@ def side_by_side(branches: Sequence[Preparation], *, seen: tuple[Vocabulary, ...
 
 def _length(history: History) -> int:
     return history.n_steps
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
 
 
 __all__ = ["Encoded", "Preparation", "side_by_side"]

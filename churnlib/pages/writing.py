@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -18,10 +19,12 @@ LOOK = Path(__file__).parent
 """Folder of ``look.css``, which a template includes."""
 
 
+@cache
 def templates(folder: Path) -> Environment:
     """Return the templates of a folder, and those that all pages share.
 
-    Everything that is put into a page is escaped, and a name that is not there is an error.
+    Everything that is put into a page is escaped, and a name that is not there is an error. A process compiles each
+    template once: that takes longer than filling it in.
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 

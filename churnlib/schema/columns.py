@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -79,7 +79,7 @@ class Column:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the column as JSON-ready values; purpose and owner only where they are given."""
-        values = asdict(self)
+        values = {name: getattr(self, name) for name in self.__slots__}
         return {key: value for key, value in values.items() if value or key not in ("purpose", "owner")}
 
     @classmethod

@@ -17,6 +17,7 @@ from churnlib.schema import parsing
 from churnlib.schema.columns import FEATURE_KINDS, Column, Kind, Role, Schema
 from churnlib.schema.declared import Correction, declared_roles
 from churnlib.schema.kinds import Cells, Finding, date_formats, find_kind
+from churnlib.schema.measurements import find_measurements
 
 
 def infer_schema(
@@ -51,11 +52,12 @@ def infer_schema(
     """
     corrections = {name: Correction.from_options(name, options) for name, options in (columns or {}).items()}
     roles = declared_roles(frame.columns, corrections, target=target, id=id, time=time, drop=drop)
+    measured = find_measurements(frame)
     described: list[Column] = []
     unique: list[int] = []
     for place, values in enumerate(frame):
         correction, role = corrections.get(values.name, Correction()), roles.get(values.name)
-        column, is_unique = _describe(values, correction, role)
+        column, is_unique = _describe(values, correction, role, measured.get(values.name))
         described.append(replace(column, purpose=correction.purpose, owner=correction.owner))
         if is_unique and role is None and values.name not in corrections:
             unique.append(place)
@@ -68,21 +70,26 @@ def infer_schema(
     return schema
 
 
-def _describe(values: pl.Series, correction: Correction, role: Role | None) -> tuple[Column, bool]:
+def _describe(
+    values: pl.Series, correction: Correction, role: Role | None, known: Finding | None
+) -> tuple[Column, bool]:
     """Return a column's entry, and whether it is an identifier in which each value comes once.
 
     Args:
         values: The column.
         correction: What the user says about it.
         role: The role that the user gave it, in whatever way.
+        known: What its values suggest, where that is known already.
     """
     name, sensitive = values.name, bool(correction.sensitive)
     if role is Role.target:
         return Column(name, Kind.categorical, role, sensitive=sensitive, note="who left"), False
     if not (parsing.is_plain(values.dtype) or _may_be_sequence(values, correction, role)):
         return _without_cells(values, correction, role), False
-    cells = Cells(values)
-    found = _declared(cells, correction, name) if correction.kind else find_kind(cells, dates_first=role is Role.time)
+    if correction.kind:
+        found = _declared(Cells(values), correction, name)
+    else:
+        found = known or find_kind(Cells(values), dates_first=role is Role.time)
     if role is Role.time and found.kind is not Kind.datetime:
         raise DataError(
             f"data.time names {name!r}, which holds no dates ({_examples(values)}); set data.columns.{name}.format=..."

@@ -99,7 +99,7 @@ class Cells:
         self.n_rows = len(values)
         looks = {"given": parsing.given(CELL, self.dtype), "number": parsing.number(CELL, self.dtype)}
         if parsing.is_text(self.dtype):
-            looks["padded"] = parsing.stripped(CELL).str.contains(r"^0\d+$")
+            looks["padded"] = parsing.padded(CELL)
             looks["dated"] = parsing.stripped(CELL).str.contains(r"\d[-/. ]\w{1,9}[-/., ]+\w|^\w{3,9} \d{1,2}, \d{4}")
         # Named here once and for all: a column of the table may be called "n", "*" or "^a$".
         column = values.alias("cell")

@@ -128,6 +128,11 @@ def stripped(cell: pl.Expr) -> pl.Expr:
     return pl.when(text != "").then(text)
 
 
+def padded(cell: pl.Expr) -> pl.Expr:
+    """Whether text is a whole number with leading zeros."""
+    return stripped(cell).str.contains(r"^0\d+$")
+
+
 def category(cell: pl.Expr, dtype: pl.DataType) -> pl.Expr:
     """Return the category a cell names, as text: ``" Two year "`` -> ``"Two year"``, ``3.0`` -> ``"3"``.
 

@@ -73,28 +73,47 @@ def area_of_codes(codes: np.ndarray, churned: np.ndarray) -> Area:
         codes: ``(n,)`` int64 from 0.
         churned: ``(n,)`` bool.
     """
+    return areas_of_codes(codes[None], churned)[0]
+
+
+def areas_of_codes(codes: np.ndarray, churned: np.ndarray) -> list[Area]:
+    """Return what :func:`area_of_codes` does for each row of ``(columns, n)`` codes."""
     n, m = int(churned.sum()), int((~churned).sum())
     if not n or not m:
-        return NOTHING
-    n_codes = int(codes.max()) + 1
-    cell = (np.arange(len(codes)) % FOLDS) * n_codes + codes  # the rows come in random order, or in none that matters
-    left = np.bincount(cell[churned], minlength=FOLDS * n_codes).reshape(FOLDS, n_codes)
-    stayed = np.bincount(cell[~churned], minlength=FOLDS * n_codes).reshape(FOLDS, n_codes)
-    others_left, others = left.sum(0) - left, (left + stayed).sum(0) - (left + stayed)
+        return [NOTHING] * len(codes)
+    shape = len(codes), FOLDS, int(codes.max()) + 1
+    folds = np.arange(codes.shape[1]) % FOLDS  # the rows come in random order, or in none that matters
+    cell = (np.arange(len(codes))[:, None] * FOLDS + folds) * shape[2] + codes
+    left, stayed = (
+        np.bincount(cell[:, rows].ravel(), minlength=math.prod(shape)).reshape(shape) for rows in (churned, ~churned)
+    )
+    others_left, others = (part.sum(1, keepdims=True) - part for part in (left, left + stayed))
     # The common rate is that of the same rows: a fold's own share of churners must not order its rows.
-    rate = others_left.sum(1, keepdims=True) / np.maximum(others.sum(1, keepdims=True), 1)
+    rate = others_left.sum(2, keepdims=True) / np.maximum(others.sum(2, keepdims=True), 1)
     score = (others_left + PRIOR_ROWS * rate) / (others + PRIOR_ROWS) - rate
     # Scores within a fold are compared with each other alone: those of different folds err in different ways.
-    areas = [_area_of_cells(*fold) for fold in zip(score, left, stayed, strict=True) if fold[1].any() and fold[2].any()]
-    return area(max(float(np.mean(areas)), 0.5), n, m) if areas else NOTHING
+    told = (left.sum(2) > 0) & (stayed.sum(2) > 0)
+    n_told = told.sum(1)
+    means = np.where(told, _areas_of_cells(score, left, stayed), 0.0).sum(1) / np.maximum(n_told, 1)
+    return [area(max(mean, 0.5), n, m) if one else NOTHING for mean, one in zip(means.tolist(), n_told, strict=True)]
 
 
-def _area_of_cells(score: np.ndarray, left: np.ndarray, stayed: np.ndarray) -> float:
-    """Return the area for rows that come in cells of one score each."""
-    _, place = np.unique(score.round(12), return_inverse=True)
-    left, stayed = np.bincount(place, weights=left), np.bincount(place, weights=stayed)
-    below = np.cumsum(stayed) - stayed
-    return float((left * (below + stayed / 2)).sum() / (left.sum() * stayed.sum()))
+def _areas_of_cells(score: np.ndarray, left: np.ndarray, stayed: np.ndarray) -> np.ndarray:
+    """Return the areas for rows that come in cells of one score each, over the last dimension."""
+    score = score.round(12)
+    order = score.argsort(axis=-1)
+    score, left, stayed = (np.take_along_axis(part, order, axis=-1) for part in (score, left, stayed))
+    # Cells of equal scores begin and end together: half of those who stayed among them count as below.
+    place, new = np.arange(score.shape[-1]), score[..., 1:] != score[..., :-1]
+    edge = np.ones_like(score[..., :1], dtype=bool)
+    begins = np.maximum.accumulate(np.where(np.concatenate([edge, new], -1), place, 0), axis=-1)
+    ends = np.where(np.concatenate([new, edge], -1), place, place[-1])
+    ends = np.minimum.accumulate(ends[..., ::-1], axis=-1)[..., ::-1]
+    up_to = np.cumsum(stayed, axis=-1)
+    below = np.take_along_axis(up_to - stayed, begins, axis=-1)
+    within = np.take_along_axis(up_to, ends, axis=-1) - below
+    pairs = left.sum(-1) * stayed.sum(-1)
+    return (left * (below + within / 2)).sum(-1) / np.maximum(pairs, 1)
 
 
 def wilson_low(share: float, n: int) -> float:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 import numpy as np
 import polars as pl
 
-from churnlib.data.inputs import NUMBER_KINDS, as_number
-from churnlib.data.leaks.association import NOTHING, Area, area_of_codes, area_of_ranks, wilson_low
+from churnlib.data.inputs import NUMBER_KINDS, as_numbers
+from churnlib.data.leaks.association import NOTHING, Area, area_of_codes, area_of_ranks, areas_of_codes, wilson_low
 from churnlib.data.leaks.report import CERTAIN, SUSPECTED, Check, Finding
 from churnlib.schema import Column, Kind
 
@@ -25,7 +26,8 @@ GIVEAWAY_LOW, GIVEAWAY_ODDS = 0.9, 20.0
 CERTAIN_LOW = 0.999
 """Lower end from which a value is sure to come with churners alone. That no row of a sample is an exception is not
 enough: of 600 rows of a value with which 99.8 % leave, three samples in ten have none."""
-
+AT_ONCE, MOST_CELLS = 1_000, 100_000
+"""Columns of numbers that are ranked in one query, and cells of those that are judged in one go."""
 
 GAPS = ("no value", "any value")
 
@@ -51,28 +53,32 @@ class Cells:
 
 def read_cells(typed: pl.DataFrame, columns: Sequence[Column]) -> Iterator[Cells]:
     """Yield the columns one by one."""
-    for column in columns:
-        values = typed.get_column(column.name)
-        if column.kind is Kind.sequence:
-            yield _numbers(column, values.list.len().cast(pl.Float64))
-        elif column.kind in NUMBER_KINDS:
-            # A table of its own: asking a wide one costs in proportion to its width.
-            number = as_number(column.name, values.dtype, order=column.order)
-            yield _numbers(column, values.to_frame().select(number).to_series())
-        else:
-            yield _categories(column, values)
+    dtypes = dict(typed.schema)
+    for start in range(0, len(columns), AT_ONCE):
+        some = columns[start : start + AT_ONCE]
+        wanted = [(column.name, column.order) for column in some if column.kind in NUMBER_KINDS]
+        numbers = typed.select(as_numbers(wanted, dtypes, time=None))
+        ranks = numbers.select(pl.all().rank("average"))
+        for column in some:
+            if column.kind in NUMBER_KINDS:
+                yield _numbers(column, numbers.get_column(column.name), ranks.get_column(column.name))
+            elif column.kind is Kind.sequence:
+                lengths = typed.get_column(column.name).list.len().cast(pl.Float64)
+                yield _numbers(column, lengths, lengths.rank("average"))
+            else:
+                yield _categories(column, typed.get_column(column.name))
 
 
-def _numbers(column: Column, values: pl.Series) -> Cells:
-    # A table may have ten thousand columns, and each query counts: the ranks are all that is asked of polars.
-    rank = values.rank("average").to_numpy()
+def _numbers(column: Column, values: pl.Series, ranks: pl.Series) -> Cells:
+    # A table may have ten thousand columns, and each query counts: no more is asked of polars of most columns.
+    rank = ranks.to_numpy()
     missing = np.isnan(rank)
-    ranks = rank[~missing]
+    ranked = rank[~missing]
     # Equal values have one rank, so they share a bin; ranks up to n in bins of equal size.
-    bins = np.where(missing, 0.0, np.ceil(rank * (BINS / max(len(ranks), 1)))).astype(np.int64)
-    often = np.unique(ranks, return_counts=True)[1].max(initial=0) >= _fewest(len(values))
+    bins = np.where(missing, 0.0, np.ceil(rank * (BINS / max(len(ranked), 1)))).astype(np.int64)
+    often = np.unique(ranked, return_counts=True)[1].max(initial=0) >= _fewest(len(values))
     common = _common(values, missing, shown=lambda value: f"{value:g}") if often else _gaps(missing)
-    return Cells(column, missing, bins, ranks, common)
+    return Cells(column, missing, bins, ranked, common)
 
 
 def _categories(column: Column, values: pl.Series) -> Cells:
@@ -120,12 +126,22 @@ def check_single_columns(cells: Sequence[Cells], churned: np.ndarray) -> Check:
 
 def single_areas(cells: Sequence[Cells], churned: np.ndarray) -> dict[str, Area]:
     """Return how well each column alone tells churners from others, by its name."""
-    return {one.column.name: _best(one, churned) for one in cells}
+    areas: dict[str, Area] = {}
+    for _, alike in groupby(enumerate(cells), key=lambda one: _block(*one, len(churned))):
+        some = [one for _, one in alike]
+        by_value = areas_of_codes(np.stack([one.codes for one in some]), churned)
+        areas |= {one.column.name: _best(one, found, churned) for one, found in zip(some, by_value, strict=True)}
+    return areas
 
 
-def _best(cells: Cells, churned: np.ndarray) -> Area:
+def _block(place: int, cells: Cells, n_rows: int) -> tuple[bool, int]:
+    """Return what neighbours have in common that are looked at together: numbers, which have few codes."""
+    at_once = max(1, MOST_CELLS // max(n_rows, 1))
+    return (True, place // at_once) if cells.ranks is not None else (False, place)
+
+
+def _best(cells: Cells, by_value: Area, churned: np.ndarray) -> Area:
     """Return the better of the two ways to use a column: in its order, and value by value."""
-    by_value = area_of_codes(cells.codes, churned)
     if cells.ranks is None or cells.missing.mean() > 0.5:  # an order of few rows says nothing about the others
         return by_value
     in_order = area_of_ranks(cells.ranks, churned[~cells.missing])

@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from functools import lru_cache
+from itertools import chain
 
 KNOWN = (
     "churn", "churned", "attrition", "cancel*", "terminat* date", "terminat* reason", "terminated", "deactivat*",
@@ -45,15 +46,24 @@ def known_leak(name: str, also: Sequence[str] = ()) -> str | None:
         name: Of the column.
         also: More entries, in the form of :data:`KNOWN`.
     """
-    own = words_of(name)
-    for entry in (*KNOWN, *also):
-        wanted = entry.lower().replace("_", " ").split()
-        if all(any(_matches(word, pattern) for word in own) for pattern in wanted):
-            return entry
-    return "churn" if "churn" in name.lower() else None
+    entries, every = _patterns((*KNOWN, *also))
+    found = set[str]().union(*(_matched(word, every) for word in words_of(name)))
+    entry = next((entry for entry, wanted in entries.items() if found.issuperset(wanted)), None)
+    return entry or ("churn" if "churn" in name.lower() else None)
+
+
+@lru_cache(maxsize=16)
+def _patterns(entries: tuple[str, ...]) -> tuple[dict[str, list[str]], tuple[str, ...]]:
+    """Return the words that a name must have, for each entry, and those of all entries."""
+    wanted = {entry: entry.lower().replace("_", " ").split() for entry in entries}
+    return wanted, tuple(dict.fromkeys(chain.from_iterable(wanted.values())))
 
 
 @lru_cache(maxsize=4_096)  # the names of a wide table are made of the same few words
+def _matched(word: str, patterns: tuple[str, ...]) -> frozenset[str]:
+    return frozenset(pattern for pattern in patterns if _matches(word, pattern))
+
+
 def _matches(word: str, pattern: str) -> bool:
     if "*" in pattern:
         return fnmatchcase(word, pattern)

@@ -6,12 +6,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import polars as pl
 
 from churnlib.data.cells import bins_of
 from churnlib.data.periods import periods_of
 from churnlib.evaluation.intervals import roc_auc_interval, wilson_interval
 from churnlib.evaluation.ranking import roc_auc
 from churnlib.evaluation.report.judged import Judged
+from churnlib.schema import Column, Kind
 
 FEWEST = 30
 """Customers that a group needs; smaller ones are merged with their neighbours."""
@@ -45,6 +47,8 @@ def by_segment(judged: Judged, first: Sequence[str] = ()) -> list[dict[str, Any]
     names = [name for name in dict.fromkeys([*first, *columns]) if name in known]
     told = []
     for name in names:
+        if _is_one_cell(judged.typed[name], columns[name]):
+            continue
         bins = bins_of(judged.typed[name], columns[name], fewest=FEWEST)
         cells = groups(judged, bins.codes, bins.labels, "label")
         if len(cells) > 1:
@@ -52,6 +56,11 @@ def by_segment(judged: Judged, first: Sequence[str] = ()) -> list[dict[str, Any]
         if len(told) == MOST_COLUMNS:
             break
     return told
+
+
+def _is_one_cell(values: pl.Series, column: Column) -> bool:
+    """Whether too few rows for two groups are certain to be one; a table may have ten thousand columns."""
+    return column.kind in (Kind.numeric, Kind.datetime) and len(values) < 2 * FEWEST and not values.has_nulls()
 
 
 def groups(judged: Judged, codes: np.ndarray, names: Sequence[str], key: str) -> list[dict[str, Any]]:
