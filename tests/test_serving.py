@@ -25,6 +25,7 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
+from made import made_bundle, made_prepared
 from made_served import ROW, served_bundle
 
 import churnlib
@@ -264,6 +265,16 @@ def test_hooks_before_setup_say_what_is_missing(bundle: Path) -> None:
 def test_metadata_is_json_even_where_metrics_are_not(predictor: Predictor, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Predictor, "metrics", {"test": {"roc_auc": float("nan"), "n": [1, float("inf")]}})
     assert describe(predictor)["metrics"] == {"test": {"roc_auc": None, "n": [1, None]}}
+
+
+def test_metadata_says_of_how_many_customers_and_which_time_the_model_is(predictor: Predictor) -> None:
+    n = len(made_prepared().rows("train"))
+    assert describe(predictor)["trained_on"] == {"customers": n, "from": None, "to": None}
+    dated = made_prepared(time="joined")
+    joined = dated.typed["joined"].gather(dated.rows("train"))
+    found = describe(Predictor(made_bundle(dated)))["trained_on"]
+    assert found["customers"] == len(joined)
+    assert [found["from"], found["to"]] == [str(t.isoformat()) for t in (joined.min(), joined.max())]
 
 
 def test_the_authorization_hook_lets_everybody_in(api: ChurnLitAPI) -> None:

@@ -18,8 +18,9 @@ def describe(predictor: Predictor) -> dict[str, Any]:
     Returns:
         JSON-ready values: ``model``, ``model_version``, ``created``, ``classes``, ``threshold``, ``own_threshold`` (how
         each customer's follows from his value, or null), ``flops`` (operations that one customer takes, or null where
-        no ``model.onnx`` answers), ``input_schema``, ``output_schema``, ``metrics`` (of training, on validation and
-        test rows), ``versions`` (of what runs here).
+        no ``model.onnx`` answers), ``input_schema``, ``output_schema``, ``trained_on`` (number of customers, and the
+        first and last of their snapshots' times, or nulls where there are none), ``metrics`` (of training, on
+        validation and test rows), ``versions`` (of what runs here).
     """
     own = predictor.bundle.own_threshold
     return {
@@ -32,6 +33,7 @@ def describe(predictor: Predictor) -> dict[str, Any]:
         "flops": predictor.flops,
         "input_schema": predictor.input_schema(),
         "output_schema": output_schema(predictor.classes),
+        "trained_on": _trained_on(predictor),
         "metrics": _finite(predictor.metrics),
         "versions": {**package_versions(), "litserve": version("litserve")},
     }
@@ -66,6 +68,13 @@ def example_row(predictor: Predictor) -> dict[str, Any]:
     answered = (~predictor.read(rows).bad).argmax() if rows else 0
     row = rows[int(answered)] if rows else {}
     return {"customer_id": "C-1", **{name: value for name, value in row.items() if value is not None}}
+
+
+def _trained_on(predictor: Predictor) -> dict[str, Any]:
+    """Return how many customers a model has learnt from, and of which time."""
+    profile, time = predictor.bundle.profile, predictor.bundle.schema.time
+    times = profile.get("columns", {}).get(time, {}).get("quantiles") or [None]
+    return {"customers": profile.get("n"), "from": times[0], "to": times[-1]}
 
 
 def _field(name: str, kind: str, text: str, *, required: bool = True) -> dict[str, Any]:
