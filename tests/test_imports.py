@@ -55,7 +55,7 @@ SERVING_FLOORS = [
 
 REACHING_UP = {
     # Other doors than the usual one, and the file of labels, are imported when somebody asks for them.
-    "serving/answering/endpoint.py": ("doors", "seeing"),
+    "serving/answering/served_bundle.py": ("doors", "seeing"),
     "serving/answering/jobs.py": ("doors",),
 }
 """Rooms on higher floors from which a module of the server imports inside its functions."""

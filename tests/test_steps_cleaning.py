@@ -16,7 +16,7 @@ from sklearn.preprocessing import StandardScaler
 from churnlib.data.steps import isolation
 from churnlib.errors import ConfigError, DataError
 from churnlib.predictor import Predictor
-from churnlib.reading import UNUSUAL
+from churnlib.reading import OUTSIDE, UNUSUAL
 
 N_TRAIN, N_LATER = 300, 120
 NAMES = ["a", "b", "c", "d"]
@@ -184,7 +184,7 @@ def test_whoever_asks_about_an_unusual_customer_is_told():
     flags = predictor.bundle.preparation.chain.apply(found.typed)["unusual_customer"]
     assert told == flags.eq(1.0).arg_true().to_list()
     assert 100 in told and len(told) < 20
-    assert [w.problem for w in predictor.read(odd).warnings] == [UNUSUAL]
+    assert [w.problem for w in predictor.read(odd).warnings] == [OUTSIDE, OUTSIDE, UNUSUAL]
 
 
 def test_outliers_are_dropped_from_training_rows_alone():

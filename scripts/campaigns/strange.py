@@ -15,6 +15,9 @@ from scripts.campaigns.results import Result
 from scripts.campaigns.servers import Setting, statuses
 from scripts.fuzz_http import Target, attack
 
+_MOST_GROWTH = 30.0
+"""MB that a process may grow in the second half of the turns: a large request leaves room behind it now and then."""
+
 _EXAMPLES, _MOST_TURNS = 150, 20
 """Requests for each operation in one turn of schemathesis, and turns; each has a seed of its own."""
 
@@ -49,6 +52,11 @@ def fuzz(setting: Setting, *, requests: int = 10_000) -> Result:
         codes = {code: count - before.get(code, 0) for code, count in statuses(running.url).items()}
     bad = {code for code, count in codes.items() if code >= 500 and code != 503 and count}
     result.hold(not bad, f"the server has answered {sorted(bad)}")
+    for role, after in memory.items():
+        grown = after[-1] - after[len(after) // 2]
+        result.hold(
+            grown <= _MOST_GROWTH, f"the memory of {role} grew by {grown:.0f} MB in the second half of the turns"
+        )
     result.figures = {
         "operations": len(operations),
         "requests generated": f"{sent:,}",
