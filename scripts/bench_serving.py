@@ -344,7 +344,7 @@ def show(
     memory: Mapping[str, Any],
 ) -> None:
     """Print one table."""
-    table = Table(title=f"one customer per request, {connections} connections")
+    table = Table(title=f"one customer per request, {connections} connection{'s' * (connections > 1)}")
     for header in HEADERS:
         table.add_column(header, justify="left" if not header else "right")
     for case in cases:
