@@ -15,8 +15,8 @@ Ours run as their users would start them, with keys, metrics and the log on (``k
 server has its turn, so that neighbours on the machine disturb all alike. The figures are medians over the rounds;
 compare servers within one run, since absolute figures say little about another machine. ``processor us`` is the time of
 all processes of the server per request, ``memory`` their proportional share (PSS), the largest process beside it.
-Below the tables stands how often the machine's processors stood still (:mod:`scripts.standstill`): no server's p99 is
-below that.
+Below the tables stands how often the machine's processors stood still (:mod:`scripts.standstill`), by which the p99 of
+every server under load is longer than its own work.
 """
 
 from __future__ import annotations
@@ -203,9 +203,13 @@ def bundles(options: Mapping[str, str]) -> list[Served]:
 def served(label: str, path: str) -> Served:
     """Read a bundle and ask it about the customers that the servers will be asked about."""
     from churnlib.data.profile import draw_rows
+    from churnlib.errors import ChurnlibError
     from churnlib.predictor import load
 
-    predictor = load(path)
+    try:
+        predictor = load(path)
+    except ChurnlibError as error:
+        raise SystemExit(str(error)) from None
     rows = draw_rows(dict(predictor.bundle.profile), predictor.schema, CUSTOMERS)
     reading = predictor.read(rows)
     probability = predictor.probabilities(reading).tolist()
